@@ -1,0 +1,190 @@
+"""The words that every part of the voice side shares: a session, what a backend can do, a chunk of
+audio to play, and the shapes of the callbacks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Flag, StrEnum, auto
+from typing import TYPE_CHECKING, Any
+
+from roomkit.errors import SessionEndedError
+
+if TYPE_CHECKING:
+    from roomkit.voice.events import DTMFEvent
+    from roomkit.voice.frame import AudioFrame
+
+__all__ = [
+    "AudioChunk",
+    "AudioPlayedCallback",
+    "AudioReceivedCallback",
+    "BargeInCallback",
+    "ClientDisconnectedCallback",
+    "DTMFReceivedCallback",
+    "PlaybackPosition",
+    "SessionReadyCallback",
+    "Unsubscribe",
+    "VoiceCapability",
+    "VoiceSession",
+    "VoiceSessionState",
+]
+
+
+class VoiceSessionState(StrEnum):
+    """Where a call stands. ENDED is final."""
+
+    CONNECTING = "connecting"
+    ACTIVE = "active"
+    PAUSED = "paused"
+    ENDED = "ended"
+
+
+class VoiceCapability(Flag):
+    """What a backend does by itself."""
+
+    NONE = 0
+    INTERRUPTION = auto()
+    """`cancel_audio` stops what is playing."""
+    BARGE_IN = auto()
+    """It notices by itself that the caller speaks over the playback."""
+    NATIVE_AEC = auto()
+    """It cancels echo."""
+    NATIVE_AGC = auto()
+    """It controls gain."""
+    DTMF_INBAND = auto()
+    """It finds digits in the audio."""
+    DTMF_SIGNALING = auto()
+    """Digits come beside the audio (RFC 4733)."""
+    NATIVE_BRIDGE = auto()
+    """It joins sessions to each other by itself."""
+
+
+@dataclass(eq=False)
+class VoiceSession:
+    """One call between a participant of a room and a backend.
+
+    Sessions compare and hash by identity, so they serve as keys. Assigning `state` is checked:
+    whoever tries to leave ENDED gets a `SessionEndedError`.
+    """
+
+    id: str
+    room_id: str
+    participant_id: str
+    channel_id: str
+    state: VoiceSessionState = VoiceSessionState.CONNECTING
+    provider_session_id: str | None = None
+    """What the far end's system calls this session, where it says."""
+    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """UTC, aware."""
+    metadata: dict[str, Any] = field(default_factory=dict, repr=False)
+    """The backend's facts and the application's own. Not in the repr: it may hold keys."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "state":
+            value = VoiceSessionState(value)
+            current = getattr(self, "state", value)
+            if current is VoiceSessionState.ENDED and value is not VoiceSessionState.ENDED:
+                raise SessionEndedError(self.id, f"become {value}")
+        object.__setattr__(self, name, value)
+
+    def transition(self, state: VoiceSessionState) -> bool:
+        """Moves to `state`; True if that changed anything.
+
+        Raises `SessionEndedError` when the session has ended and `state` is another.
+        """
+        changed = self.state is not state
+        self.state = state
+        return changed
+
+    @property
+    def ended(self) -> bool:
+        """True once the call is over."""
+        return self.state is VoiceSessionState.ENDED
+
+
+@dataclass(slots=True)
+class AudioChunk:
+    """Audio to be played: any length, in its own sample rate; the backend converts and paces it.
+
+    Raises `ValueError` (`TypeError` for `data` that is not bytes-like) naming the field.
+    """
+
+    data: bytes
+    """PCM, signed 16 bit little-endian, channels interleaved; may be empty in a final chunk."""
+    sample_rate: int = 16000
+    """Samples per second and channel, 8000 to 192000."""
+    channels: int = 1
+    """1 to 8."""
+    format: str = "pcm_s16le"
+    """Always `"pcm_s16le"`."""
+    timestamp_ms: float | None = None
+    """Where it belongs in its source, in ms from the start; playing does not need it."""
+    is_final: bool = False
+    """The source says that nothing follows."""
+
+    def __post_init__(self) -> None:
+        if self.format != "pcm_s16le":
+            raise ValueError(f"format: {self.format!r}; only 'pcm_s16le' fits")
+        self.data = check_pcm(self.data, self.sample_rate, self.channels)
+        check_timestamp(self.timestamp_ms)
+
+    @property
+    def duration_ms(self) -> float:
+        """Length of the audio in ms."""
+        return len(self.data) / (2 * self.channels) * 1000 / self.sample_rate
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackPosition:
+    """How far the playback has come that is playing now, or that played last."""
+
+    playback: int
+    """Number of the playback within its session, rising; 0: nothing was played yet."""
+    played_ms: float
+    """What of it has left for the far end, in ms of audio."""
+
+
+Unsubscribe = Callable[[], None]
+"""Ends a registration. Idempotent."""
+
+AudioReceivedCallback = Callable[[VoiceSession, "AudioFrame"], Awaitable[None] | None]
+DTMFReceivedCallback = Callable[[VoiceSession, "DTMFEvent"], Awaitable[None] | None]
+SessionReadyCallback = Callable[[VoiceSession], Awaitable[None] | None]
+ClientDisconnectedCallback = Callable[[VoiceSession, str], Awaitable[None] | None]
+"""The second argument is the reason, such as `"bye"`, `"rtp_timeout"` or a fault's message."""
+AudioPlayedCallback = Callable[[VoiceSession, "AudioFrame"], Awaitable[None] | None]
+"""The frame holds audio that has left; its `timestamp_ms` is on the inbound frames' timeline."""
+BargeInCallback = Callable[[VoiceSession], Awaitable[None] | None]
+
+
+def check_pcm(data: Any, sample_rate: int, channels: int) -> bytes:
+    """`data` as bytes, if it can be 16 bit PCM of that rate and number of channels."""
+    if not _is_int(sample_rate) or not 8000 <= sample_rate <= 192_000:
+        raise ValueError(f"sample_rate: {sample_rate!r}; 8000 to 192000 Hz fits")
+    if not _is_int(channels) or not 1 <= channels <= 8:
+        raise ValueError(f"channels: {channels!r}; 1 to 8 fits")
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(f"data: {type(data).__name__}; bytes of 16 bit PCM fits")
+    pcm = data if type(data) is bytes else bytes(data)
+    if len(pcm) % (2 * channels):
+        raise ValueError(
+            f"data: {len(pcm)} bytes; a multiple of {2 * channels} fits"
+            f" (2 bytes per sample, {channels} channel(s))"
+        )
+    return pcm
+
+
+def check_timestamp(timestamp_ms: Any) -> None:
+    """None or a finite number."""
+    if timestamp_ms is None:
+        return
+    if isinstance(timestamp_ms, bool) or not isinstance(timestamp_ms, (int, float)):
+        raise ValueError(f"timestamp_ms: {timestamp_ms!r}; a number of ms, or None, fits")
+    if not math.isfinite(timestamp_ms):
+        raise ValueError(f"timestamp_ms: {timestamp_ms!r}; a finite number of ms fits")
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

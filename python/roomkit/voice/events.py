@@ -1,0 +1,200 @@
+"""What happens in a call: the backend's `DTMFEvent`, and the events that hooks receive.
+
+Every hook event has its `session`. Digits and texts are what a caller entrusts to the application:
+roomkit itself logs them at DEBUG at most, and event reprs leave them out, so that nobody else does
+so by accident.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from roomkit.voice.base import AudioChunk, VoiceSession
+
+__all__ = [
+    "AfterTTSEvent",
+    "BargeInEvent",
+    "BeforeTTSEvent",
+    "DTMFDetectedEvent",
+    "DTMFEvent",
+    "ErrorEvent",
+    "HookEvent",
+    "PartialTranscriptionEvent",
+    "SessionEndedEvent",
+    "SessionStartedEvent",
+    "SpeechEndEvent",
+    "SpeechStartEvent",
+    "TTSCancelledEvent",
+    "TranscriptionEvent",
+]
+
+_DIGITS = tuple("0123456789*#ABCD")
+
+
+@dataclass(frozen=True, slots=True)
+class DTMFEvent:
+    """One key that the caller pressed, as a backend or a pipeline stage reports it.
+
+    Raises `ValueError` for a digit, duration or confidence that cannot be.
+    """
+
+    digit: str = field(repr=False)
+    """One of `0`-`9`, `*`, `#`, `A`-`D`."""
+    duration_ms: float
+    """How long the key was held, in ms, 0 or more."""
+    confidence: float = 1.0
+    """0 to 1; signalled digits are certain."""
+
+    def __post_init__(self) -> None:
+        if self.digit not in _DIGITS:
+            raise ValueError(f"digit: {self.digit!r}; one of {''.join(_DIGITS)} fits")
+        if not self.duration_ms >= 0:
+            raise ValueError(f"duration_ms: {self.duration_ms!r}; 0 or more fits")
+        if not 0 <= self.confidence <= 1:
+            raise ValueError(f"confidence: {self.confidence!r}; 0 to 1 fits")
+
+
+@dataclass(slots=True)
+class SessionStartedEvent:
+    """ON_SESSION_STARTED: the call is up and audio may be sent."""
+
+    session: VoiceSession
+
+
+@dataclass(slots=True)
+class SessionEndedEvent:
+    """ON_SESSION_ENDED: the call is over, whoever ended it."""
+
+    session: VoiceSession
+    reason: str
+    """`"left"`: by the program. Otherwise the backend's word, such as `"bye"`, `"rtp_timeout"`."""
+
+
+@dataclass(slots=True)
+class DTMFDetectedEvent:
+    """ON_DTMF: the caller pressed a key."""
+
+    session: VoiceSession
+    digit: str = field(repr=False)
+    """One of `0`-`9`, `*`, `#`, `A`-`D`."""
+    duration_ms: float
+    """How long it was held, in ms."""
+    confidence: float = 1.0
+    """0 to 1."""
+
+
+@dataclass(slots=True)
+class SpeechStartEvent:
+    """ON_SPEECH_START: the caller began to speak."""
+
+    session: VoiceSession
+    timestamp_ms: float | None = None
+    """Media time of the first frame that counts as speech."""
+
+
+@dataclass(slots=True)
+class SpeechEndEvent:
+    """ON_SPEECH_END: the caller stopped; the whole utterance is here."""
+
+    session: VoiceSession
+    audio: AudioChunk = field(repr=False)
+    """From a little before the first syllable to the pause that ended it."""
+    timestamp_ms: float | None = None
+    """Media time of the first sample of `audio`."""
+    truncated: bool = False
+    """It went on for longer than the pipeline keeps: this is its beginning."""
+
+    @property
+    def duration_ms(self) -> float:
+        """Length of the utterance in ms."""
+        return self.audio.duration_ms
+
+
+@dataclass(slots=True)
+class PartialTranscriptionEvent:
+    """ON_PARTIAL_TRANSCRIPTION: what a streaming recogniser has heard so far; it may change."""
+
+    session: VoiceSession
+    text: str = field(repr=False)
+    confidence: float | None = None
+    """0 to 1, None: the recogniser does not say."""
+
+
+@dataclass(slots=True)
+class TranscriptionEvent:
+    """ON_TRANSCRIPTION: what the caller said. A SYNC hook may block it or change `text`."""
+
+    session: VoiceSession
+    text: str = field(repr=False)
+    language: str | None = None
+    confidence: float | None = None
+    """0 to 1, None: the recogniser does not say."""
+
+
+@dataclass(slots=True)
+class BeforeTTSEvent:
+    """BEFORE_TTS: about to be spoken. A SYNC hook may block it or change `text`."""
+
+    session: VoiceSession
+    text: str = field(repr=False)
+
+
+@dataclass(slots=True)
+class AfterTTSEvent:
+    """AFTER_TTS: has been spoken to its end."""
+
+    session: VoiceSession
+    text: str = field(repr=False)
+    played_ms: float | None = None
+    """What was played, in ms; None where the backend does not say."""
+
+
+@dataclass(slots=True)
+class TTSCancelledEvent:
+    """ON_TTS_CANCELLED: the playback ended before its end."""
+
+    session: VoiceSession
+    reason: Literal["interrupt", "barge_in", "session_ended", "error"]
+    text: str | None = field(default=None, repr=False)
+    """What was being spoken; None when it was a recording."""
+    played_ms: float | None = None
+    """What was played of it, in ms; None where the backend does not say."""
+
+
+@dataclass(slots=True)
+class BargeInEvent:
+    """ON_BARGE_IN: the caller began to speak while something was played to him."""
+
+    session: VoiceSession
+    text: str | None = field(default=None, repr=False)
+    """What was being spoken; None when it was a recording."""
+    played_ms: float | None = None
+    """What had been played of it, in ms; None where the backend does not say."""
+
+
+@dataclass(slots=True)
+class ErrorEvent:
+    """ON_ERROR: something failed where no caller could catch it. The call goes on."""
+
+    session: VoiceSession | None
+    where: str
+    """What failed: `"hook greet"`, `"stt"`, `"pipeline vad"` …"""
+    error: BaseException
+
+
+HookEvent = (
+    SessionStartedEvent
+    | SessionEndedEvent
+    | DTMFDetectedEvent
+    | SpeechStartEvent
+    | SpeechEndEvent
+    | PartialTranscriptionEvent
+    | TranscriptionEvent
+    | BeforeTTSEvent
+    | AfterTTSEvent
+    | TTSCancelledEvent
+    | BargeInEvent
+    | ErrorEvent
+)
+"""What a hook may receive; the trigger says which."""
