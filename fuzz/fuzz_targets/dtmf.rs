@@ -1,0 +1,47 @@
+//! Any payload, read as a telephone event; and any train of them, received as digits.
+#![no_main]
+
+use libfuzzer_sys::arbitrary::{self, Arbitrary};
+use libfuzzer_sys::fuzz_target;
+use roomkit_media::dtmf::{EventPayload, Receiver};
+use roomkit_media::time::{Duration, Time};
+
+/// One event packet, as it comes off the wire.
+#[derive(Arbitrary, Debug)]
+struct Packet<'a> {
+    /// After the packet before, in milliseconds.
+    after_ms: u16,
+    /// Relative to the packet before, in RTP ticks: mostly small steps, sometimes back.
+    timestamp_step: i16,
+    payload: &'a [u8],
+}
+
+fuzz_target!(|packets: Vec<Packet<'_>>| {
+    let mut receiver = Receiver::new(8_000);
+    let mut now = Time::ZERO;
+    let mut timestamp = 1u64 << 40;
+    let (mut events, mut digits) = (0, 0);
+    for packet in &packets {
+        now += Duration::from_millis(packet.after_ms.into());
+        timestamp = timestamp.saturating_add_signed(packet.timestamp_step.into());
+        let event = EventPayload::parse(packet.payload);
+        assert_eq!(event.is_ok(), packet.payload.len() >= 4);
+        let Ok(event) = event else { continue };
+        let bytes = event.to_bytes();
+        assert_eq!(EventPayload::parse(&bytes), Ok(event));
+        assert_eq!(bytes[1] & 0x40, 0, "the reserved bit is sent as zero (RFC 4733 §2.3.3)");
+
+        events += 1;
+        receiver.receive(now, timestamp, &event);
+        assert!(receiver.deadline().is_none_or(|deadline| deadline >= now));
+        while receiver.poll(now).is_some() {
+            digits += 1;
+        }
+    }
+    now += Duration::from_secs(3_600);
+    while receiver.poll(now).is_some() {
+        digits += 1;
+    }
+    assert_eq!(receiver.deadline(), None, "an hour later nothing is held any more");
+    assert!(digits <= events, "{digits} digits of {events} packets");
+});
