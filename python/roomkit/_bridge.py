@@ -1,0 +1,245 @@
+"""Where the media core meets asyncio: one engine per process, one inbox per event loop.
+
+The core puts frames and events of all sessions of a loop into that loop's inbox and makes its
+descriptor readable; the loop then calls `LoopBridge._drain` once, which hands each item to its
+session. Nothing is scheduled per item. The descriptor stays readable while anything waits, so a
+bounded drain gives other work of the loop its turn and is called again.
+
+    media threads ──► Inbox ──► add_reader ──► _drain ──► Receiver.on_media_frame / on_media_item
+
+Engine, threads and inboxes exist only while there are sessions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import logging
+import os
+import threading
+import weakref
+from collections.abc import AsyncGenerator, Callable
+from typing import Any, Final, Protocol
+
+from roomkit import _native
+from roomkit.rtp.codecs import number
+
+__all__ = ["LoopBridge", "Receiver", "configure_media", "running_bridge"]
+
+_log = logging.getLogger("roomkit.media")
+
+# Items handed out per wake of the loop: about 1 ms of Python at 2-3 µs each. After a stall of the
+# application the backlog is worked off in such pieces, between which everything else runs.
+_DRAIN_LIMIT: Final = 512
+
+
+def configure_media(*, threads: int = 1) -> None:
+    """Sets the number of media threads, 1 to 64, shared by all sessions of this process.
+
+    One serves hundreds of calls. It counts for the next engine: call it before the first session.
+    Raises `RuntimeError` while there are sessions, `ValueError` for a number that does not fit.
+    """
+    number(threads, "threads", 1, 64)
+    _process.configure(threads)
+
+
+class Receiver(Protocol):
+    """What a session does with its items, on the event loop's thread."""
+
+    def on_media_frame(self, pcm: bytes, timestamp_ms: float, kind: int) -> None: ...
+    def on_media_item(self, kind: int, a: Any, b: Any, c: Any) -> None: ...
+    def on_loop_end(self) -> None:
+        """The loop ends with the session still open: close it, without awaiting."""
+
+
+def running_bridge() -> LoopBridge:
+    """The bridge of the running event loop, made on first use.
+
+    Raises `RuntimeError` on a loop that cannot watch descriptors (Windows' Proactor).
+    """
+    loop = asyncio.get_running_loop()
+    with _process.lock:
+        reference = _process.bridges.get(loop)
+        bridge = None if reference is None else reference()
+        if bridge is None or bridge.closed:
+            bridge = LoopBridge(loop)
+            _process.bridges[loop] = weakref.ref(bridge)
+    return bridge
+
+
+class LoopBridge:
+    """The inbox of one event loop and the sessions that read it.
+
+    `open` belongs on the loop's thread; `release` may be called from anywhere, also when the loop
+    has closed.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.closed = False
+        self._receivers: dict[int, Receiver] = {}
+        # The bound methods of the same receivers: one look-up per frame.
+        self._frames: dict[int, Callable[[bytes, float, int], None]] = {}
+        self._ending = False
+        self._inbox = _native.Inbox()
+        try:
+            loop.add_reader(self._inbox.fileno(), self._drain)
+        except NotImplementedError:
+            self._inbox.close()
+            raise RuntimeError(
+                f"{type(loop).__name__} cannot watch file descriptors, which the media core needs;"
+                " on Windows use asyncio.SelectorEventLoop"
+            ) from None
+        self._sentinel = self._at_loop_end()
+        _step(self._sentinel.asend(None))
+
+    def open(self, config: dict[str, Any], receiver: Receiver) -> _native.Session:
+        """Opens a session whose items go to `receiver`. Raises `OSError`, `ValueError`."""
+        try:
+            session = _process.open(self._inbox, config)
+        except BaseException:
+            self._retire()
+            raise
+        # Items wait in the inbox until this thread drains it, so none comes before this line.
+        self._receivers[session.key] = receiver
+        self._frames[session.key] = receiver.on_media_frame
+        return session
+
+    def release(self, session: _native.Session) -> None:
+        """Forgets a session that has been closed. Idempotent."""
+        if self._receivers.pop(session.key, None) is None:
+            return
+        self._frames.pop(session.key, None)
+        _process.release()
+        if self._receivers:
+            return
+        if self.loop.is_closed() or _running_loop() is self.loop:
+            self._retire()
+        else:
+            try:
+                self.loop.call_soon_threadsafe(self._retire)
+            except RuntimeError:  # it closed since
+                self._retire()
+
+    def _drain(self) -> None:
+        frames = self._frames
+        frame_kind = _native.FRAME
+        for key, kind, a, b, c in self._inbox.drain(_DRAIN_LIMIT):
+            try:
+                if kind == frame_kind:
+                    on_frame = frames.get(key)
+                    if on_frame is not None:
+                        on_frame(a, b, c)
+                else:
+                    receiver = self._receivers.get(key)
+                    if receiver is not None:
+                        receiver.on_media_item(kind, a, b, c)
+            except Exception:  # noqa: BLE001 (one session's failure is not the others')
+                _log.exception("session %d: receiving failed", key)
+
+    def _retire(self) -> None:
+        """Gives the inbox back, if no session came meanwhile. On the loop's thread, or after it."""
+        if self._receivers or self.closed:
+            return
+        self.closed = True
+        if not self.loop.is_closed():
+            self.loop.remove_reader(self._inbox.fileno())
+        self._inbox.close()
+        if not self._ending:
+            _step(self._sentinel.aclose())
+
+    async def _at_loop_end(self) -> AsyncGenerator[None, None]:
+        """Waits for `loop.shutdown_asyncgens`, which every orderly end of a loop calls: an
+        application that ends without closing its sessions still says BYE and frees their ports."""
+        try:
+            yield
+        finally:
+            self._ending = True
+            for receiver in list(self._receivers.values()):
+                try:
+                    receiver.on_loop_end()
+                except Exception:  # noqa: BLE001 (the others are closed too)
+                    _log.exception("a session did not close with its event loop")
+
+
+class _Process:
+    """What all loops of the process share."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.bridges: weakref.WeakKeyDictionary[
+            asyncio.AbstractEventLoop, weakref.ref[LoopBridge]
+        ] = weakref.WeakKeyDictionary()
+        self._threads = 1
+        self._engine: _native.Engine | None = None
+        self._open = 0
+
+    def configure(self, threads: int) -> None:
+        with self.lock:
+            if self._engine is not None and threads != self._threads:
+                raise RuntimeError(
+                    f"threads: {self._open} session(s) already run on {self._threads} media"
+                    " thread(s); configure_media comes before the first session"
+                )
+            self._threads = threads
+
+    def open(self, inbox: _native.Inbox, config: dict[str, Any]) -> _native.Session:
+        with self.lock:
+            if self._engine is None:
+                self._engine = _native.Engine(self._threads)
+            engine = self._engine
+            self._open += 1
+        try:
+            return engine.open(inbox, config)
+        except BaseException:
+            self.release()
+            raise
+
+    def release(self) -> None:
+        """One session less; the last one ends the threads. Under the lock, so that a session that
+        opens at this moment gets a new engine and not one that is stopping."""
+        with self.lock:
+            if self._open == 0:
+                return
+            self._open -= 1
+            if self._open == 0 and self._engine is not None:
+                engine, self._engine = self._engine, None
+                engine.stop()
+
+    def stop(self) -> None:
+        """At exit: ends calls that nobody closed, so that their peers get a BYE."""
+        with self.lock:
+            engine, self._engine = self._engine, None
+            self._open = 0
+        if engine is not None:
+            engine.stop()
+
+
+def _step(awaitable: Any) -> None:
+    """Runs an awaitable that never really waits."""
+    try:
+        awaitable.send(None)
+    except StopIteration:
+        return
+    raise AssertionError("it waited")
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _after_fork() -> None:
+    # The child has neither the threads nor the right to the parent's calls: it starts afresh.
+    global _process
+    _inherited.append(_process)
+    _process = _Process()
+
+
+_process = _Process()
+_inherited: list[_Process] = []  # kept, so that nothing of the parent is destroyed in the child
+atexit.register(lambda: _process.stop())
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,76 @@
+"""RTP sessions for programs that want the media and no framework::
+
+    from roomkit.rtp import RTPSession
+
+`RTPSession` is loaded when it is first asked for: it brings in the native media core.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from roomkit._bridge import configure_media
+    from roomkit.rtp.addresses import Address
+    from roomkit.rtp.audio import Audio
+    from roomkit.rtp.codecs import Codec
+    from roomkit.rtp.events import (
+        Disconnected,
+        PlaybackEnded,
+        PlaybackStarted,
+        Resumed,
+        RTPEvent,
+        SourceTrusted,
+    )
+    from roomkit.rtp.options import RTPOptions
+    from roomkit.rtp.playout import Playback
+    from roomkit.rtp.session import RTPSession
+    from roomkit.rtp.stats import RTPStats
+
+_HOMES = {
+    "Address": "roomkit.rtp.addresses",
+    "Audio": "roomkit.rtp.audio",
+    "Codec": "roomkit.rtp.codecs",
+    "Disconnected": "roomkit.rtp.events",
+    "Playback": "roomkit.rtp.playout",
+    "PlaybackEnded": "roomkit.rtp.events",
+    "PlaybackStarted": "roomkit.rtp.events",
+    "RTPEvent": "roomkit.rtp.events",
+    "RTPOptions": "roomkit.rtp.options",
+    "RTPSession": "roomkit.rtp.session",
+    "RTPStats": "roomkit.rtp.stats",
+    "Resumed": "roomkit.rtp.events",
+    "SourceTrusted": "roomkit.rtp.events",
+    "configure_media": "roomkit._bridge",
+}
+
+__all__ = [
+    "Address",
+    "Audio",
+    "Codec",
+    "Disconnected",
+    "Playback",
+    "PlaybackEnded",
+    "PlaybackStarted",
+    "RTPEvent",
+    "RTPOptions",
+    "RTPSession",
+    "RTPStats",
+    "Resumed",
+    "SourceTrusted",
+    "configure_media",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,70 @@
+"""What `RTPSession.events()` tells, beside the digits (`roomkit.voice.events.DTMFEvent`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from roomkit.rtp.addresses import Address
+from roomkit.voice.events import DTMFEvent
+
+__all__ = [
+    "DisconnectReason",
+    "Disconnected",
+    "PlaybackEnded",
+    "PlaybackStarted",
+    "RTPEvent",
+    "Resumed",
+    "SourceTrusted",
+]
+
+DisconnectReason: TypeAlias = Literal["bye", "rtp_timeout", "fault"]
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The far end is gone. The session stays open until it is closed."""
+
+    reason: DisconnectReason
+    """`"bye"`: an RTCP BYE (RFC 3550 §6.6). `"rtp_timeout"`: nothing came for `rtp_timeout`; it
+    may come again. `"fault"`: the media core gave the session up; nothing works any longer."""
+    detail: str = ""
+    """The reason given in the BYE, or the fault's message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """RTP came again after a timeout."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTrusted:
+    """A source proved itself; from now on it alone is heard."""
+
+    addr: Address
+    ssrc: int
+    changed: bool
+    """Whether it took the place of another."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackStarted:
+    """The first packet of a playback left."""
+
+    playback: int
+    """Its number within the session, rising from 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackEnded:
+    """The last packet of a playback left, or it was cut short."""
+
+    playback: int
+    played_ms: float
+    """Audio of it that left on the wire."""
+    cancelled: bool
+
+
+RTPEvent: TypeAlias = (
+    DTMFEvent | Disconnected | Resumed | SourceTrusted | PlaybackStarted | PlaybackEnded
+)

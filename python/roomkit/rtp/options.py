@@ -1,0 +1,185 @@
+"""`RTPOptions`: every option of a session, checked once, in one place.
+
+`RTPSession` and `RTPVoiceBackend` take them as keyword arguments.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeAlias
+
+from roomkit.rtp.addresses import Address, check_address
+from roomkit.rtp.codecs import Codec, codecs_for, number
+
+__all__ = ["RTCPMode", "RTPOptions", "SourcePolicy"]
+
+SourcePolicy: TypeAlias = Literal["host", "strict", "learn"]
+RTCPMode: TypeAlias = Literal["separate", "mux", "off"]
+
+_PTIMES: Final = (10, 20, 30, 40, 50, 60)
+_RATES: Final = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RTPOptions:
+    """Options of a session. The defaults alone make a good call.
+
+    Raises one `ValueError` that names the parameter, the value and what fits.
+    """
+
+    local_addr: Address = ("0.0.0.0", 0)
+    """(host, port) to bind. Port 0: a free even port is taken."""
+    remote_addr: Address | None = None
+    """(host, port) to send to; None: told later, or learned (`source_policy="learn"`)."""
+    payload_type: int = 0
+    """0 PCMU, 8 PCMA, 10 and 11 L16 at 44.1 kHz (RFC 3551 §6); 96 to 127: L16 mono at
+    `clock_rate`."""
+    clock_rate: int = 8000
+    """RTP ticks per second of `payload_type`, in Hz."""
+    dtmf_payload_type: int | None = 101
+    """Of RFC 4733 events, both ways; None: no digits are sent or received."""
+    rtcp_interval: float = 5.0
+    """Seconds between RTCP reports: the deterministic base of RFC 3550 §6.3.1, at most 3600."""
+    codecs: Sequence[Codec | str] | None = None
+    """In place of `payload_type` and `clock_rate`: the first is sent, all are received."""
+    ptime_ms: int = 20
+    """Audio per packet sent, 10 to 60 ms in tens. Packets of any length are received."""
+    sample_rate: int | None = None
+    """Of the frames delivered, in Hz; None: the codec's. The core resamples."""
+    channels: int | None = None
+    """Of the frames delivered, 1 or 2; None: the codec's. The core mixes."""
+    jitter_ms: int = 60
+    """Delay that evens out the network's jitter, 0 to 1000 ms."""
+    lead_ms: int = 1000
+    """Audio that may wait in the core to be sent, 100 to 60000 ms: how far a source is read
+    ahead."""
+    inbound_ms: int = 2000
+    """Audio that may wait for Python to take it, 100 to 60000 ms; then the oldest is dropped."""
+    source_policy: SourcePolicy = "host"
+    """Who is heard: `"host"`: the host of `remote_addr`, from any port (symmetric RTP, RFC 4961);
+    `"strict"`: exactly `remote_addr`; `"learn"`: the first source that proves itself by a run of
+    packets. It is then the only one."""
+    remote_ssrc: int | None = None
+    """The only SSRC that is heard, where signalling told it."""
+    rtcp: RTCPMode = "separate"
+    """`"separate"`: RTP port + 1 (RFC 3550 §11); `"mux"`: the RTP port (RFC 5761); `"off"`."""
+    rtp_timeout: float | None = 30.0
+    """Seconds without RTP after which the peer is reported gone, at most 86400; None: never."""
+
+    active: tuple[Codec, ...] = field(init=False, repr=False, compare=False)
+    """The codecs that follow from the above; the first is sent."""
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__  # the dataclass is frozen for everyone else
+        put(self, "local_addr", check_address(self.local_addr, "local_addr", free_port=True))
+        if self.remote_addr is not None:
+            put(self, "remote_addr", check_address(self.remote_addr, "remote_addr"))
+        active = codecs_for(self.payload_type, self.clock_rate, self.codecs)
+        put(self, "active", active)
+        if self.codecs is not None:
+            put(self, "codecs", active)
+            put(self, "payload_type", active[0].payload_type)
+        put(self, "clock_rate", active[0].clock_rate)
+        self._check_dtmf()
+        _seconds(self.rtcp_interval, "rtcp_interval", 3600)
+        if self.rtp_timeout is not None:
+            _seconds(self.rtp_timeout, "rtp_timeout", 86_400, none=True)
+        _one_of(self.ptime_ms, "ptime_ms", _PTIMES)
+        if self.sample_rate is not None:
+            _one_of(self.sample_rate, "sample_rate", _RATES)
+        if self.channels is not None:
+            number(self.channels, "channels", 1, 2)
+        number(self.jitter_ms, "jitter_ms", 0, 1000)
+        number(self.lead_ms, "lead_ms", 100, 60_000)
+        number(self.inbound_ms, "inbound_ms", 100, 60_000)
+        _one_of(self.source_policy, "source_policy", ("host", "strict", "learn"))
+        _one_of(self.rtcp, "rtcp", ("separate", "mux", "off"))
+        if self.remote_ssrc is not None:
+            number(self.remote_ssrc, "remote_ssrc", 0, 0xFFFF_FFFF)
+        if self.rtcp == "separate":
+            for name in ("local_addr", "remote_addr"):
+                address = getattr(self, name)
+                if address is not None and address[1] == 65535:
+                    raise ValueError(
+                        f"{name}: port 65535 leaves no port + 1 for RTCP (RFC 3550 §11);"
+                        " 1 to 65534 fits, or rtcp='mux'"
+                    )
+
+    @property
+    def codec(self) -> Codec:
+        """The codec that is sent."""
+        return self.active[0]
+
+    @property
+    def frame_rate(self) -> int:
+        """Sample rate of the frames delivered, in Hz."""
+        return self.sample_rate or self.codec.sample_rate
+
+    @property
+    def frame_channels(self) -> int:
+        """Channels of the frames delivered."""
+        return self.channels or self.codec.channels
+
+    def native(self, local: Address, remote: Address | None, *, shared: bool) -> dict[str, Any]:
+        """In the media core's form. Both addresses are numeric; `shared`: sessions may share
+        `local`."""
+        return {
+            "local": local,
+            "remote": remote,
+            "codecs": [
+                {
+                    "kind": codec.name,
+                    "payload_type": codec.payload_type,
+                    "clock_rate": codec.clock_rate,
+                    "sample_rate": codec.sample_rate,
+                    "channels": codec.channels,
+                }
+                for codec in self.active
+            ],
+            "dtmf_payload_type": self.dtmf_payload_type,
+            "ptime_ms": self.ptime_ms,
+            "rtcp": self.rtcp,
+            "rtcp_interval": float(self.rtcp_interval),
+            "policy": self.source_policy,
+            "remote_ssrc": self.remote_ssrc,
+            "jitter_ms": self.jitter_ms,
+            "rtp_timeout": None if self.rtp_timeout is None else float(self.rtp_timeout),
+            "lead_ms": self.lead_ms,
+            "inbound_ms": self.inbound_ms,
+            "sample_rate": self.frame_rate,
+            "channels": self.frame_channels,
+            "shared": shared,
+        }
+
+    def _check_dtmf(self) -> None:
+        dtmf = self.dtmf_payload_type
+        if dtmf is None:
+            return
+        number(dtmf, "dtmf_payload_type", 0, 127)
+        for codec in self.active:
+            if codec.payload_type == dtmf:
+                raise ValueError(
+                    f"dtmf_payload_type: {dtmf} is also the payload type of {codec.name};"
+                    " one that no codec has fits"
+                )
+        if not (96 <= dtmf <= 127 or 35 <= dtmf <= 63):
+            raise ValueError(
+                f"dtmf_payload_type: {dtmf}; a dynamic type fits: 96 to 127, or 35 to 63"
+                " (others are static, or collide with RTCP, RFC 5761 §4)"
+            )
+
+
+def _seconds(value: object, name: str, high: float, *, none: bool = False) -> None:
+    fits = f"more than 0 and at most {high:g} seconds{', or None,' if none else ''} fits"
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise ValueError(f"{name}: {value!r}; {fits}")
+    if not math.isfinite(value) or not 0 < value <= high:
+        raise ValueError(f"{name}: {value!r}; {fits}")
+
+
+def _one_of(value: object, name: str, fitting: tuple[object, ...]) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, str)) or value not in fitting:
+        *most, last = map(repr, fitting)
+        raise ValueError(f"{name}: {value!r}; {', '.join(most)} or {last} fits")

@@ -1,0 +1,321 @@
+"""`Playout`: what a session plays, one after another, and how each playback ended.
+
+A playback has a number, rising from 1. Its audio is pushed into the core as far as the lead allows
+and again when the core says that there is room (`LOW_WATER`); it is over when the core says so
+(`PLAYBACK_ENDED`), since only the media clock knows what left. The next playback is pushed as soon
+as the one before is in the core completely, so that they join without a gap.
+
+Live audio (`send`) is one open playback after another: it takes what comes, frame by frame, and
+waits for nothing. It yields to `play`: live frames behind ten seconds of announcement would arrive
+ten seconds late, so they are dropped instead and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from dataclasses import dataclass
+
+from roomkit import _native
+from roomkit.rtp.audio import Audio, Piece, PieceReader
+from roomkit.voice.base import PlaybackPosition
+
+__all__ = ["Playback", "Playout"]
+
+
+@dataclass(frozen=True, slots=True)
+class Playback:
+    """How a playback ended."""
+
+    playback: int
+    """Its number within the session, rising from 1."""
+    played_ms: float
+    """Audio of it that left on the wire, in ms."""
+    cancelled: bool
+    """Whether it was cut short: by `cancel`, or because the session ended."""
+
+
+class Playout:
+    """The outbound side of a session. Belongs to an event loop; `send`, `cancel` and the properties
+    may be used from any thread."""
+
+    def __init__(
+        self,
+        native: _native.Session,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        sample_rate: int,
+        channels: int,
+        lead_ms: int,
+    ) -> None:
+        self._native = native
+        self._loop = loop
+        self._format = (sample_rate, channels)
+        self._lead_ms = lead_ms
+        # Guards all below, and makes "is it cancelled? then push" one step: nothing is pushed after
+        # a cancel that covers it.
+        self._lock = threading.Lock()
+        self._entries: dict[int, _Entry] = {}  # in the order of their numbers
+        self._last = 0
+        self._plays = 0
+        self._live: _Entry | None = None
+        self._room: asyncio.Future[None] | None = None
+        self._over = False
+        self._final = PlaybackPosition(0, 0.0)
+        self.live_dropped = 0
+        """Bytes given to `send` that were not taken."""
+
+    async def play(self, audio: Audio) -> Playback:
+        """Plays `audio` and returns when it has left on the wire or was cancelled.
+
+        What the source raises is raised here, after what was queued of it has been dropped;
+        cancelling the task drops it too. The source is closed in any case.
+        """
+        reader = PieceReader(audio, *self._format)
+        entry = self._enter()
+        feeder = self._loop.create_task(self._feed(entry, reader), name="roomkit playout")
+        try:
+            await asyncio.wait((feeder, entry.done), return_when=asyncio.FIRST_COMPLETED)
+            if feeder.done():
+                feeder.result()
+                # Not `await entry.done`: cancelling this task would cancel the future, which others
+                # wait for too.
+                await asyncio.wait((entry.done,))
+            return entry.done.result()
+        finally:
+            if not entry.done.done():
+                self._abandon(entry)
+            if not feeder.done():
+                feeder.cancel()
+                await asyncio.wait((feeder,))
+            elif not feeder.cancelled():
+                feeder.exception()  # seen: another one may be on its way up
+            await reader.aclose()
+
+    def send(self, piece: Piece) -> int:
+        """Queues live audio and returns the bytes taken: fewer than given when the lead is full,
+        none while something else plays. Never waits."""
+        with self._lock:
+            taken = 0
+            if not self._plays and not self._over:
+                live = self._live or self._new(live=True)
+                taken = self._native.push(
+                    piece.pcm, piece.sample_rate, piece.channels, live.number, False
+                )
+                if taken and self._live is None:
+                    self._live = self._entries[live.number] = live
+            self.live_dropped += len(piece.pcm) - taken
+            return taken
+
+    def cancel(self) -> bool:
+        """Drops all that plays or waits at this moment, and says whether there was anything. No
+        packet of it leaves after this."""
+        with self._lock:
+            if self._over:
+                return False
+            self._live = None
+            found = self._native.cancel(self._last)
+            waiting = [entry for entry in self._entries.values() if not entry.live]
+            for entry in self._entries.values():
+                entry.cancelled = True
+        if _running_loop() is self._loop:
+            self._drop(waiting)
+        else:
+            self._loop.call_soon_threadsafe(self._drop, waiting)
+        return found or bool(waiting)
+
+    def end_live(self) -> None:
+        """The live audio sent so far is a whole: what comes next is another playback."""
+        with self._lock:
+            self._end_live()
+
+    @property
+    def playing(self) -> bool:
+        """Whether anything plays or waits."""
+        if self._over:
+            return False
+        return self._plays > 0 or self._native.queued_ms() > 0
+
+    @property
+    def position(self) -> PlaybackPosition:
+        """The playback heard last, and what of it left."""
+        return self._final if self._over else PlaybackPosition(*self._native.position())
+
+    async def wait(self) -> bool:
+        """Returns when all that plays or waits now has ended: True if every bit was played."""
+        with self._lock:
+            self._end_live()
+            pending = [entry.done for entry in self._entries.values()]
+        if pending:
+            await asyncio.wait(pending)
+        return not any(done.result().cancelled for done in pending)
+
+    # --- told by the core, on the loop's thread -------------------------------------------------
+
+    def on_low_water(self) -> None:
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
+    def on_ended(self, number: int, played_ms: float, cancelled: bool) -> None:
+        with self._lock:
+            entry = self._entries.get(number)
+        if entry is not None:
+            self._resolve(entry, played_ms, cancelled)
+
+    def on_over(self) -> None:
+        """The session ended: whatever has not been played is cancelled. Idempotent; any thread."""
+        with self._lock:
+            if self._over:
+                return
+            self._final = PlaybackPosition(*self._native.position())
+            self._over = True
+            self._live = None
+        if self._loop.is_closed():
+            self._entries.clear()
+        elif _running_loop() is self._loop:
+            self._resolve_all()
+        else:
+            self._loop.call_soon_threadsafe(self._resolve_all)
+
+    # --- playbacks ------------------------------------------------------------------------------
+
+    def _enter(self) -> _Entry:
+        with self._lock:
+            self._end_live()
+            entry = self._new(live=False)
+            self._entries[entry.number] = entry
+            self._plays += 1
+        self._pass_turn()
+        return entry
+
+    def _new(self, *, live: bool) -> _Entry:
+        self._last += 1
+        return _Entry(self._last, live, self._loop)
+
+    def _end_live(self) -> None:
+        live, self._live = self._live, None
+        if live is not None:
+            self._native.push(b"", *self._format, live.number, True)
+
+    def _pass_turn(self) -> None:
+        """The first playback that is not in the core completely may push."""
+        with self._lock:
+            unfed = [entry for entry in self._entries.values() if not entry.fed]
+        if unfed and not unfed[0].turn.done():
+            unfed[0].turn.set_result(None)
+
+    def _drop(self, entries: list[_Entry]) -> None:
+        """Ends playbacks of which the core knows nothing; of the others it will tell the end."""
+        for entry in entries:
+            if not entry.pushed:
+                self._resolve(entry, 0.0, True)
+            else:
+                entry.fed = True
+        self._pass_turn()
+
+    def _abandon(self, entry: _Entry) -> None:
+        """Ends one playback, and not those before it, which `cancel` would end as well: a later one
+        is dropped when its turn to be heard comes."""
+        with self._lock:
+            entry.abandoned = True
+            if entry.pushed and not entry.fed and not entry.cancelled and not self._over:
+                self._native.push(b"", *self._format, entry.number, True)
+            entry.fed = True
+        if not entry.pushed:
+            self._resolve(entry, 0.0, True)
+        else:
+            self._cancel_abandoned()
+            self._pass_turn()
+
+    def _cancel_abandoned(self) -> None:
+        with self._lock:
+            for entry in self._entries.values():
+                if not entry.abandoned or self._over:
+                    return
+                if not entry.cancelled:
+                    entry.cancelled = True
+                    self._native.cancel(entry.number)
+
+    def _resolve(self, entry: _Entry, played_ms: float, cancelled: bool) -> None:
+        with self._lock:
+            if self._entries.pop(entry.number, None) is None:
+                return
+            if not entry.live:
+                self._plays -= 1
+            elif self._live is entry:
+                self._live = None
+        entry.fed = True
+        if not entry.done.done():
+            entry.done.set_result(Playback(entry.number, played_ms, cancelled))
+        self._cancel_abandoned()
+        self._pass_turn()
+
+    def _resolve_all(self) -> None:
+        with self._lock:
+            entries = list(self._entries.values())
+        for entry in entries:
+            heard = self._final.playback == entry.number
+            self._resolve(entry, self._final.played_ms if heard else 0.0, True)
+
+    # --- feeding --------------------------------------------------------------------------------
+
+    async def _feed(self, entry: _Entry, reader: PieceReader) -> None:
+        """Pushes a source into the core, as fast as the core takes it."""
+        await entry.turn
+        async for piece in reader.pieces():
+            if piece.pcm and not await self._push(entry, piece):
+                return
+        if not entry.pushed:
+            self._resolve(entry, 0.0, entry.cancelled)
+            return
+        with self._lock:
+            if not entry.cancelled and not self._over:
+                self._native.push(b"", *self._format, entry.number, True)
+            entry.fed = True
+        self._pass_turn()
+
+    async def _push(self, entry: _Entry, piece: Piece) -> bool:
+        """Pushes a piece; False when the playback has been cancelled meanwhile."""
+        rest, sample_rate, channels = piece
+        # One push is at most the lead, so that a piece of minutes is not looked at again and again.
+        frame = 2 * channels
+        most = max(1, self._lead_ms * sample_rate // 1000) * frame
+        while rest:
+            offered = rest[:most]
+            room = self._room = self._loop.create_future()
+            with self._lock:
+                if entry.cancelled or entry.abandoned or self._over:
+                    return False
+                taken = self._native.push(offered, sample_rate, channels, entry.number, False)
+                entry.pushed = entry.pushed or taken > 0
+            rest = rest[taken:]
+            if taken < len(offered):
+                await room
+        return True
+
+
+class _Entry:
+    """A playback that has not ended."""
+
+    __slots__ = ("abandoned", "cancelled", "done", "fed", "live", "number", "pushed", "turn")
+
+    def __init__(self, number: int, live: bool, loop: asyncio.AbstractEventLoop) -> None:
+        self.number = number
+        self.live = live
+        self.pushed = live
+        """The core knows of it, and will tell its end."""
+        self.fed = live
+        """Nothing more of it will be pushed."""
+        self.cancelled = False
+        """The core has been told to drop it."""
+        self.abandoned = False
+        """Its task has gone; it is to be dropped alone."""
+        self.turn: asyncio.Future[None] = loop.create_future()
+        self.done: asyncio.Future[Playback] = loop.create_future()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

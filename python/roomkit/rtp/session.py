@@ -1,0 +1,500 @@
+"""`RTPSession`: one RTP session with its media, for programs that want no framework around it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import weakref
+from collections.abc import AsyncIterator, Callable, Sequence
+from types import TracebackType
+from typing import Any, Final
+
+from roomkit import _bridge, _native
+from roomkit.errors import QueueFullError, SessionEndedError
+from roomkit.rtp.addresses import Address, check_address, check_family, is_numeric, resolve
+from roomkit.rtp.audio import Audio, PieceReader
+from roomkit.rtp.codecs import Codec, number
+from roomkit.rtp.events import (
+    Disconnected,
+    PlaybackEnded,
+    PlaybackStarted,
+    Resumed,
+    RTPEvent,
+    SourceTrusted,
+)
+from roomkit.rtp.options import RTCPMode, RTPOptions, SourcePolicy
+from roomkit.rtp.playout import Playback, Playout
+from roomkit.rtp.stats import RTPStats
+from roomkit.rtp.streams import Listeners, Stream
+from roomkit.voice.base import PlaybackPosition, Unsubscribe
+from roomkit.voice.events import DTMFEvent
+from roomkit.voice.frame import FRAME_KINDS, AudioFrame, frame_from_media
+
+__all__ = ["RTPSession"]
+
+_log = logging.getLogger("roomkit.rtp")
+
+_DIGITS: Final = "0123456789*#ABCD"
+_EVENTS_WAITING: Final = 256  # of one `events()` iterator; the far end could send digits for ever
+
+
+class RTPSession:
+    """Audio and digits with one RTP peer, on the core's own clock::
+
+        async with RTPSession(remote_addr=("192.0.2.10", 20000)) as session:
+            await session.play(greeting)
+            async for frame in session:
+                recorder.write(frame.data)
+
+    The session opens with `async with` (or `open`) on the running event loop and belongs to it.
+    `play` and the iterators are used there; `send`, `cancel`, `send_dtmf`, `stats` and the
+    properties from any thread.
+
+    Frames come contiguously, one per `ptime_ms`, whatever the network lost: `frame.kind` tells
+    what was received and what was filled in.
+    """
+
+    def __init__(
+        self,
+        *,
+        local_addr: Address = ("0.0.0.0", 0),
+        remote_addr: Address | None = None,
+        payload_type: int = 0,
+        clock_rate: int = 8000,
+        dtmf_payload_type: int | None = 101,
+        rtcp_interval: float = 5.0,
+        codecs: Sequence[Codec | str] | None = None,
+        ptime_ms: int = 20,
+        sample_rate: int | None = None,
+        channels: int | None = None,
+        jitter_ms: int = 60,
+        lead_ms: int = 1000,
+        inbound_ms: int = 2000,
+        source_policy: SourcePolicy = "host",
+        remote_ssrc: int | None = None,
+        rtcp: RTCPMode = "separate",
+        rtp_timeout: float | None = 30.0,
+        shared: bool = False,
+    ) -> None:
+        """The options are those of `RTPOptions`, which see. `shared`: other sessions of this
+        process may use the same fixed `local_addr`, told apart by their remote address, then SSRC.
+
+        Raises `ValueError` naming the parameter. Nothing is opened yet.
+        """
+        self._prepare(
+            RTPOptions(
+                local_addr=local_addr,
+                remote_addr=remote_addr,
+                payload_type=payload_type,
+                clock_rate=clock_rate,
+                dtmf_payload_type=dtmf_payload_type,
+                rtcp_interval=rtcp_interval,
+                codecs=codecs,
+                ptime_ms=ptime_ms,
+                sample_rate=sample_rate,
+                channels=channels,
+                jitter_ms=jitter_ms,
+                lead_ms=lead_ms,
+                inbound_ms=inbound_ms,
+                source_policy=source_policy,
+                remote_ssrc=remote_ssrc,
+                rtcp=rtcp,
+                rtp_timeout=rtp_timeout,
+            ),
+            shared=shared,
+        )
+
+    @classmethod
+    def from_options(cls, options: RTPOptions, *, shared: bool = False) -> RTPSession:
+        """A session with options that have been checked already."""
+        session = cls.__new__(cls)
+        session._prepare(options, shared=shared)
+        return session
+
+    def _prepare(self, options: RTPOptions, *, shared: bool) -> None:
+        if options.remote_addr is None and options.source_policy != "learn":
+            raise ValueError(
+                "remote_addr: None; a (host, port) pair fits, or source_policy='learn' to take the"
+                " first peer that sends valid RTP"
+            )
+        self.options = options
+        self._shared = shared
+        self._native: _native.Session | None = None
+        self._bridge: _bridge.LoopBridge | None = None
+        self._playout: Playout | None = None
+        self._opening = False
+        self._closing: asyncio.Future[None] | None = None
+        self._closed = False
+        self._disconnected: Disconnected | None = None
+        self._rate = options.frame_rate
+        self._channels = options.frame_channels
+        self._frames: Listeners[AudioFrame] = Listeners()
+        self._events: Listeners[RTPEvent] = Listeners()
+        self._frame_streams: weakref.WeakSet[Stream[AudioFrame]] = weakref.WeakSet()
+        self._event_streams: weakref.WeakSet[Stream[RTPEvent]] = weakref.WeakSet()
+        self._frames_overrun = 0
+
+    # --- life -----------------------------------------------------------------------------------
+
+    async def open(self) -> RTPSession:
+        """Binds the ports and starts the media. `async with` does it.
+
+        Raises `OSError` when an address cannot be bound or a name not be resolved, `ValueError`
+        when addresses do not fit together; nothing is left open then.
+        """
+        if self._opening:
+            raise RuntimeError("this session was opened before; make a new one")
+        self._opening = True
+        options = self.options
+        local = await resolve(options.local_addr, "local_addr")
+        remote = options.remote_addr
+        if remote is not None:
+            remote = await resolve(remote, "remote_addr", like=local[0])
+        if self._closed:
+            raise SessionEndedError(self.id, "open it")
+        bridge = _bridge.running_bridge()
+        # No await from here on: either all of it exists, or nothing.
+        self._native = bridge.open(options.native(local, remote, shared=self._shared), self)
+        self._bridge = bridge
+        self._playout = Playout(
+            self._native,
+            bridge.loop,
+            sample_rate=self._rate,
+            channels=self._channels,
+            lead_ms=options.lead_ms,
+        )
+        _log.debug("session %s: open on %s:%d", self.id, *self._native.local_addr)
+        return self
+
+    async def close(self, reason: str = "") -> None:
+        """Says RTCP BYE (with `reason`) and gives the ports back. What plays is cancelled,
+        iterators end. Idempotent; concurrent calls return when the first has done it."""
+        loop = asyncio.get_running_loop()
+        if self._closed:
+            if self._closing is not None and self._closing.get_loop() is loop:
+                await asyncio.wait((self._closing,))
+            return
+        self._end()
+        if self._native is None:
+            return
+        self._closing = loop.create_future()
+        try:
+            await _finish(loop.run_in_executor(None, self._native.close, reason))
+        finally:
+            self._release()
+            self._closing.set_result(None)
+
+    async def __aenter__(self) -> RTPSession:
+        return await self.open()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    # --- what it is -----------------------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        """Its SSRC in hexadecimal; empty before it opens."""
+        return "" if self._native is None else f"{self._native.ssrc:08x}"
+
+    @property
+    def ssrc(self) -> int:
+        """The synchronisation source of what is sent, random (RFC 3550 §8)."""
+        return self._opened().ssrc
+
+    @property
+    def local_addr(self) -> Address:
+        """The bound (host, port), with the actual port."""
+        return self._opened().local_addr
+
+    @property
+    def rtcp_addr(self) -> Address | None:
+        """Where RTCP is received; None when it is off."""
+        return self._opened().rtcp_addr
+
+    @property
+    def remote_addr(self) -> Address | None:
+        """Where packets go now: as signalled, or as symmetric RTP learned it (RFC 4961)."""
+        return self._opened().remote_addr()
+
+    @property
+    def codec(self) -> Codec:
+        """The codec that is sent."""
+        return self.options.codec
+
+    @property
+    def sample_rate(self) -> int:
+        """Of frames delivered and of plain bytes played, in Hz."""
+        return self._rate
+
+    @property
+    def channels(self) -> int:
+        """Of frames delivered and of plain bytes played."""
+        return self._channels
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, or the core gave it up."""
+        return self._closed
+
+    def stats(self) -> RTPStats:
+        """Counters and measurements of this moment; after the end, the last ones."""
+        dropped = 0 if self._playout is None else self._playout.live_dropped
+        return RTPStats.from_native(
+            self._opened().stats(),
+            frames_overrun=self._frames_overrun,
+            live_bytes_dropped=dropped,
+        )
+
+    # --- audio out ------------------------------------------------------------------------------
+
+    async def play(self, audio: Audio) -> Playback:
+        """Plays `audio` and returns when it has left on the wire or was cancelled.
+
+        `audio`: bytes or another buffer of 16 bit little-endian PCM in the session's rate and
+        channels, an `AudioChunk` in its own, or an (async) iterator of these, which is read ahead
+        by `lead_ms` and closed at the end. Concurrent calls play one after another without a gap.
+
+        What the source raises is raised here, and what was queued of it is dropped; cancelling the
+        task drops it too. Raises `SessionEndedError` when the session is not open.
+        """
+        return await self._out("play audio").play(audio)
+
+    def send(self, audio: Audio) -> int:
+        """Queues live audio, a frame or so at a time, without waiting; from any thread.
+
+        `audio`: a buffer or an `AudioChunk`. Returns the bytes taken: fewer than given when
+        `lead_ms` of audio wait, none while `play` has the line. The rest is dropped and counted.
+        """
+        piece = PieceReader(audio, self._rate, self._channels).whole
+        if piece is None:
+            raise TypeError(f"audio: {type(audio).__name__}; bytes or an AudioChunk fits")
+        return self._out("send audio").send(piece)
+
+    def cancel(self) -> bool:
+        """Drops all that plays or waits now, before the next packet leaves. True if there was
+        anything; pending `play` calls return as cancelled. From any thread."""
+        return self._playout is not None and self._playout.cancel()
+
+    @property
+    def playing(self) -> bool:
+        """Whether anything plays or waits to be played."""
+        return self._playout is not None and self._playout.playing
+
+    @property
+    def position(self) -> PlaybackPosition:
+        """The playback heard last and the ms of it that left on the wire."""
+        return PlaybackPosition(0, 0.0) if self._playout is None else self._playout.position
+
+    async def wait_playback(self) -> bool:
+        """Returns when all that plays or waits now has ended: True if all of it was played."""
+        return True if self._playout is None else await self._playout.wait()
+
+    def end_live(self) -> None:
+        """What was given to `send` so far is complete; what follows is another playback."""
+        if self._playout is not None:
+            self._playout.end_live()
+
+    # --- beside the audio -----------------------------------------------------------------------
+
+    def send_dtmf(self, digits: str, duration_ms: int = 160) -> None:
+        """Queues RFC 4733 digits, `0`-`9`, `*`, `#`, `A`-`D` in any case, each 20 to 60000 ms long,
+        sent one after another at the pace of the media clock. From any thread.
+
+        Raises `ValueError` for anything else, before any is queued, and `QueueFullError` when too
+        many wait.
+        """
+        if not _are_digits(digits):
+            raise ValueError(f"digits: {digits!r}; one or more of {_DIGITS} fits")
+        number(duration_ms, "duration_ms", 20, 60_000)
+        if self.options.dtmf_payload_type is None:
+            raise ValueError("digits: this session has none; dtmf_payload_type=101 fits")
+        self._out("send digits")
+        native = self._opened()
+        for sent, digit in enumerate(digits.upper()):
+            try:
+                native.send_dtmf(digit, duration_ms)
+            except BlockingIOError:
+                raise QueueFullError(
+                    f"{sent} of {len(digits)} digits were queued; the others found no room"
+                ) from None
+
+    def set_input_muted(self, muted: bool) -> None:
+        """While muted, the frames delivered are silence. From any thread."""
+        self._opened().set_input_muted(bool(muted))
+
+    def retarget(self, remote_addr: Address) -> None:
+        """Sends to another address from the next packet on, and expects the peer there. Its host is
+        a numeric address, since looking up a name would take time. From any thread."""
+        host, port = check_address(remote_addr, "remote_addr")
+        if not is_numeric(host):
+            raise ValueError(
+                f"remote_addr: host {host!r}; a numeric address fits, looked up before"
+            )
+        check_family(host, "remote_addr", self.local_addr[0])
+        self._out("retarget it")
+        self._opened().retarget(host, port)
+
+    # --- what comes in --------------------------------------------------------------------------
+
+    def __aiter__(self) -> AsyncIterator[AudioFrame]:
+        """Frames from now on. The iteration ends when the session is closed or the peer is gone;
+        after a timeout a new one may be started, in case it comes back.
+
+        A consumer that falls behind by `inbound_ms` loses the oldest frames, not the newest.
+        """
+        limit = max(1, self.options.inbound_ms // self.options.ptime_ms)
+        stream = Stream(self._frames, limit, self._count_overrun)
+        self._frame_streams.add(stream)
+        if self._closed or self._disconnected is not None:
+            stream.finish()
+        return stream
+
+    def events(self) -> AsyncIterator[RTPEvent]:
+        """Digits, and what else happens, from now on; ends when the session is closed."""
+        stream = Stream(self._events, _EVENTS_WAITING, _ignore)
+        self._event_streams.add(stream)
+        if self._closed:
+            stream.finish()
+        return stream
+
+    def on_frame(self, callback: Callable[[AudioFrame], object]) -> Unsubscribe:
+        """`callback(frame)` for every frame, on the event loop: keep it short. One that raises is
+        logged and harms no other. Returns an idempotent unsubscribe.
+
+        Raises `TypeError` for an async function: iterate over the session instead.
+        """
+        return self._frames.add(callback)
+
+    def on_event(self, callback: Callable[[RTPEvent], object]) -> Unsubscribe:
+        """`callback(event)` for everything that `events` tells."""
+        return self._events.add(callback)
+
+    def on_dtmf(self, callback: Callable[[DTMFEvent], object]) -> Unsubscribe:
+        """`callback(dtmf_event)` for every digit, once, when its end is known."""
+        return self._events.add(
+            lambda event: callback(event) if isinstance(event, DTMFEvent) else None
+        )
+
+    def on_disconnected(self, callback: Callable[[Disconnected], object]) -> Unsubscribe:
+        """`callback(disconnected)` when the peer hung up or fell silent, or the core failed."""
+        return self._events.add(
+            lambda event: callback(event) if isinstance(event, Disconnected) else None
+        )
+
+    # --- told by the bridge, on the loop's thread -----------------------------------------------
+
+    def on_media_frame(self, pcm: bytes, timestamp_ms: float, kind: int) -> None:
+        """One tick of audio from the core: the way that every frame of every call takes."""
+        for callback in self._frames.calls:
+            # Each has a frame of its own: what one writes into its metadata is not another's.
+            frame = frame_from_media(
+                pcm,
+                self._rate,
+                self._channels,
+                timestamp_ms,
+                {"kind": FRAME_KINDS[kind]} if kind else None,
+            )
+            try:
+                callback(frame)
+            except Exception:  # noqa: BLE001 (one harms no other)
+                _log.exception("session %s: callback %r raised", self.id, callback)
+
+    def on_media_item(self, kind: int, a: Any, b: Any, c: Any) -> None:
+        """Anything else from the core."""
+        playout = self._playout
+        if playout is None:
+            return
+        if kind == _native.LOW_WATER:
+            playout.on_low_water()
+        elif kind == _native.DIGIT:
+            self._events.call(DTMFEvent(a, b))
+        elif kind == _native.PLAYBACK_STARTED:
+            self._events.call(PlaybackStarted(a))
+        elif kind == _native.PLAYBACK_ENDED:
+            playout.on_ended(a, b, c)
+            self._events.call(PlaybackEnded(a, b, c))
+        elif kind == _native.SOURCE:
+            self._events.call(SourceTrusted(a, b, c))
+        elif kind == _native.RTP_RESUMED:
+            self._disconnected = None
+            self._events.call(Resumed())
+        elif kind == _native.RTP_TIMEOUT:
+            self._gone(Disconnected("rtp_timeout"))
+        elif kind == _native.BYE:
+            self._gone(Disconnected("bye", a))
+        elif kind == _native.FAULT:
+            _log.error("session %s: the media core gave it up: %s", self.id, a)
+            self._gone(Disconnected("fault", a))
+            self._end()
+            self._release()
+
+    def on_loop_end(self) -> None:
+        """The event loop ends with the session still open."""
+        if not self._closed:
+            self._end()
+            if self._native is not None:
+                self._native.close("")
+            self._release()
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _opened(self) -> _native.Session:
+        if self._native is None:
+            raise RuntimeError("the session is not open yet; use async with, or await open()")
+        return self._native
+
+    def _out(self, doing: str) -> Playout:
+        self._opened()
+        if self._closed or self._playout is None:
+            raise SessionEndedError(self.id, doing)
+        return self._playout
+
+    def _gone(self, event: Disconnected) -> None:
+        self._disconnected = event
+        self._events.call(event)
+        for stream in list(self._frame_streams):
+            stream.finish()
+
+    def _end(self) -> None:
+        """Ends all that Python does for the session."""
+        self._closed = True
+        if self._playout is not None:
+            self._playout.on_over()
+        for frames in list(self._frame_streams):
+            frames.finish()
+        for events in list(self._event_streams):
+            events.finish()
+
+    def _release(self) -> None:
+        if self._bridge is not None and self._native is not None:
+            self._bridge.release(self._native)
+
+    def _count_overrun(self) -> None:
+        self._frames_overrun += 1
+
+
+async def _finish(work: asyncio.Future[None]) -> None:
+    """Awaits what must not be left half done: a cancellation is raised when it has finished."""
+    cancelled: asyncio.CancelledError | None = None
+    while not work.done():
+        try:
+            await asyncio.wait((work,))
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    work.result()
+
+
+def _are_digits(value: object) -> bool:
+    return isinstance(value, str) and value != "" and not value.upper().strip(_DIGITS)
+
+
+def _ignore() -> None:
+    """Events that nobody takes are not worth a counter."""

@@ -1,0 +1,118 @@
+"""`RTPStats`: what a session counted and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+__all__ = ["RTPStats"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RTPStats(Mapping[str, "int | float | None"]):
+    """Statistics of a session at one moment, by attribute or, for logs and metrics, as a mapping.
+
+    Counts never go back; octets are RTP payload, without headers (RFC 3550 §6.4.1). Whatever the
+    network did wrong has a counter named by its reason.
+    """
+
+    # Sent.
+    packets_sent: int = 0
+    """RTP packets, digits included."""
+    octets_sent: int = 0
+    digits_sent: int = 0
+    rtcp_sent: int = 0
+    """RTCP compound packets."""
+
+    # Received from the trusted source.
+    packets_received: int = 0
+    octets_received: int = 0
+    packets_expected: int = 0
+    """By the sequence numbers of the present source (RFC 3550 §A.3)."""
+    packets_lost: int = 0
+    """Expected less received; negative when duplicates outnumber losses (RFC 3550 §A.3)."""
+    jitter_ms: float = 0.0
+    """Interarrival jitter (RFC 3550 §A.8)."""
+    digits_received: int = 0
+    rtcp_received: int = 0
+
+    # As the far end reports it.
+    round_trip_ms: float | None = None
+    """From the newest report that tells one (RFC 3550 §6.4.1); None: none did yet."""
+    remote_lost: int | None = None
+    """Packets of ours that it lost in all."""
+    remote_fraction_lost: float | None = None
+    """Of ours since its report before, 0 to 1."""
+    remote_jitter_ms: float | None = None
+
+    # Delivered to the program.
+    frames_received: int = 0
+    """Frames of received audio."""
+    frames_concealed: int = 0
+    """Frames made up for a loss."""
+    frames_silence: int = 0
+    """Frames in which the sender paused."""
+    frames_given_back: int = 0
+    """Frames left out to return to the target delay."""
+    buffered_ms: float = 0.0
+    """Audio that waits in the jitter buffer now."""
+    buffer_target_ms: float = 0.0
+    """The delay that the jitter buffer aims at."""
+
+    # Refused, by reason.
+    late: int = 0
+    """Audio packets that came after their time."""
+    duplicate: int = 0
+    overflow: int = 0
+    """Packets for which the jitter buffer had no room."""
+    undecodable: int = 0
+    malformed: int = 0
+    """Datagrams that are neither RTP nor RTCP."""
+    unknown_payload_type: int = 0
+    stranger: int = 0
+    """Packets of a source that is not trusted."""
+    doubtful: int = 0
+    """Jumps in sequence that no second packet confirmed (RFC 3550 §A.1)."""
+    looped: int = 0
+    """Our own packets that came back (RFC 3550 §8.2)."""
+    rtcp_malformed: int = 0
+    """RTCP that RFC 3550 §A.2 rejects."""
+    rtcp_stranger: int = 0
+    dtmf_invalid: int = 0
+    """Event payloads that are too short, of no known digit or of no duration."""
+    source_changes: int = 0
+    """Times another SSRC or address proved itself and took over."""
+
+    # On this machine.
+    frames_skipped: int = 0
+    """Ticks that went unserved because the machine was away for too long."""
+    worst_lateness_ms: float = 0.0
+    """The latest that a tick was served after its deadline."""
+    inbound_dropped: int = 0
+    """Frames that Python did not take from the core in time (`inbound_ms`)."""
+    frames_overrun: int = 0
+    """Frames that an `async for` did not take in time."""
+    live_bytes_dropped: int = 0
+    """Bytes given to `send` that found no room."""
+
+    @classmethod
+    def from_native(cls, native: Mapping[str, Any], **more: int) -> RTPStats:
+        """From the core's dict and what Python counts itself."""
+        counted = {**native, **more}
+        return cls(**{name: counted[name] for name in _NAMES if name in counted})
+
+    def __getitem__(self, name: str) -> int | float | None:
+        if name not in _NAMES:
+            raise KeyError(name)
+        value: int | float | None = getattr(self, name)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_NAMES)
+
+    def __len__(self) -> int:
+        return len(_NAMES)
+
+
+_NAMES: Final = tuple(entry.name for entry in fields(RTPStats))

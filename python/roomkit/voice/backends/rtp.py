@@ -1,0 +1,369 @@
+"""`RTPVoiceBackend`: calls over RTP, with a PBX, a SIP gateway or anything that speaks RTP."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import weakref
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+from roomkit.errors import BackendClosedError, CloseError, SessionEndedError
+from roomkit.rtp.addresses import Address, check_address
+from roomkit.rtp.codecs import Codec
+from roomkit.rtp.events import Disconnected
+from roomkit.rtp.options import RTCPMode, RTPOptions, SourcePolicy
+from roomkit.rtp.session import RTPSession
+from roomkit.rtp.stats import RTPStats
+from roomkit.voice.backends.base import VoiceBackend
+from roomkit.voice.base import (
+    AudioChunk,
+    PlaybackPosition,
+    VoiceCapability,
+    VoiceSession,
+    VoiceSessionState,
+)
+from roomkit.voice.events import DTMFEvent
+
+__all__ = ["RTPVoiceBackend"]
+
+_log = logging.getLogger("roomkit.voice.backends.rtp")
+
+
+class RTPVoiceBackend(VoiceBackend):
+    """Sends and receives voice over RTP::
+
+        backend = RTPVoiceBackend(
+            local_addr=("0.0.0.0", 10000),
+            remote_addr=("192.168.1.100", 20000),
+        )
+
+    Each `connect` opens a `roomkit.rtp.RTPSession`. Clock, pacing, jitter buffer, codecs, digits
+    and RTCP run in native threads: a stall of the program delays no packet.
+
+    Sessions may share a fixed `local_addr`: they have one socket and are told apart by the remote
+    address, then by SSRC. With port 0 each has ports of its own.
+
+    `session.metadata` is a copy of the metadata given, with `backend` ("rtp"), `remote_addr`,
+    `local_addr` (the bound one), `payload_type`, `clock_rate`, `codec`, and the `sample_rate` and
+    `channels` of its frames.
+    """
+
+    def __init__(
+        self,
+        *,
+        local_addr: Address = ("0.0.0.0", 0),
+        remote_addr: Address | None = None,
+        payload_type: int = 0,
+        clock_rate: int = 8000,
+        dtmf_payload_type: int | None = 101,
+        rtcp_interval: float = 5.0,
+        codecs: Sequence[Codec | str] | None = None,
+        ptime_ms: int = 20,
+        sample_rate: int | None = None,
+        channels: int | None = None,
+        jitter_ms: int = 60,
+        lead_ms: int = 1000,
+        inbound_ms: int = 2000,
+        source_policy: SourcePolicy = "host",
+        rtcp: RTCPMode = "separate",
+        rtp_timeout: float | None = 30.0,
+        log_transcripts: bool = False,
+    ) -> None:
+        """
+        Args:
+            local_addr: (host, port) to bind RTP. Port 0: a free even one, per session.
+            remote_addr: (host, port) to send RTP to. May be None if supplied per session by
+                `metadata["remote_addr"]` in `connect`, or with `source_policy="learn"`.
+            payload_type: RTP payload type (0 PCMU, 8 PCMA, 10 and 11 L16 at 44.1 kHz; 96 to 127:
+                L16 mono at `clock_rate`).
+            clock_rate: RTP clock rate in Hz (8000 for G.711).
+            dtmf_payload_type: RTP payload type of RFC 4733 digits; None: no digits.
+            rtcp_interval: Seconds between RTCP reports, before RFC 3550's randomisation.
+            codecs: In place of `payload_type` and `clock_rate`: the first is sent, all are
+                received.
+            ptime_ms: Audio per packet sent, 10 to 60 ms in tens.
+            sample_rate: Of the frames delivered, in Hz; None: the codec's.
+            channels: Of the frames delivered, 1 or 2; None: the codec's.
+            jitter_ms: Delay that evens out the network's jitter, 0 to 1000 ms.
+            lead_ms: Audio that may wait in the core to be sent, 100 to 60000 ms.
+            inbound_ms: Audio that may wait for Python, 100 to 60000 ms; then the oldest is dropped.
+            source_policy: Who is heard: `"host"` the host of `remote_addr` from any port,
+                `"strict"` exactly `remote_addr`, `"learn"` the first source that proves itself.
+            rtcp: `"separate"` on RTP port + 1, `"mux"` on the RTP port (RFC 5761), `"off"`.
+            rtp_timeout: Seconds without RTP after which `on_client_disconnected` is told; None:
+                never.
+            log_transcripts: Log the text of transcripts at INFO. Otherwise only at DEBUG: what
+                people say is not for logs.
+
+        Raises `ValueError` that names the parameter, its value and what fits.
+        """
+        super().__init__()
+        self._options = RTPOptions(
+            local_addr=local_addr,
+            remote_addr=remote_addr,
+            payload_type=payload_type,
+            clock_rate=clock_rate,
+            dtmf_payload_type=dtmf_payload_type,
+            rtcp_interval=rtcp_interval,
+            codecs=codecs,
+            ptime_ms=ptime_ms,
+            sample_rate=sample_rate,
+            channels=channels,
+            jitter_ms=jitter_ms,
+            lead_ms=lead_ms,
+            inbound_ms=inbound_ms,
+            source_policy=source_policy,
+            rtcp=rtcp,
+            rtp_timeout=rtp_timeout,
+        )
+        self._log_transcripts = log_transcripts
+        self._media: dict[str, RTPSession] = {}
+        # What can still be asked about a session that has ended, for as long as someone holds it.
+        self._last_stats: weakref.WeakKeyDictionary[VoiceSession, RTPStats] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._closed = False
+
+    @property
+    def name(self) -> str:
+        return "RTP"
+
+    @property
+    def capabilities(self) -> VoiceCapability:
+        return VoiceCapability.DTMF_SIGNALING | VoiceCapability.INTERRUPTION
+
+    @property
+    def options(self) -> RTPOptions:
+        """What every session starts from."""
+        return self._options
+
+    # --- life of a session ----------------------------------------------------------------------
+
+    async def connect(
+        self,
+        room_id: str,
+        participant_id: str,
+        channel_id: str,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> VoiceSession:
+        """Opens a session and returns it ACTIVE; `on_session_ready` callbacks have been called.
+
+        `metadata` is copied into the session's. Of its keys `remote_addr`, a (host, port) pair,
+        overrides the backend's, and `remote_ssrc` names the only SSRC to be heard.
+
+        Raises `ValueError` for an address that does not fit or is missing, `AddressConflictError`
+        when the peer cannot be told from that of another session on the same port, `OSError` when
+        a port is taken or a name does not resolve. Nothing is left open then.
+        """
+        self._check_open()
+        options = self._options_for(metadata)
+        media = RTPSession.from_options(options, shared=options.local_addr[1] != 0)
+        session = VoiceSession(str(uuid4()), room_id, participant_id, channel_id)
+        media.on_frame(partial(self.audio_received.fire, session))
+        media.on_dtmf(partial(self._on_dtmf, session))
+        media.on_disconnected(partial(self._on_disconnected, session))
+        await media.open()
+        self._media[session.id] = media
+        try:
+            self._check_open()  # close() may have come while a name was being resolved
+            session.metadata = {
+                **(metadata or {}),
+                "backend": "rtp",
+                "remote_addr": options.remote_addr,
+                "local_addr": media.local_addr,
+                "payload_type": media.codec.payload_type,
+                "clock_rate": media.codec.clock_rate,
+                "codec": media.codec.name,
+                "sample_rate": media.sample_rate,
+                "channels": media.channels,
+            }
+            session.state = VoiceSessionState.ACTIVE
+            self.sessions[session.id] = session
+            self.session_ready.fire(session)
+            await asyncio.sleep(0)  # async callbacks begin
+        except BaseException:
+            await self.disconnect(session)
+            raise
+        _log.info(
+            "session %s: %s from %s:%d to %s",
+            session.id,
+            media.codec.rtpmap,
+            *media.local_addr,
+            options.remote_addr or "whoever proves to be the peer",
+        )
+        return session
+
+    async def disconnect(self, session: VoiceSession) -> None:
+        """Ends the session: what plays is cancelled, the peer gets an RTCP BYE, the ports are free
+        when this returns. Idempotent, at any moment, also from another event loop."""
+        media = self._media.get(session.id)
+        session.state = VoiceSessionState.ENDED
+        self.sessions.pop(session.id, None)
+        if media is None:
+            return
+        try:
+            await media.close()
+        finally:
+            if self._media.pop(session.id, None) is not None:
+                self._last_stats[session] = media.stats()
+
+    async def close(self) -> None:
+        """Ends every session and refuses new ones. Idempotent. If some fail to close, the others
+        are closed nevertheless; `CloseError` then lists what failed."""
+        self._closed = True
+        results = await asyncio.gather(
+            *(self.disconnect(session) for session in list(self.sessions.values())),
+            return_exceptions=True,
+        )
+        failed = [result for result in results if result is not None]
+        if failed:
+            raise CloseError("the RTP backend", failed)
+
+    # --- audio out ------------------------------------------------------------------------------
+
+    async def send_audio(
+        self,
+        session: VoiceSession,
+        audio: bytes
+        | bytearray
+        | memoryview
+        | AudioChunk
+        | AsyncIterable[AudioChunk | bytes]
+        | Iterable[AudioChunk | bytes],
+    ) -> None:
+        """Plays `audio`, paced by the media clock, and returns when it has left on the wire or was
+        cancelled.
+
+        Bytes are 16 bit PCM in the session's rate and channels; chunks say their own, and are
+        resampled and mixed. An iterator is read ahead by `lead_ms` and closed at the end; what it
+        raises is raised here, and what was queued of it is dropped. Concurrent calls for a session
+        play one after another.
+        """
+        await self._require(session, "send audio").play(audio)
+
+    def send_audio_sync(self, session: VoiceSession, chunk: AudioChunk | bytes) -> None:
+        """Queues a frame or so of live audio without waiting, from any thread.
+
+        What finds no room within `lead_ms`, or comes while `send_audio` plays, is dropped and
+        counted (`live_bytes_dropped` in `stats`): late audio is of no use to a live listener.
+        """
+        self._require(session, "send audio").send(chunk)
+
+    async def cancel_audio(self, session: VoiceSession) -> bool:
+        """Stops what plays and forgets what waits, before the next packet leaves; pending
+        `send_audio` calls return. True only if there was something."""
+        media = self._media.get(session.id)
+        return media is not None and media.cancel()
+
+    def interrupt(self, session: VoiceSession) -> None:
+        """`cancel_audio` for code that cannot await; from any thread."""
+        media = self._media.get(session.id)
+        if media is not None:
+            media.cancel()
+
+    def is_playing(self, session: VoiceSession) -> bool:
+        """Whether audio plays or waits to be played."""
+        media = self._media.get(session.id)
+        return media is not None and media.playing
+
+    async def wait_playback(self, session: VoiceSession) -> bool:
+        """Returns when all that plays or waits now has ended: True if all of it was played."""
+        media = self._media.get(session.id)
+        return True if media is None else await media.wait_playback()
+
+    def end_of_response(self, session: VoiceSession) -> None:
+        """The audio given to `send_audio_sync` so far is a whole."""
+        media = self._media.get(session.id)
+        if media is not None:
+            media.end_live()
+
+    def playback_position(self, session: VoiceSession) -> PlaybackPosition:
+        """The playback heard last and the ms of it that left on the wire, to the frame."""
+        return self._require(session, "tell its position").position
+
+    # --- beside the audio -----------------------------------------------------------------------
+
+    def send_dtmf(self, session: VoiceSession, digit: str, duration_ms: int = 160) -> None:
+        """Queues one RFC 4733 digit (`0`-`9`, `*`, `#`, `A`-`D`, any case) of 20 to 60000 ms, sent
+        at the pace of the media clock in place of audio.
+
+        Raises `ValueError` for anything else, `QueueFullError` when too many wait.
+        """
+        if len(digit) != 1:
+            raise ValueError(f"digit: {digit!r}; one of 0123456789*#ABCD fits")
+        self._require(session, "send a digit").send_dtmf(digit, duration_ms)
+
+    def set_input_muted(self, session: VoiceSession, muted: bool) -> None:
+        """While muted, the frames received are silence; the timeline goes on."""
+        self._require(session, "mute its input").set_input_muted(muted)
+
+    async def send_transcription(
+        self, session: VoiceSession, text: str, role: str = "user"
+    ) -> None:
+        """Logs that there is a transcript (RTP has no screen to show it on); its text only at
+        DEBUG, unless the backend was made with `log_transcripts=True`."""
+        if self._log_transcripts:
+            _log.info("session %s: %s: %s", session.id, role, text)
+        else:
+            _log.info("session %s: transcript of %s, %d characters", session.id, role, len(text))
+            _log.debug("session %s: %s: %s", session.id, role, text)
+
+    def stats(self, session: VoiceSession) -> RTPStats:
+        """Counters and measurements of this moment; after the end of the session, the last ones."""
+        last = self._last_stats.get(session)
+        return self._require(session, "tell its statistics").stats() if last is None else last
+
+    def retarget(self, session: VoiceSession, remote_addr: Address) -> None:
+        """Sends to another address from the next packet on, and expects the peer there: what a
+        re-INVITE asks for. The host is a numeric address."""
+        self._require(session, "retarget it").retarget(remote_addr)
+        session.metadata["remote_addr"] = check_address(remote_addr, "remote_addr")
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _options_for(self, metadata: Mapping[str, Any] | None) -> RTPOptions:
+        if metadata is not None and not isinstance(metadata, Mapping):
+            raise ValueError(f"metadata: {metadata!r}; a dict or None fits")
+        asked = {
+            key: metadata[key]
+            for key in ("remote_addr", "remote_ssrc")
+            if metadata is not None and metadata.get(key) is not None
+        }
+        options = replace(self._options, **asked) if asked else self._options
+        if options.remote_addr is None and options.source_policy != "learn":
+            raise ValueError(
+                "remote_addr: None; give one to RTPVoiceBackend, or per session as"
+                ' metadata={"remote_addr": (host, port)}, or set source_policy="learn"'
+            )
+        return options
+
+    def _require(self, session: VoiceSession, doing: str) -> RTPSession:
+        if session.ended:
+            raise SessionEndedError(session.id, doing)
+        return self._media[self.require(session).id]
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BackendClosedError("the RTP backend is closed; make a new one")
+
+    def _on_dtmf(self, session: VoiceSession, event: DTMFEvent) -> None:
+        _log.debug("session %s: digit %s, %g ms", session.id, event.digit, event.duration_ms)
+        self.dtmf_received.fire(session, event)
+
+    def _on_disconnected(self, session: VoiceSession, event: Disconnected) -> None:
+        reason: str = event.reason
+        _log.info("session %s: the peer is gone: %s %s", session.id, reason, event.detail)
+        if event.reason == "fault":
+            # Nothing of it works any longer: it is over, whether or not someone disconnects it.
+            reason = f"fault: {event.detail}"
+            session.state = VoiceSessionState.ENDED
+            self.sessions.pop(session.id, None)
+            media = self._media.pop(session.id, None)
+            if media is not None:
+                self._last_stats[session] = media.stats()
+        self.client_disconnected.fire(session, reason)
