@@ -1,0 +1,358 @@
+//! Operations on a session, as the program and the network may bring them in any order: every datagram is well formed,
+//! the timelines hold in both directions, playbacks end once, and the same operations give the same outputs.
+#![no_main]
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use libfuzzer_sys::arbitrary::{self, Arbitrary};
+use libfuzzer_sys::fuzz_target;
+use roomkit_media::codec::CodecSpec;
+use roomkit_media::dtmf::Digit;
+use roomkit_media::rtcp::{parse_compound, write_compound, SenderInfo};
+use roomkit_media::rtp::{is_rtcp, RtpHeader, RtpPacket};
+use roomkit_media::seq::{RtpTime, SeqNo, Ssrc};
+use roomkit_media::session::{Chunk, Event, Output, Port, RtcpMode, Session, SessionConfig};
+use roomkit_media::source::Policy;
+use roomkit_media::time::{Duration, Time};
+
+/// Operations of one run: enough for a call with everything in it, few enough for a thousand runs a second.
+const MAX_OPERATIONS: usize = 150;
+
+/// A configuration, of what fits together.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+struct Setup {
+    seed: u64,
+    codec: u8,
+    ptime: u8,
+    rate: u8,
+    stereo: bool,
+    rtcp: u8,
+    policy: u8,
+    signalled: Option<u8>,
+    expects_ssrc: bool,
+    jitter_ms: u8,
+    timeout: bool,
+}
+
+/// What may happen next.
+#[derive(Arbitrary, Clone, Debug)]
+enum Operation {
+    /// Time passes, and every deadline is served when it is due.
+    Wait {
+        ms: u8,
+    },
+    /// The machine was busy: only then are the deadlines served.
+    Stall {
+        ms: u16,
+    },
+    /// A packet of a stream that is mostly in order.
+    Rtp {
+        from: u8,
+        seq_step: i8,
+        time_step: i16,
+        far_jump: bool,
+        payload_type: u8,
+        len: u8,
+    },
+    /// A packet of a telephone event.
+    Key {
+        from: u8,
+        marker: bool,
+        new: bool,
+        event: u8,
+        flags: u8,
+        duration: u16,
+    },
+    /// A compound that is well formed.
+    Rtcp {
+        from: u8,
+        sender: bool,
+        own_ssrc: bool,
+        bye: bool,
+    },
+    /// Anything at all.
+    Datagram {
+        from: u8,
+        rtcp_port: bool,
+        bytes: Vec<u8>,
+    },
+    Play {
+        next: bool,
+        samples: u16,
+        rate: u32,
+        channels: u8,
+        last: bool,
+    },
+    Cancel {
+        back: u8,
+    },
+    SendDigit {
+        event: u8,
+        ms: u16,
+    },
+    Mute(bool),
+    Retarget(u8),
+    Close,
+}
+
+fuzz_target!(|input: (Setup, Vec<Operation>)| {
+    let (setup, mut operations) = input;
+    operations.truncate(MAX_OPERATIONS);
+    let mut first = Run::new(setup);
+    let mut second = Run::new(setup);
+    for operation in &operations {
+        first.perform(operation);
+        second.perform(operation);
+        assert_eq!(first.outputs, second.outputs, "the same operations, the same outputs");
+    }
+    first.perform(&Operation::Close);
+    first.outputs.clear();
+    first.perform(&Operation::Wait { ms: 255 });
+    assert!(first.outputs.is_empty(), "nothing comes after the end");
+    assert_eq!(first.session.deadline(), Time::FAR);
+    assert_eq!(first.playing, None, "what started has ended");
+});
+
+/// A session and what must hold of it.
+struct Run {
+    session: Session,
+    now: Time,
+    ptime: Duration,
+    frame_len: usize,
+    /// The far end's stream.
+    seq: SeqNo,
+    timestamp: RtpTime,
+    key_timestamp: RtpTime,
+    /// Outputs of the last operation.
+    outputs: Vec<Output>,
+    last_seq: Option<SeqNo>,
+    last_frame: Option<Duration>,
+    playback: u64,
+    /// The playback has its last piece; more audio is another one.
+    complete: bool,
+    playing: Option<u64>,
+    ended: BTreeSet<u64>,
+}
+
+impl Run {
+    fn new(setup: Setup) -> Run {
+        let config = config(setup);
+        let ptime = config.ptime;
+        let per_channel = config.sample_rate as usize * ptime.as_millis() as usize / 1000;
+        let frame_len = per_channel * usize::from(config.channels);
+        let session =
+            Session::new(config, Time::ZERO, setup.seed).expect("a configuration that fits");
+        Run {
+            session,
+            now: Time::ZERO,
+            ptime,
+            frame_len,
+            seq: SeqNo(65_500),
+            timestamp: RtpTime(u32::MAX - 1_000),
+            key_timestamp: RtpTime(0),
+            outputs: Vec::new(),
+            last_seq: None,
+            last_frame: None,
+            playback: 1,
+            complete: false,
+            playing: None,
+            ended: BTreeSet::new(),
+        }
+    }
+
+    fn perform(&mut self, operation: &Operation) {
+        self.outputs.clear();
+        match operation {
+            Operation::Wait { ms } => self.wait(Duration::from_millis(u64::from(*ms))),
+            Operation::Stall { ms } => {
+                self.now += Duration::from_millis(u64::from(*ms));
+                self.session.handle_deadline(self.now);
+                assert!(self.session.deadline() > self.now, "served up to now");
+                // What was missed for long is skipped, not sent in a burst: at most three frames of audio, each with
+                // an event packet beside it, and a report.
+                let sent = self.drain();
+                assert!(sent <= 7, "{sent} datagrams at once");
+            }
+            Operation::Rtp { from, seq_step, time_step, far_jump, payload_type, len } => {
+                let jump = if *far_jump { 20_000 } else { 0 };
+                self.seq = self.seq.plus((*seq_step as u16).wrapping_add(jump));
+                self.timestamp = self.timestamp.plus(*time_step as u32);
+                let types = [0, 8, 96, 97, 101, 13, 72];
+                let payload_type = types[usize::from(*payload_type) % types.len()];
+                let payload = vec![0x55; usize::from(*len) * 4];
+                self.receive_rtp(*from, false, payload_type, self.timestamp, &payload);
+            }
+            Operation::Key { from, marker, new, event, flags, duration } => {
+                self.seq = self.seq.plus(1);
+                if *new {
+                    self.key_timestamp = self.timestamp;
+                }
+                let [high, low] = duration.to_be_bytes();
+                let payload = [event % 18, *flags, high, low];
+                self.receive_rtp(*from, *marker, 101, self.key_timestamp, &payload);
+            }
+            Operation::Rtcp { from, sender, own_ssrc, bye } => {
+                let ssrc = if *own_ssrc { self.session.ssrc() } else { ssrc_of(*from) };
+                let info = sender.then(SenderInfo::default);
+                let mut bytes = Vec::new();
+                let reason = bye.then_some("gone\u{7}");
+                write_compound(&mut bytes, ssrc, info, &[], "far", reason);
+                self.session.receive(self.now, peer(*from), Port::Rtcp, &bytes);
+            }
+            Operation::Datagram { from, rtcp_port, bytes } => {
+                let port = if *rtcp_port { Port::Rtcp } else { Port::Rtp };
+                self.session.receive(self.now, peer(*from), port, bytes);
+            }
+            Operation::Play { next, samples, rate, channels, last } => {
+                self.playback += u64::from(*next || self.complete);
+                let chunk = Chunk {
+                    playback: self.playback,
+                    pcm: vec![1_000; usize::from(*samples % 4_000)],
+                    sample_rate: *rate,
+                    channels: channels % 10,
+                    last: *last,
+                };
+                let fits = (8_000..=192_000).contains(&chunk.sample_rate)
+                    && (1..=8).contains(&chunk.channels)
+                    && chunk.pcm.len() % usize::from(chunk.channels) == 0;
+                assert_eq!(self.session.play(chunk).is_ok(), fits);
+                self.complete = fits && *last;
+            }
+            Operation::Cancel { back } => {
+                let upto = self.playback.saturating_sub(u64::from(*back));
+                self.session.cancel(upto);
+                let position = self.session.position();
+                assert!(position.is_none_or(|(playback, _)| playback > upto));
+            }
+            Operation::SendDigit { event, ms } => {
+                let digit = Digit::from_event(event % 16).expect("sixteen keys");
+                let _ = self.session.send_dtmf(digit, Duration::from_millis(u64::from(*ms)));
+            }
+            Operation::Mute(muted) => self.session.set_input_muted(*muted),
+            Operation::Retarget(to) => self.session.retarget(peer(*to)),
+            Operation::Close => self.session.close(self.now, "done"),
+        }
+        self.drain();
+        let _ = self.session.stats();
+    }
+
+    fn wait(&mut self, span: Duration) {
+        let until = self.now + span;
+        while self.session.deadline() <= until {
+            self.now = self.session.deadline();
+            self.session.handle_deadline(self.now);
+            assert!(self.session.deadline() > self.now);
+            // One frame of audio, one event packet, one report.
+            let sent = self.drain();
+            assert!(sent <= 3, "{sent} datagrams in one frame");
+        }
+        self.now = until;
+    }
+
+    fn receive_rtp(
+        &mut self,
+        from: u8,
+        marker: bool,
+        payload_type: u8,
+        timestamp: RtpTime,
+        payload: &[u8],
+    ) {
+        let header =
+            RtpHeader { marker, payload_type, seq: self.seq, timestamp, ssrc: ssrc_of(from) };
+        let mut bytes = Vec::new();
+        header.write(&mut bytes);
+        bytes.extend_from_slice(payload);
+        self.session.receive(self.now, peer(from), Port::Rtp, &bytes);
+    }
+
+    /// Takes what the session gives, checks each, and counts the datagrams.
+    fn drain(&mut self) -> usize {
+        let mut datagrams = 0;
+        while let Some(output) = self.session.poll() {
+            match &output {
+                Output::Datagram { bytes, port, .. } => {
+                    datagrams += 1;
+                    self.check_datagram(*port, bytes);
+                }
+                Output::Frame(frame) => {
+                    assert_eq!(frame.pcm.len(), self.frame_len);
+                    assert_eq!(frame.timestamp.as_nanos() % self.ptime.as_nanos(), 0);
+                    assert!(self.last_frame.is_none_or(|last| frame.timestamp > last));
+                    self.last_frame = Some(frame.timestamp);
+                }
+                Output::Event(event) => self.check_event(event),
+            }
+            self.outputs.push(output);
+        }
+        datagrams
+    }
+
+    fn check_datagram(&mut self, port: Port, bytes: &[u8]) {
+        if is_rtcp(bytes) {
+            let compound = parse_compound(bytes).expect("a compound we wrote");
+            assert!(compound.iter().count() >= 2, "a report and a name");
+            return;
+        }
+        assert_eq!(port, Port::Rtp);
+        let packet = RtpPacket::parse(bytes).expect("a packet we wrote");
+        assert!(!packet.payload.is_empty());
+        assert!(
+            self.last_seq.is_none_or(|last| packet.seq == last.plus(1)),
+            "numbers without a gap"
+        );
+        self.last_seq = Some(packet.seq);
+    }
+
+    fn check_event(&mut self, event: &Event) {
+        match event {
+            Event::PlaybackStarted { playback } => {
+                assert_eq!(self.playing, None, "one plays at a time");
+                assert!(!self.ended.contains(playback));
+                self.playing = Some(*playback);
+            }
+            Event::PlaybackEnded { playback, played, .. } => {
+                let started = self.playing.take_if(|playing| playing == playback).is_some();
+                assert!(started || played.is_zero(), "only what started was heard");
+                assert!(self.ended.insert(*playback), "playback {playback} ended twice");
+            }
+            Event::RemoteBye { reason } => assert!(!reason.contains(char::is_control)),
+            _ => {}
+        }
+    }
+}
+
+fn config(setup: Setup) -> SessionConfig {
+    let codecs = [
+        CodecSpec::PCMU,
+        CodecSpec::PCMA,
+        CodecSpec::l16(96, 16_000, 1),
+        CodecSpec::l16(97, 48_000, 2),
+    ];
+    let codec = codecs[usize::from(setup.codec) % codecs.len()];
+    SessionConfig {
+        send_codec: codec,
+        receive_codecs: codecs.to_vec(),
+        ptime: Duration::from_millis([10, 20, 30, 40, 60][usize::from(setup.ptime) % 5]),
+        rtcp: [RtcpMode::Separate, RtcpMode::Mux, RtcpMode::Off][usize::from(setup.rtcp) % 3],
+        policy: [Policy::Strict, Policy::Host, Policy::Learn][usize::from(setup.policy) % 3],
+        remote_ssrc: setup.expects_ssrc.then(|| ssrc_of(0)),
+        rtcp_interval: Duration::from_millis(250),
+        jitter_delay: Duration::from_millis(u64::from(setup.jitter_ms)),
+        rtp_timeout: setup.timeout.then_some(Duration::from_millis(500)),
+        sample_rate: [8_000, 16_000, 24_000, 48_000][usize::from(setup.rate) % 4],
+        channels: 1 + u8::from(setup.stereo),
+        ..SessionConfig::pcmu(setup.signalled.map(peer))
+    }
+}
+
+/// Four peers on three hosts.
+fn peer(which: u8) -> SocketAddr {
+    let (host, port) = [(1, 20_000), (1, 30_000), (2, 20_000), (3, 20_001)][usize::from(which) % 4];
+    SocketAddr::from(([192, 0, 2, host], port))
+}
+
+/// Each peer's stream, and the peers on one host share theirs.
+fn ssrc_of(which: u8) -> Ssrc {
+    Ssrc([7, 7, 8, 9][usize::from(which) % 4])
+}
