@@ -1,0 +1,104 @@
+"""Speech to send, and what a correct decoder makes of it: ffmpeg says, not our own codecs."""
+
+from __future__ import annotations
+
+import subprocess
+import wave
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from interop.peers import REQUIRED, not_tested, require
+
+Pcm: TypeAlias = npt.NDArray[np.int16]
+
+# Debian's asterisk-core-sounds-en-wav: a human voice, 8 kHz, recorded for telephones.
+HUMAN = Path("/usr/share/asterisk/sounds/en_US_f_Allison/vm-intro.wav")
+SECONDS = 3.0
+
+# The raw formats of ffmpeg that carry each codec, and its name there.
+RAW = {"PCMU": ("mulaw", "pcm_mulaw"), "PCMA": ("alaw", "pcm_alaw"), "L16": ("s16be", "pcm_s16be")}
+
+
+@cache
+def speech(sample_rate: int = 8000) -> Pcm:
+    """Three seconds of a human voice, mono; where there is none, the package's synthesised one."""
+    source = HUMAN
+    if not source.exists():
+        if REQUIRED:
+            not_tested("real human speech", "apt-get install asterisk-core-sounds-en-wav")
+        source = Path(str(files("roomkit") / "data" / "story.wav"))
+    raw = _ffmpeg(
+        *("-i", str(source), "-t", str(SECONDS), "-ac", "1", "-ar", str(sample_rate)),
+        *("-f", "s16le", "-"),
+    )
+    pcm = np.frombuffer(raw, "<i2")
+    # Whole packets of 20 ms, whatever the rate: a sender need not pad the last one.
+    pcm = pcm[: len(pcm) - len(pcm) % (sample_rate // 50)]
+    assert np.abs(pcm).max() > 3000, "the clip is not speech"
+    return pcm
+
+
+def coded(pcm: Pcm, codec: str) -> Pcm:
+    """What is left of the samples after ffmpeg has encoded and decoded them."""
+    raw_format, encoder = RAW[codec]
+    packets = _ffmpeg(
+        *("-f", "s16le", "-ar", "8000", "-ac", "1", "-i", "-"),
+        *("-c:a", encoder, "-f", raw_format, "-"),
+        stdin=pcm.astype("<i2").tobytes(),
+    )
+    decoded = _ffmpeg(
+        *("-f", raw_format, "-ar", "8000", "-ac", "1", "-i", "-"),
+        *("-c:a", "pcm_s16le", "-f", "s16le", "-"),
+        stdin=packets,
+    )
+    return np.frombuffer(decoded, "<i2")
+
+
+def write_wav(path: Path, pcm: Pcm, sample_rate: int) -> Path:
+    with wave.open(str(path), "wb") as wav:
+        wav.setnchannels(1)
+        wav.setsampwidth(2)
+        wav.setframerate(sample_rate)
+        wav.writeframes(pcm.astype("<i2").tobytes())
+    return path
+
+
+def assert_contains(heard: Pcm, wanted: Pcm) -> int:
+    """The whole of `wanted` is in `heard`, sample for sample and in one piece; returns where.
+
+    That says at once: right codec, right speed, right polarity, nothing lost at the start, in the
+    middle or at the end, nothing inserted.
+    """
+    at = _offset(heard, wanted)
+    piece = heard[at : at + len(wanted)]
+    if len(piece) == len(wanted) and np.array_equal(piece, wanted):
+        return at
+    differs = np.flatnonzero(piece != wanted[: len(piece)])
+    first = int(differs[0]) if len(differs) else len(piece)
+    raise AssertionError(
+        f"heard {len(heard)} samples, wanted {len(wanted)} of them; best fit at sample {at};"
+        f" {len(differs)} differ, the first at {first}; {len(wanted) - len(piece)} are missing:"
+        f" heard {piece[first : first + 8].tolist()}, wanted {wanted[first : first + 8].tolist()}"
+    )
+
+
+def _offset(heard: Pcm, wanted: Pcm) -> int:
+    """Where `wanted` fits best, by cross-correlation."""
+    size = 1 << (len(heard) + len(wanted)).bit_length()
+    spectrum = np.fft.rfft(heard.astype(float), size) * np.conj(
+        np.fft.rfft(wanted.astype(float), size)
+    )
+    correlation = np.fft.irfft(spectrum, size)[: max(1, len(heard))]
+    return int(np.argmax(correlation))
+
+
+def _ffmpeg(*arguments: str, stdin: bytes | None = None) -> bytes:
+    command = [require("ffmpeg", "ffmpeg"), "-hide_banner", "-loglevel", "error", *arguments]
+    run = subprocess.run(command, input=stdin, capture_output=True, timeout=60, check=False)
+    assert run.returncode == 0, run.stderr.decode()
+    return run.stdout

@@ -1,0 +1,67 @@
+"""The code blocks of a Markdown page, and a runner that executes them as a reader would type them.
+
+As a program, `python snippets.py PAGE LOCAL_PORT REMOTE_PORT` runs a page's Python blocks in order,
+in one namespace, top-level `await` allowed. The addresses that the documentation uses become ports of
+the loopback, where the test has a peer.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block."""
+
+    language: str
+    text: str
+    line: int
+    """Number of its first line in the page, from 1."""
+
+
+def blocks(page: Path) -> list[Block]:
+    text = page.read_text()
+    return [
+        Block(match[1], match[2], text.count("\n", 0, match.start(2)) + 1)
+        for match in _FENCE.finditer(text)
+    ]
+
+
+def on_loopback(text: str, local: int, remote: int) -> str:
+    """`text` with the documentation's addresses replaced."""
+    for written, port in (
+        ('"0.0.0.0", 10000', local),
+        ('"192.168.1.100", 20000', remote),
+        ('"192.168.1.100", 20002', remote + 2),
+    ):
+        text = text.replace(written, f'"127.0.0.1", {port}')
+    return text
+
+
+def run(page: Path, local: int, remote: int) -> int:
+    """Executes the page's Python blocks; returns how many there were."""
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    python = [block for block in blocks(page) if block.language == "python"]
+    with asyncio.Runner() as runner:
+        for block in python:
+            # Blank lines in front, so that a traceback has the page's line numbers.
+            source = "\n" * (block.line - 1) + on_loopback(block.text, local, remote)
+            code = compile(source, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            result = eval(code, namespace)
+            if inspect.iscoroutine(result):
+                runner.run(result)
+    return len(python)
+
+
+if __name__ == "__main__":
+    count = run(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    print(f"ran {count} blocks")

@@ -1,0 +1,104 @@
+"""Runs what the README and the documentation show, against a real peer, so that neither can lie."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import sys
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+import pytest
+
+import snippets
+from interop.peers import LOOPBACK, Peer, bound, free_ports, until
+from interop.sound import write_wav
+from roomkit.rtp import RTPOptions, RTPSession, RTPStats
+from snippets import blocks
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+RUNNABLE = [page for page in PAGES if any(block.language == "python" for block in blocks(page))]
+
+
+async def keep_calling(port: int, own_port: int) -> None:
+    """Calls whoever listens on `port`, speaks, presses 5, and hangs up; again and again."""
+    while True:
+        await until(lambda: bound(port), "the page's program listens", timeout=60)
+        async with RTPSession(
+            local_addr=(LOOPBACK, own_port), remote_addr=(LOOPBACK, port), rtcp_interval=0.5
+        ) as call:
+            # Two seconds of a tone-like pattern, with a digit in between.
+            half = bytes([0, 16, 0, 32, 0, 16, 0, 240]) * 2000
+            await call.play(half)
+            call.send_dtmf("5", duration_ms=80)
+            await call.play(half)
+
+
+@pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: page.name)
+async def test_the_python_of_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path) -> None:
+    local, remote, _ = free_ports(3)
+    caller = asyncio.create_task(keep_calling(local, remote))
+    command = [sys.executable, "-W", "error", snippets.__file__, page, str(local), str(remote)]
+    try:
+        async with Peer(command) as program:
+            code = await program.exit(timeout=60)
+    finally:
+        caller.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await caller
+    assert code == 0, program
+    count = sum(block.language == "python" for block in blocks(page))
+    assert program.lines[-1] == f"ran {count} blocks", program
+
+
+def test_the_pages_that_are_meant_to_run_do() -> None:
+    assert {"README.md", "backend.md", "quickstart.md", "session.md"} <= {
+        page.name for page in RUNNABLE
+    }
+
+
+def test_every_option_is_documented_with_its_default() -> None:
+    documented = dict(table(ROOT / "docs/options.md"))
+    options = {
+        option.name: option.default
+        for option in fields(RTPOptions)
+        if option.init and option.default is not MISSING
+    }
+    assert documented == {name: repr(default) for name, default in options.items()}
+
+
+def test_every_statistic_is_documented() -> None:
+    documented = [name for name, _ in table(ROOT / "docs/statistics.md")]
+    assert sorted(documented) == sorted(counter.name for counter in fields(RTPStats))
+
+
+def test_every_local_link_leads_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_command_line_shown_is_understood(tmp_path: Path) -> None:
+    from roomkit.cli import parser
+
+    lines = [
+        line.rpartition("&& ")[2]
+        for page in PAGES
+        for block in blocks(page)
+        if block.language in ("sh", "console")
+        for line in block.text.splitlines()
+        if line.rpartition("&& ")[2].startswith("roomkit ")
+    ]
+    assert len(lines) > 2
+    for line in lines:
+        parser().parse_args(line.split()[1:])
+
+
+def table(page: Path) -> list[tuple[str, str]]:
+    """The first two cells of each table row whose first is one name in code style."""
+    return [
+        (name, second.strip().strip("`").replace("\\|", "|"))
+        for name, second in re.findall(r"^\| `(\w+)` \| (.*?) \|", page.read_text(), re.M)
+    ]

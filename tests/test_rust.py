@@ -1,0 +1,46 @@
+"""Runs the Rust workspace's tests, so that one command runs every test there is."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# Built from nothing on two busy cores, with the tests themselves to run after that.
+TIMEOUT = 1500
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(TIMEOUT + 30)
+def test_the_rust_workspace_passes_its_tests() -> None:
+    cargo = shutil.which("cargo")
+    if cargo is None:
+        message = "NOT TESTED: the Rust workspace, cargo is missing; to test it: install Rust"
+        if os.environ.get("ROOMKIT_REQUIRE_PEERS") == "1":
+            pytest.fail(message, pytrace=False)
+        pytest.skip(message)
+    run = subprocess.run(
+        [cargo, "test", "--workspace", "--locked", "--no-fail-fast"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+        env={**os.environ, "CARGO_TERM_COLOR": "never"},
+    )
+    results = re.findall(r"^test result: (\w+)\. (\d+) passed; (\d+) failed", run.stdout, re.M)
+    passed = sum(int(count) for _, count, _ in results)
+    failures = re.findall(r"^---- .*?(?=^---- |^failures:$)", run.stdout, re.M | re.S)
+    shown = "".join(failures)[-20_000:] or run.stdout[-6000:]
+    assert run.returncode == 0, f"cargo test exited with {run.returncode}\n{shown}"
+    assert all(word == "ok" for word, _, _ in results)
+    # A run that finds no tests must not pass: the media core alone has more than this.
+    assert passed > 100, f"cargo test ran {passed} tests\n{shown}"
+    print(f"cargo test: {passed} passed")
