@@ -1,9 +1,9 @@
 """Was it heard? Compares what was said with what arrived, signal against signal.
 
 `find` looks for a stretch of speech in a recording: envelopes first, which is quick and forgiving,
-then samples, which is exact. `compare` then lays the two on top of each other. Speech that crossed a
-G.711 line unharmed is *equal*, sample for sample, to what the standard makes of it; where a packet
-was lost, the receiver knows and says so, and those frames are set apart and counted.
+then samples, which is exact. `compare` then lays the two on top of each other. Speech that crossed
+a G.711 line unharmed is *equal*, sample for sample, to what the standard makes of it; where a
+packet was lost, the receiver knows and says so, and those frames are set apart and counted.
 
 Standard library only, and quick enough for a call: a sentence is found in half a minute of sound in
 about a tenth of a second.

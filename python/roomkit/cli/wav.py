@@ -88,7 +88,7 @@ def samples_of(pcm: bytes | bytearray | memoryview) -> array[int]:
 
 
 class Recorder:
-    """A WAV file that grows: `add` what comes, `close` when done. The header is right once closed."""
+    """A WAV file that grows: `add` what comes; `close` completes its header."""
 
     def __init__(self, path: str | Path, sample_rate: int, channels: int = 1) -> None:
         """Creates the file at once, so that a path that cannot be written fails before the call.
@@ -96,7 +96,7 @@ class Recorder:
         Raises `OSError`.
         """
         self.path = Path(path)
-        self._file = wave.open(str(self.path), "wb")
+        self._file = wave.open(str(self.path), "wb")  # noqa: SIM115 (closed by close)
         self._file.setnchannels(channels)
         self._file.setsampwidth(2)
         self._file.setframerate(sample_rate)

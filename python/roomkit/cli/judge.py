@@ -1,0 +1,311 @@
+"""The verdict on the demo's call: was everything heard that was said, and nothing else?
+
+It rests on what was written down outside the parts that are judged: the caller's own recording, the
+clips as the standard's codec would carry them, and the packets as the kernel saw them go by.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from roomkit.cli import g711, signals, speech, wav
+from roomkit.cli.journal import Entry
+from roomkit.cli.tap import Packet, read_packets
+
+__all__ = ["Check", "Evidence", "Heard", "Pacing", "judge", "pacing"]
+
+CALLER_WAV, APPLICATION_WAV = "heard-by-caller.wav", "heard-by-application.wav"
+PACKETS, RECORD = "packets.csv", "call.json"
+
+_FRAME = 0.020
+_EXACT = 0.9
+"""Correlation below which what was found is not the sentence that was sought."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that had to be so."""
+
+    passed: bool
+    text: str
+    """What was measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What one end heard, on the wall clock."""
+
+    samples: array[int]
+    sample_rate: int
+    start: float
+    """Wall clock of the first sample."""
+    lost: list[tuple[int, int]]
+    """Samples from, to, that the receiver concealed."""
+
+    def at(self, wall: float) -> int:
+        """The sample that was heard at that time."""
+        return round((wall - self.start) * self.sample_rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that is left of a call."""
+
+    codec: str
+    loss: float
+    """Share of packets lost on purpose."""
+    began: float
+    """Wall clock of the call's beginning."""
+    entries: list[Entry]
+    """Of both ends, by time."""
+    caller: Heard
+    application: Heard
+    packets: list[Packet]
+    stats: dict[str, dict[str, Any]]
+    """Of `"caller"` and `"application"`: `RTPStats` by field name."""
+
+    @classmethod
+    def load(cls, folder: Path) -> Evidence:
+        """What the demo wrote into `folder`. Raises `OSError` or `ValueError`."""
+        record = json.loads((folder / RECORD).read_text())
+        return cls(
+            codec=record["codec"],
+            loss=record["loss"],
+            began=record["began"],
+            entries=sorted((Entry(**e) for e in record["entries"]), key=lambda entry: entry.at),
+            caller=_heard(folder / CALLER_WAV, record["tapes"]["caller"]),
+            application=_heard(folder / APPLICATION_WAV, record["tapes"]["application"]),
+            packets=read_packets(folder / PACKETS),
+            stats=record["stats"],
+        )
+
+    def of(self, kind: str, who: str) -> list[Entry]:
+        """Entries of a kind by one end, oldest first."""
+        return [e for e in self.entries if e.kind == kind and e.who == who]
+
+
+def judge(evidence: Evidence) -> list[Check]:
+    """Everything that had to be so, in the order of the call; the call was heard if all passed."""
+    return [
+        *_statements(evidence),
+        _message_arrived(evidence),
+        _digits(evidence),
+        *_losses(evidence),
+        _end(evidence),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Pacing:
+    """Packets to one end, as the wire saw them."""
+
+    points: list[tuple[float, float]]
+    """Wall clock of each, and by how many ms the interval before it differed from its due."""
+    missing: list[float]
+    """When packets should have come that did not."""
+
+    def at(self, quantile: float) -> float:
+        """A quantile of the deviations, in ms, without their sign."""
+        ordered = sorted(abs(deviation) for _, deviation in self.points)
+        return ordered[min(int(quantile * len(ordered)), len(ordered) - 1)] if ordered else 0.0
+
+
+def pacing(evidence: Evidence, to: str) -> Pacing:
+    """How regularly the packets to one end went by: digits and audio, in one sequence."""
+    clock = _clock_rate(evidence.codec)
+    points: list[tuple[float, float]] = []
+    missing: list[float] = []
+    before: Packet | None = None
+    audio: Packet | None = None
+    for packet in (p for p in evidence.packets if p.to == to):
+        if packet.dropped or (before and _ahead(before.sequence, packet.sequence, 16) > 1):
+            missing.append(packet.at)
+        if packet.event == "":
+            # Within a talkspurt the RTP clock says when a packet is due (RFC 3550 §5.1).
+            if audio and not packet.marker:
+                due = _ahead(audio.timestamp, packet.timestamp, 32) / clock
+                points.append((packet.at, (packet.at - audio.at - due) * 1000))
+            audio = packet
+        before = packet
+    return Pacing(points, missing)
+
+
+# --- what is checked -------------------------------------------------------------------------
+
+
+def _statements(evidence: Evidence) -> Iterator[Check]:
+    """Every sentence of the application, in order: heard whole, or up to where it was cut."""
+    said = evidence.of("said", "application")
+    for entry in said:
+        begun = entry.data["began"]
+        name, clip = entry.data["name"], entry.data["clip"]
+        reference = _carried(evidence.codec, clip)
+        if clip == "message":  # it went to the application over the same line before
+            reference = _carried(evidence.codec, clip, twice=True)
+        if entry.data["cut"] is None:
+            yield _whole(evidence, evidence.caller, f"{name} heard", reference, begun)
+        else:
+            yield _cut(evidence, entry, reference)
+    expected = ["greeting", "menu", "record", "message", "menu", "story", "menu", "goodbye"]
+    told = [entry.data["clip"] for entry in said]
+    if told != expected:
+        yield Check(False, f"the call took another way: said {', '.join(told) or 'nothing'}")
+
+
+def _message_arrived(evidence: Evidence) -> Check:
+    """What the caller said, as the application heard it."""
+    spoken = [e for e in evidence.of("says", "caller") if e.data["clip"] == "message"]
+    if not spoken:
+        return Check(False, "the caller's words: never spoken")
+    reference = _carried(evidence.codec, "message")
+    name = "the caller's words reached the application"
+    return _whole(evidence, evidence.application, name, reference, spoken[0].at)
+
+
+def _whole(
+    evidence: Evidence, heard: Heard, name: str, reference: array[int], begun: float
+) -> Check:
+    match = _find(reference, heard, begun)
+    if match is None or match.likeness < _EXACT:
+        likeness = match.likeness if match else 0.0
+        return Check(False, f"{name}: not found (best correlation {likeness:.2f})")
+    result = signals.compare(reference, heard.samples, match.offset, excuse=heard.lost)
+    total = math.ceil(len(reference) / 160)
+    allowed = _allowed(evidence, total)
+    passed = result.frames == total and result.wrong == 0 and result.excused <= allowed
+    delay = (heard.start + match.offset / heard.sample_rate - begun) * 1000
+    return Check(passed, f"{name}: {_measured(result, total)}, {delay:.0f} ms after it was said")
+
+
+def _measured(result: signals.Comparison, total: int) -> str:
+    text = f"{result.equal} of {total} frames equal, sample for sample"
+    if result.excused:
+        text += f"; {result.excused} lost on the way and concealed"
+    if result.wrong or result.frames < total:
+        text += (
+            f"; {result.wrong} wrong, {total - result.frames} missing"
+            f" (correlation {result.likeness:.3f}, SNR {result.snr_db:.1f} dB)"
+        )
+    return f"{text}, level {result.gain_db:+.2f} dB"
+
+
+def _cut(evidence: Evidence, entry: Entry, reference: array[int]) -> Check:
+    """A sentence that was interrupted: a true prefix, then silence."""
+    name, heard = entry.data["name"], evidence.caller
+    rate = heard.sample_rate
+    title = f"{name} interrupted by {entry.data['cut']}"
+    played = round(entry.data["played_ms"] / 1000 * rate)
+    begun, cut_at = entry.data["began"], entry.data["cut_at"]
+    if not 0.3 * rate <= played < len(reference):
+        return Check(False, f"{title}: {played / rate:.2f} s of it were played")
+    match = _find(reference[:played], heard, begun)
+    if match is None or match.likeness < _EXACT:
+        return Check(False, f"{title}: not found")
+    result = signals.compare(reference[:played], heard.samples, match.offset, excuse=heard.lost)
+    after = match.offset + played
+    # Half of the pause that the application makes before it speaks again.
+    quiet = round(0.12 * rate)
+    loud = signals.quiet_after(heard.samples, after, quiet)
+    total = math.ceil(played / 160)
+    late = _last_packet(evidence, begun, cut_at) - cut_at
+    passed = (
+        result.wrong == 0
+        and result.frames == total
+        and result.excused <= _allowed(evidence, total)
+        and loud == 0
+        and late <= _FRAME
+    )
+    text = (
+        f"{title}: heard {played / rate:.2f} s of {len(reference) / rate:.2f} s,"
+        f" {_measured(result, total)}; last packet {late * 1000:+.1f} ms from the interruption"
+    )
+    text += ", then silence" if loud == 0 else f", then {loud} loud samples of {quiet}"
+    return Check(passed, text)
+
+
+def _digits(evidence: Evidence) -> Check:
+    pressed = "".join(e.data["digit"] for e in evidence.of("key", "caller"))
+    got = "".join(e.data["digit"] for e in evidence.of("key", "application"))
+    return Check(
+        pressed == got == "1#20", f"keys: pressed {pressed or 'none'}, ON_DTMF told {got or 'none'}"
+    )
+
+
+def _losses(evidence: Evidence) -> Iterator[Check]:
+    for to in ("caller", "application"):
+        packets = [p for p in evidence.packets if p.to == to]
+        dropped = sum(p.dropped for p in packets)
+        stats = evidence.stats[to]
+        got, concealed = stats["packets_received"], stats["frames_concealed"]
+        passed = got == len(packets) - dropped and got > 0
+        text = f"packets to the {to}: {len(packets)} on the wire, {got} accepted"
+        if dropped:
+            text += f", {dropped} lost on purpose"
+        late = stats["late"]
+        text += f", {late} too late" if late else ""
+        yield Check(passed, f"{text}, {concealed} frames concealed")
+
+
+def _end(evidence: Evidence) -> Check:
+    byes = evidence.of("bye", "caller")
+    passed = bool(byes) and byes[-1].data["reason"] == "bye"
+    return Check(passed, "end: the caller got the RTCP BYE" if passed else "end: no RTCP BYE came")
+
+
+# --- helpers ---------------------------------------------------------------------------------
+
+
+def _carried(codec: str, clip: str, *, twice: bool = False) -> array[int]:
+    """The clip as it must arrive, by the standard."""
+    samples = speech.clip(clip).samples
+    law = codec.partition("/")[0]
+    if law not in ("PCMU", "PCMA"):
+        return samples
+    samples = g711.through(cast(g711.Law, law), samples)
+    return g711.through(cast(g711.Law, law), samples) if twice else samples
+
+
+def _find(reference: array[int], heard: Heard, begun: float) -> signals.Match | None:
+    """Looked for from half a second before it was said to two seconds after."""
+    expected = heard.at(begun)
+    span = (expected - heard.sample_rate // 2, expected + 2 * heard.sample_rate)
+    return signals.find(reference, heard.samples, within=span)
+
+
+def _allowed(evidence: Evidence, frames: int) -> int:
+    """Frames that a busy machine, or loss that was asked for, may have cost."""
+    return 1 + math.ceil(frames * (0.03 + 2 * evidence.loss))
+
+
+def _last_packet(evidence: Evidence, begun: float, cut_at: float) -> float:
+    """When the last audio packet went by of the talkspurt that was interrupted."""
+    last = begun
+    for packet in evidence.packets:
+        if packet.to != "caller" or packet.event or packet.at < begun:
+            continue
+        if packet.marker and packet.at > cut_at:
+            break
+        last = packet.at
+    return last
+
+
+def _clock_rate(codec: str) -> int:
+    parts = codec.partition("@")[0].split("/")
+    return int(parts[1]) if len(parts) > 1 else 8000
+
+
+def _ahead(before: int, now: int, bits: int) -> int:
+    """Steps from one to the next, modulo 2^bits."""
+    return (now - before) % (1 << bits)
+
+
+def _heard(path: Path, facts: dict[str, Any]) -> Heard:
+    audio = wav.read(path)
+    lost = [(int(low), int(high)) for low, high in facts["lost"]]
+    return Heard(audio.samples, audio.sample_rate, float(facts["start"]), lost)
