@@ -13,7 +13,6 @@ import pytest
 
 import snippets
 from interop.peers import LOOPBACK, Peer, bound, free_ports, until
-from interop.sound import write_wav
 from roomkit.rtp import RTPOptions, RTPSession, RTPStats
 from snippets import blocks
 
@@ -100,5 +99,5 @@ def table(page: Path) -> list[tuple[str, str]]:
     """The first two cells of each table row whose first is one name in code style."""
     return [
         (name, second.strip().strip("`").replace("\\|", "|"))
-        for name, second in re.findall(r"^\| `(\w+)` \| (.*?) \|", page.read_text(), re.M)
+        for name, second in re.findall(r"^\| `(\w+)` \| (.*?) \|", page.read_text(), re.MULTILINE)
     ]
