@@ -1,8 +1,8 @@
 """The code blocks of a Markdown page, and a runner that executes them as a reader would type them.
 
 As a program, `python snippets.py PAGE LOCAL_PORT REMOTE_PORT` runs a page's Python blocks in order,
-in one namespace, top-level `await` allowed. The addresses that the documentation uses become ports of
-the loopback, where the test has a peer.
+in one namespace, top-level `await` allowed. The addresses that the documentation uses become ports
+of the loopback, where the test has a peer.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`_native.pyi` says what the built module has: neither more nor less, with the same signatures.
 
-`mypy.stubtest` says "success" where it does not find the stub of an underscore module, so the check
-is made on the stub as it is, and again with faults in it, each of which must be seen.
+`mypy.stubtest` says "success" where it does not find the stub of an underscore module, so the
+check is made on the stub as it is, and again with faults in it, each of which must be seen.
 """
 
 from __future__ import annotations
