@@ -1,1 +1,467 @@
-//! (being written)
+//! Who may talk: learn the remote source, then lock on it. All trust in addresses is decided in this file.
+//!
+//! The port is open to everybody. A stranger's packet must change nothing: no statistics, no jitter buffer, no digits, no
+//! destination. So every RTP packet is judged here first, and what is not of the locked source is dropped, or *held* while
+//! its source proves itself; when it has, the held packets are handed back in order, and nothing of it is lost.
+//!
+//! ```text
+//!               sequential packets, allowed address              silence + proof
+//!   probation ───────────────────────────────────────► locked ─────────────────────► locked on another
+//!       ▲                                                │ ▲                            source
+//!       └─── grace over, nobody proved itself ── on notice ┘ same address signalled again
+//!                                                  ▲ retarget
+//! ```
+//!
+//! Proof is a run of packets of one SSRC with consecutive sequence numbers (RFC 3550 §A.1): two from the signalled
+//! address, five over a plausible time from any other. Once locked, the source keeps the lock for as long as it speaks:
+//!
+//! | who claims the lock | what it needs |
+//! |---|---|
+//! | another address | 1 s of silence of the locked source; then 2 packets that continue its SSRC and sequence (a NAT that rebound), or 5 of another SSRC |
+//! | another SSRC at the locked address | that the old one stopped as it began: 80 ms of silence and 2 packets; 1 s if both spoke for a while |
+//! | the source that lost the lock by its silence | 3 packets that continue its sequence: a pause must not give a call away |
+//! | the signalled address, when the lock fell elsewhere | 2 packets, at once; then, for 250 packets, to speak at least a quarter as much as the source it displaced; three attempts |
+//!
+//! The last line keeps a call from being lost to whoever spoke first. Its trial keeps a forger of the signalled address from
+//! cutting a source off, in the middle of its speech, with a few packets each time: that costs half a second of audio, three
+//! times at most. Who can forge a whole stream, or read ours, is beyond addresses: against that there is only SRTP.
+
+use std::net::SocketAddr;
+
+use self::candidates::{Candidate, Pool};
+use crate::rtp::RtpPacket;
+use crate::seq::{SeqNo, SeqTracker, SeqUpdate, Ssrc};
+use crate::time::{Duration, Time};
+
+#[cfg(test)]
+mod attacks;
+mod candidates;
+#[cfg(test)]
+mod tests;
+
+pub use self::candidates::HeldPacket;
+
+/// Sequential packets from the signalled address; RFC 3550 §A.1 MIN_SEQUENTIAL.
+const SHORT_PROOF: u32 = 2;
+/// Sequential packets of a source that lost the lock by its silence: one more than a reordered tail is likely to hold.
+const RETURN_PROOF: u32 = 3;
+/// Sequential packets from an address that nobody signalled, and the time they must span at least: five packets of 10 ms
+/// with some jitter. A burst proves nothing but that it was sent.
+const LONG_PROOF: (u32, Duration) = (5, Duration::from_millis(30));
+/// The locked source is gone after this silence. It bounds the way back after a NAT rebound, and the least pause that a
+/// stranger must wait for.
+const GONE: Duration = Duration::from_secs(1);
+/// Strangers are not even looked at before the locked source has been silent this long: ten lost packets.
+const ABSENT: Duration = Duration::from_millis(200);
+/// An SSRC has stopped after this silence, if another began as it ended: four packets of 20 ms. Shorter would take a burst
+/// of loss for it, longer would be heard.
+const STOPPED: Duration = Duration::from_millis(80);
+/// Two SSRCs that follow one another may overlap by this much, through jitter and reordering.
+const OVERLAP: Duration = Duration::from_millis(60);
+/// A source that is no longer signalled is heard this much longer: a re-INVITE reaches the far media later than us.
+const GRACE: Duration = Duration::from_secs(1);
+/// How often the signalled address may take the lock from a source that speaks, until it has proven that it goes on.
+const PREEMPTIONS: u8 = 3;
+/// Packets after which the signalled source is no forgery of a few packets: five seconds of 20 ms.
+const ESTABLISHED: u32 = 250;
+/// On trial, the signalled source loses the lock again when the one it displaced has sent so many packets, and this many
+/// times more than it: half a second of 20 ms frames, and room for frames of 60 ms and some loss.
+const TRIAL: (u32, u32) = (25, 4);
+
+/// Which addresses may become the source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// Exactly the signalled address.
+    Strict,
+    /// The signalled host, from any port: many gateways send from another port than they receive on. Without a signalled
+    /// address as [`Learn`](Policy::Learn).
+    #[default]
+    Host,
+    /// The first source that proves itself, and the signalled one in any case: for peers behind a NAT.
+    Learn,
+}
+
+/// Why a packet was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RejectReason {
+    /// Another SSRC than the one that was signalled.
+    UnexpectedSsrc,
+    /// Not from the signalled address, which [`Policy::Strict`] asks for.
+    NotSignalled,
+    /// Not from the signalled host, which [`Policy::Host`] asks for.
+    OtherHost,
+    /// From an address that would be allowed, but the locked source speaks.
+    LockedElsewhere,
+    /// Too many sources want to prove themselves at once.
+    TooManyCandidates,
+}
+
+impl RejectReason {
+    /// All reasons, in the order of their declaration.
+    pub const ALL: [RejectReason; 5] = [
+        RejectReason::UnexpectedSsrc,
+        RejectReason::NotSignalled,
+        RejectReason::OtherHost,
+        RejectReason::LockedElsewhere,
+        RejectReason::TooManyCandidates,
+    ];
+}
+
+/// What to do with a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is of the locked source.
+    Accept,
+    /// Its source is on probation; a copy is held. It has no effect now.
+    Hold,
+    /// Its source has proven itself and is locked from now on.
+    NewSource {
+        /// Its packets so far, in the order they arrived; the last one is the packet that was judged. Play them all.
+        held: Vec<HeldPacket>,
+        /// The source that had the lock before.
+        previous: Option<(SocketAddr, Ssrc)>,
+        /// It is the previous source at another address: same SSRC, sequence going on. Statistics and jitter buffer stay.
+        continues: bool,
+    },
+    /// It is dropped.
+    Reject(RejectReason),
+}
+
+/// Decides for one session which source is heard. It is told of every RTP packet that parsed, before anything else is.
+#[derive(Clone, Debug)]
+pub struct SourceGuard {
+    policy: Policy,
+    signalled: Option<SocketAddr>,
+    expected_ssrc: Option<Ssrc>,
+    lock: Option<Lock>,
+    /// The source that lost the lock by its silence or to a source on trial, and may come back.
+    former: Option<Lock>,
+    /// Preemptions left to the signalled address; `None` once it is established.
+    preemptions: Option<u8>,
+    /// Candidates at the signalled and the locked address and the former source. Their places are their own: strangers
+    /// cannot take them, however many there are.
+    home: Pool,
+    strangers: Pool,
+    rejected: [u64; RejectReason::ALL.len()],
+}
+
+/// A source that has, or had, the lock.
+#[derive(Clone, Debug)]
+struct Lock {
+    addr: SocketAddr,
+    ssrc: Ssrc,
+    seq: SeqTracker,
+    heard: Time,
+    packets: u32,
+    /// It is signalled, took the lock from a source that spoke, and must show that it goes on.
+    trial: bool,
+    /// Our packets go to its address, not to the signalled one.
+    symmetric: bool,
+    /// It is not signalled any more, and is heard until this time unless the signalled one begins before.
+    notice: Option<Time>,
+}
+
+impl SourceGuard {
+    /// A guard on probation. With `expected_ssrc` (from signalling, RFC 5576), no other SSRC is ever heard.
+    pub fn new(
+        policy: Policy,
+        signalled: Option<SocketAddr>,
+        expected_ssrc: Option<Ssrc>,
+    ) -> SourceGuard {
+        SourceGuard {
+            policy,
+            signalled,
+            expected_ssrc,
+            lock: None,
+            former: None,
+            preemptions: Some(PREEMPTIONS),
+            home: Pool::new(16 * 1024),
+            strangers: Pool::new(4 * 1024),
+            rejected: [0; RejectReason::ALL.len()],
+        }
+    }
+
+    /// Judges a packet that arrived at `now`; `raw` is its datagram. `now` never runs back.
+    pub fn judge(
+        &mut self,
+        now: Time,
+        from: SocketAddr,
+        packet: &RtpPacket<'_>,
+        raw: &[u8],
+    ) -> Verdict {
+        if self.expected_ssrc.is_some_and(|expected| expected != packet.ssrc) {
+            return self.reject(RejectReason::UnexpectedSsrc);
+        }
+        self.end_notice(now);
+        if let Some(lock) = self.lock.as_mut().filter(|lock| lock.is(from, packet.ssrc)) {
+            lock.heard = now;
+            lock.packets = lock.packets.saturating_add(1);
+            lock.seq.update(packet.seq);
+            if lock.packets == ESTABLISHED && self.signalled.is_some_and(|s| same_address(s, from))
+            {
+                self.preemptions = None;
+                if core::mem::take(&mut lock.trial) {
+                    self.former = None;
+                }
+            }
+            return Verdict::Accept;
+        }
+        let home = self.is_home(from, packet);
+        if !home {
+            if let Err(reason) = self.admits(now, from) {
+                return self.reject(reason);
+            }
+        }
+        let Some(index) = self.pool(home).count(now, from, packet) else {
+            return self.reject(RejectReason::TooManyCandidates);
+        };
+        let candidate = if home { self.home.get(index) } else { self.strangers.get(index) };
+        let Some(by) = self.earned(now, candidate, packet.seq) else {
+            self.pool(home).hold(index, now, raw);
+            return Verdict::Hold;
+        };
+        let held = self.pool(home).hand_over(index, now, raw);
+        self.promote(now, from, packet, held, by)
+    }
+
+    /// Whether an RTCP packet of `sender_ssrc` may be believed.
+    ///
+    /// It must come from the locked host and be of the locked SSRC; the port is free, as RTCP has its own. Before the lock,
+    /// and while the locked source is on notice, it must come from the signalled host: a source that was replaced says BYE,
+    /// and that is not the end of the call. Where believed RTCP comes from is where reports should go; the session keeps
+    /// that address.
+    pub fn judge_rtcp(&self, from: SocketAddr, sender_ssrc: Ssrc) -> bool {
+        if self.expected_ssrc.is_some_and(|expected| expected != sender_ssrc) {
+            return false;
+        }
+        let from_signalled = self.signalled.is_some_and(|s| same_host(s, from));
+        match &self.lock {
+            None => from_signalled,
+            Some(lock) if lock.notice.is_some() => from_signalled && sender_ssrc != lock.ssrc,
+            Some(lock) => same_host(lock.addr, from) && sender_ssrc == lock.ssrc,
+        }
+    }
+
+    /// Where our RTP goes: to the locked source if that is how to reach it (RFC 4961), else to the signalled address.
+    ///
+    /// A source that was learned is reached where it speaks from. One on the signalled host that speaks from another port
+    /// may well listen on the signalled one only (ffmpeg and GStreamer do), so that stays the destination, unless the source
+    /// spoke from the signalled address before and its NAT moved it.
+    pub fn destination(&self) -> Option<SocketAddr> {
+        match &self.lock {
+            Some(lock) if lock.symmetric && lock.notice.is_none() => Some(lock.addr),
+            _ => self.signalled,
+        }
+    }
+
+    /// A new signalled address, as from a re-INVITE; the address that is signalled already changes nothing.
+    ///
+    /// Packets go there at once. The old source is heard for another second, because it goes on until the far end has acted
+    /// on the same signalling and a hole would be heard; the new one takes over as soon as it proves itself. After that
+    /// second the old source stays only if it still speaks and the policy allows it beside the new address: its peer
+    /// listens elsewhere now, but still sends from where it did.
+    pub fn retarget(&mut self, signalled: SocketAddr) {
+        if self.signalled.is_some_and(|s| same_address(s, signalled)) {
+            return;
+        }
+        self.signalled = Some(signalled);
+        self.former = None;
+        self.preemptions = Some(PREEMPTIONS);
+        self.home.clear();
+        self.strangers.clear();
+        if let Some(lock) = &mut self.lock {
+            let stays = same_address(lock.addr, signalled);
+            lock.symmetric |= stays;
+            lock.notice = if stays { None } else { Some(lock.heard + GRACE) };
+        }
+    }
+
+    /// The locked source.
+    pub fn locked(&self) -> Option<(SocketAddr, Ssrc)> {
+        self.lock.as_ref().map(|lock| (lock.addr, lock.ssrc))
+    }
+
+    /// How many packets were refused for a reason.
+    pub fn rejected(&self, reason: RejectReason) -> u64 {
+        self.rejected[reason as usize]
+    }
+
+    /// How many held packets were given up, because their source did not prove itself or did so too slowly.
+    pub fn given_up(&self) -> u64 {
+        self.home.given_up() + self.strangers.given_up()
+    }
+
+    fn reject(&mut self, reason: RejectReason) -> Verdict {
+        self.rejected[reason as usize] += 1;
+        Verdict::Reject(reason)
+    }
+
+    fn is_home(&self, from: SocketAddr, packet: &RtpPacket<'_>) -> bool {
+        self.signalled.is_some_and(|s| same_address(s, from))
+            || self.lock.as_ref().is_some_and(|lock| same_address(lock.addr, from))
+            || self.is_former(from, packet.ssrc, packet.seq)
+    }
+
+    fn is_former(&self, from: SocketAddr, ssrc: Ssrc, seq: SeqNo) -> bool {
+        self.former.as_ref().is_some_and(|former| former.is(from, ssrc) && former.goes_on(seq))
+    }
+
+    /// Whether the policy lets an address prove itself that is neither signalled nor locked.
+    fn admits(&self, now: Time, from: SocketAddr) -> Result<(), RejectReason> {
+        match (self.policy, self.signalled) {
+            (Policy::Strict, _) => return Err(RejectReason::NotSignalled),
+            (Policy::Host, Some(signalled)) if !same_host(signalled, from) => {
+                return Err(RejectReason::OtherHost);
+            }
+            (Policy::Host | Policy::Learn, _) => {}
+        }
+        match &self.lock {
+            Some(lock) if lock.notice.is_none() && now - lock.heard < ABSENT => {
+                Err(RejectReason::LockedElsewhere)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn pool(&mut self, home: bool) -> &mut Pool {
+        if home {
+            &mut self.home
+        } else {
+            &mut self.strangers
+        }
+    }
+
+    /// Whether a candidate has proven itself with the packet of `seq`, and by what.
+    fn earned(&self, now: Time, candidate: &Candidate, seq: SeqNo) -> Option<By> {
+        let short = candidate.run >= SHORT_PROOF;
+        let long = candidate.run >= LONG_PROOF.0 && now - candidate.run_began >= LONG_PROOF.1;
+        let signalled = self.signalled.is_some_and(|s| same_address(s, candidate.addr));
+        let Some(lock) = &self.lock else {
+            return (signalled && short || long).then_some(By::Proof);
+        };
+        let silence = now - lock.heard;
+        if self.is_former(candidate.addr, candidate.ssrc, seq) {
+            let (enough, times) = TRIAL;
+            let won = if lock.trial {
+                candidate.packets >= enough && candidate.packets > times * lock.packets
+            } else {
+                candidate.run >= RETURN_PROOF
+            };
+            if won {
+                return Some(By::Return);
+            }
+        }
+        if same_address(lock.addr, candidate.addr) {
+            let followed = lock.heard - candidate.since <= OVERLAP;
+            let needed = if followed && !lock.trial { STOPPED } else { GONE };
+            return (short && silence >= needed).then_some(By::Proof);
+        }
+        if lock.notice.is_some() {
+            return (signalled && short || long).then_some(By::Proof);
+        }
+        if silence >= GONE {
+            let continues = candidate.ssrc == lock.ssrc && lock.goes_on(seq);
+            return ((signalled || continues) && short || long).then_some(By::Proof);
+        }
+        (signalled && short && self.preemptions != Some(0)).then_some(By::Preemption)
+    }
+
+    fn promote(
+        &mut self,
+        now: Time,
+        from: SocketAddr,
+        packet: &RtpPacket<'_>,
+        held: Vec<HeldPacket>,
+        by: By,
+    ) -> Verdict {
+        let old = self.lock.take();
+        let signalled = self.signalled.is_some_and(|s| same_address(s, from));
+        let continues =
+            old.as_ref().is_some_and(|old| old.ssrc == packet.ssrc && old.goes_on(packet.seq));
+        let moved = continues && old.as_ref().is_some_and(|old| old.symmetric);
+        let learns = self.policy == Policy::Learn || self.signalled.is_none();
+        self.lock = Some(Lock {
+            addr: from,
+            ssrc: packet.ssrc,
+            seq: SeqTracker::new(packet.seq),
+            heard: now,
+            packets: 0,
+            trial: by == By::Preemption,
+            symmetric: signalled || learns || moved,
+            // Another SSRC at an address that is no longer signalled does not become more welcome by it.
+            notice: old
+                .as_ref()
+                .filter(|old| same_address(old.addr, from))
+                .and_then(|old| old.notice),
+        });
+        if by == By::Preemption {
+            self.preemptions = self.preemptions.map(|left| left.saturating_sub(1));
+        }
+        let previous = old.as_ref().map(|old| (old.addr, old.ssrc));
+        // Nobody comes back from notice, against the signalled source unless that is on trial, or after it had only filled
+        // a pause.
+        self.former = old.filter(|old| {
+            let was_signalled = self.signalled.is_some_and(|s| same_address(s, old.addr));
+            match by {
+                By::Proof => old.notice.is_none() && (was_signalled || !signalled),
+                By::Preemption => true,
+                By::Return => false,
+            }
+        });
+        self.home.clear();
+        self.strangers.clear();
+        Verdict::NewSource { held, previous, continues }
+    }
+
+    fn end_notice(&mut self, now: Time) {
+        let Some(lock) = &self.lock else { return };
+        if lock.notice.is_none_or(|until| now < until) {
+            return;
+        }
+        let (speaks, addr) = (now - lock.heard < ABSENT, lock.addr);
+        let allowed = match (self.policy, self.signalled) {
+            (Policy::Strict, _) => false,
+            (Policy::Host, Some(signalled)) => same_host(signalled, addr),
+            (Policy::Host | Policy::Learn, _) => true,
+        };
+        let learns = self.policy == Policy::Learn;
+        self.lock = self.lock.take().filter(|_| speaks && allowed).map(|lock| Lock {
+            notice: None,
+            symmetric: learns,
+            ..lock
+        });
+    }
+}
+
+/// How a candidate got the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    /// The lock was free, or its owner silent or on notice.
+    Proof,
+    /// It had lost the lock by its silence, and speaks again.
+    Return,
+    /// It is signalled, and took the lock from a source that spoke.
+    Preemption,
+}
+
+impl Lock {
+    fn is(&self, addr: SocketAddr, ssrc: Ssrc) -> bool {
+        self.ssrc == ssrc && same_address(self.addr, addr)
+    }
+
+    /// Whether `seq` comes after what was heard of this source, within a plausible gap.
+    fn goes_on(&self, seq: SeqNo) -> bool {
+        let newest = self.seq.newest();
+        matches!(self.seq.clone().update(seq), SeqUpdate::Valid(extended) if extended > newest)
+    }
+}
+
+/// Same host and port. A socket for both IP versions shows IPv4 peers as mapped addresses, and link-local ones with a
+/// scope that signalling does not know.
+fn same_address(a: SocketAddr, b: SocketAddr) -> bool {
+    a.port() == b.port() && same_host(a, b)
+}
+
+fn same_host(a: SocketAddr, b: SocketAddr) -> bool {
+    a.ip().to_canonical() == b.ip().to_canonical()
+}

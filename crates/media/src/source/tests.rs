@@ -1,0 +1,346 @@
+use super::*;
+use crate::rtp::RtpHeader;
+use crate::seq::RtpTime;
+
+/// A source that sends; the tests move it about.
+#[derive(Clone, Copy)]
+pub(super) struct Talker {
+    pub addr: SocketAddr,
+    pub ssrc: Ssrc,
+    pub seq: SeqNo,
+}
+
+impl Talker {
+    pub fn new(addr: &str, ssrc: u32, seq: u16) -> Talker {
+        Talker { addr: addr.parse().unwrap(), ssrc: Ssrc(ssrc), seq: SeqNo(seq) }
+    }
+
+    /// Sends its next packet at `ms`.
+    pub fn speak(&mut self, guard: &mut SourceGuard, ms: u64) -> Verdict {
+        let bytes = self.packet();
+        guard.judge(Time::ms(ms), self.addr, &RtpPacket::parse(&bytes).unwrap(), &bytes)
+    }
+
+    /// The next packet, of 20 ms of G.711.
+    pub fn packet(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let timestamp = RtpTime(u32::from(self.seq.0) * 160);
+        let (seq, ssrc) = (self.seq, self.ssrc);
+        RtpHeader { marker: false, payload_type: 0, seq, timestamp, ssrc }.write(&mut bytes);
+        bytes.resize(172, 0xff);
+        self.seq = self.seq.plus(1);
+        bytes
+    }
+}
+
+pub(super) const PBX: &str = "192.0.2.1:20000";
+const PBX_OTHER_PORT: &str = "192.0.2.1:31000";
+const ELSEWHERE: &str = "198.51.100.7:4000";
+
+pub(super) fn guard(policy: Policy, signalled: &str) -> SourceGuard {
+    SourceGuard::new(policy, Some(signalled.parse().unwrap()), None)
+}
+
+/// A guard that is locked on a talker at the signalled address, at 20 ms.
+pub(super) fn locked(policy: Policy) -> (SourceGuard, Talker) {
+    let (mut guard, mut pbx) = (guard(policy, PBX), Talker::new(PBX, 1, 65_535));
+    assert_eq!(pbx.speak(&mut guard, 0), Verdict::Hold);
+    assert!(matches!(pbx.speak(&mut guard, 20), Verdict::NewSource { .. }));
+    (guard, pbx)
+}
+
+/// The sequence numbers of handed over packets.
+fn seqs(verdict: &Verdict) -> Vec<u16> {
+    let Verdict::NewSource { held, .. } = verdict else { panic!("not a new source: {verdict:?}") };
+    held.iter().map(|packet| RtpPacket::parse(&packet.bytes).unwrap().seq.0).collect()
+}
+
+#[test]
+fn rfc3550_a1_two_sequential_packets_of_the_signalled_address_lock_and_none_is_lost() {
+    let (mut guard, mut pbx) = (guard(Policy::Strict, PBX), Talker::new(PBX, 9, 65_535));
+    assert_eq!((guard.locked(), guard.destination()), (None, Some(pbx.addr)));
+    assert_eq!(pbx.speak(&mut guard, 100), Verdict::Hold);
+    let verdict = pbx.speak(&mut guard, 120);
+    assert_eq!(seqs(&verdict), [65_535, 0]);
+    let Verdict::NewSource { held, previous, continues } = verdict else { unreachable!() };
+    assert_eq!(held.iter().map(|p| p.arrival.as_ms()).collect::<Vec<_>>(), [100, 120]);
+    assert_eq!((previous, continues), (None, false));
+    assert_eq!(guard.locked(), Some((pbx.addr, Ssrc(9))));
+    assert_eq!(pbx.speak(&mut guard, 140), Verdict::Accept);
+}
+
+#[test]
+fn rfc3550_a1_a_gap_starts_the_run_anew_but_keeps_what_was_held() {
+    let (mut guard, mut pbx) = (guard(Policy::Strict, PBX), Talker::new(PBX, 9, 10));
+    pbx.speak(&mut guard, 0);
+    pbx.seq = SeqNo(12);
+    assert_eq!(pbx.speak(&mut guard, 40), Verdict::Hold);
+    pbx.seq = SeqNo(11);
+    assert_eq!(pbx.speak(&mut guard, 41), Verdict::Hold, "late: proves nothing, and ends nothing");
+    pbx.seq = SeqNo(13);
+    assert_eq!(seqs(&pbx.speak(&mut guard, 60)), [10, 12, 11, 13], "in the order they came");
+}
+
+#[test]
+fn strict_hears_the_signalled_address_only() {
+    let mut guard = guard(Policy::Strict, PBX);
+    for addr in [PBX_OTHER_PORT, ELSEWHERE] {
+        let mut other = Talker::new(addr, 5, 0);
+        for n in 0..100 {
+            let verdict = other.speak(&mut guard, n * 20);
+            assert_eq!(verdict, Verdict::Reject(RejectReason::NotSignalled));
+        }
+    }
+    assert_eq!(guard.rejected(RejectReason::NotSignalled), 200);
+}
+
+#[test]
+fn host_hears_another_port_after_five_sequential_packets_and_keeps_the_destination() {
+    let mut guard = guard(Policy::Host, PBX);
+    let mut gateway = Talker::new(PBX_OTHER_PORT, 5, 100);
+    for n in 0..4 {
+        assert_eq!(gateway.speak(&mut guard, n * 20), Verdict::Hold);
+    }
+    assert_eq!(seqs(&gateway.speak(&mut guard, 80)), [100, 101, 102, 103, 104]);
+    assert_eq!(guard.locked(), Some((gateway.addr, Ssrc(5))));
+    assert_eq!(guard.destination(), Some(PBX.parse().unwrap()), "that is where it said it listens");
+    let mut other = Talker::new(ELSEWHERE, 5, 105);
+    assert_eq!(other.speak(&mut guard, 100), Verdict::Reject(RejectReason::OtherHost));
+}
+
+#[test]
+fn learn_locks_on_the_first_proven_source_and_sends_to_it() {
+    for signalled in [None, Some(PBX.parse().unwrap())] {
+        let mut guard = SourceGuard::new(Policy::Learn, signalled, None);
+        let mut peer = Talker::new(ELSEWHERE, 5, 100);
+        for n in 0..4 {
+            assert_eq!(peer.speak(&mut guard, n * 20), Verdict::Hold);
+            assert_eq!(guard.destination(), signalled);
+        }
+        assert!(matches!(peer.speak(&mut guard, 80), Verdict::NewSource { .. }));
+        assert_eq!(guard.destination(), Some(peer.addr), "RFC 4961");
+    }
+    // Host without a host to compare with is Learn, and Strict hears nobody.
+    let mut peer = Talker::new(ELSEWHERE, 5, 100);
+    let mut host = SourceGuard::new(Policy::Host, None, None);
+    assert!((0..5).any(|n| matches!(peer.speak(&mut host, n * 20), Verdict::NewSource { .. })));
+    let mut strict = SourceGuard::new(Policy::Strict, None, None);
+    assert_eq!(peer.speak(&mut strict, 0), Verdict::Reject(RejectReason::NotSignalled));
+}
+
+#[test]
+fn a_burst_proves_nothing_however_long() {
+    let mut guard = SourceGuard::new(Policy::Learn, None, None);
+    let mut peer = Talker::new(ELSEWHERE, 5, 100);
+    for _ in 0..1000 {
+        assert_eq!(peer.speak(&mut guard, 0), Verdict::Hold);
+    }
+    assert_eq!(peer.speak(&mut guard, 29), Verdict::Hold);
+    assert_eq!(seqs(&peer.speak(&mut guard, 30)).len(), 8 + 1, "no more than was held");
+    assert_eq!(guard.given_up(), 1001 - 8);
+}
+
+#[test]
+fn the_expected_ssrc_is_the_only_one_that_is_heard() {
+    let mut guard = SourceGuard::new(Policy::Host, Some(PBX.parse().unwrap()), Some(Ssrc(7)));
+    let (mut wrong, mut right) = (Talker::new(PBX, 6, 0), Talker::new(PBX, 7, 0));
+    for n in 0..10 {
+        let verdict = wrong.speak(&mut guard, n * 20);
+        assert_eq!(verdict, Verdict::Reject(RejectReason::UnexpectedSsrc));
+    }
+    right.speak(&mut guard, 200);
+    assert!(matches!(right.speak(&mut guard, 220), Verdict::NewSource { .. }));
+    assert!(!guard.judge_rtcp(right.addr, Ssrc(6)) && guard.judge_rtcp(right.addr, Ssrc(7)));
+}
+
+#[test]
+fn the_signalled_address_takes_the_lock_from_one_that_spoke_first() {
+    for (policy, first) in [(Policy::Host, PBX_OTHER_PORT), (Policy::Learn, ELSEWHERE)] {
+        let (mut guard, mut early) = (guard(policy, PBX), Talker::new(first, 5, 100));
+        (0..10).for_each(|n| drop(early.speak(&mut guard, n * 20)));
+        assert_eq!(guard.locked(), Some((early.addr, Ssrc(5))));
+
+        let mut pbx = Talker::new(PBX, 1, 7);
+        assert_eq!(pbx.speak(&mut guard, 205), Verdict::Hold);
+        assert_eq!(early.speak(&mut guard, 210), Verdict::Accept);
+        let verdict = pbx.speak(&mut guard, 225);
+        assert_eq!(seqs(&verdict), [7, 8]);
+        let Verdict::NewSource { previous, .. } = verdict else { unreachable!() };
+        assert_eq!(previous, Some((early.addr, Ssrc(5))));
+        assert_eq!(guard.destination(), Some(pbx.addr));
+        for n in 0..249 {
+            assert_eq!(early.speak(&mut guard, 230 + n * 20), Verdict::Hold, "one is on trial");
+            assert_eq!(pbx.speak(&mut guard, 245 + n * 20), Verdict::Accept);
+        }
+        pbx.speak(&mut guard, 245 + 249 * 20);
+        let verdict = early.speak(&mut guard, 230 + 250 * 20);
+        assert_eq!(verdict, Verdict::Reject(RejectReason::LockedElsewhere), "and has passed");
+    }
+}
+
+#[test]
+fn a_nat_that_rebinds_is_followed_as_the_same_source_within_two_seconds() {
+    for (policy, moved_to) in [(Policy::Host, PBX_OTHER_PORT), (Policy::Learn, ELSEWHERE)] {
+        let (mut guard, mut peer) = locked(policy);
+        peer.addr = moved_to.parse().unwrap();
+        let (at, verdict) = (2..100)
+            .map(|n| (n * 20, peer.speak(&mut guard, n * 20)))
+            .find(|(_, verdict)| matches!(verdict, Verdict::NewSource { .. }))
+            .unwrap();
+        assert_eq!(at, 1020, "a second after it was last heard at the old address");
+        assert!(matches!(verdict, Verdict::NewSource { continues: true, .. }));
+        assert_eq!(guard.destination(), Some(peer.addr));
+    }
+}
+
+#[test]
+fn a_new_ssrc_that_begins_as_the_old_one_ends_loses_no_packet() {
+    let (mut guard, _) = locked(Policy::Host);
+    let mut next = Talker::new(PBX, 2, 500);
+    for ms in [40, 60, 80] {
+        assert_eq!(next.speak(&mut guard, ms), Verdict::Hold);
+    }
+    let verdict = next.speak(&mut guard, 100);
+    assert_eq!(seqs(&verdict), [500, 501, 502, 503]);
+    let Verdict::NewSource { previous, continues, .. } = verdict else { unreachable!() };
+    assert_eq!((previous.map(|p| p.1), continues), (Some(Ssrc(1)), false));
+    assert_eq!(next.speak(&mut guard, 120), Verdict::Accept);
+}
+
+#[test]
+fn while_two_ssrcs_speak_from_one_address_the_old_one_stays() {
+    let (mut guard, mut old) = locked(Policy::Host);
+    let mut new = Talker::new(PBX, 2, 500);
+    for n in 2..500 {
+        assert_eq!(old.speak(&mut guard, n * 20), Verdict::Accept);
+        assert_eq!(new.speak(&mut guard, n * 20 + 1), Verdict::Hold);
+    }
+    // It was no successor, so it needs a whole second of the other's silence.
+    let end = 499 * 20;
+    let at = (1..100)
+        .map(|n| end + n * 20)
+        .find(|&ms| matches!(new.speak(&mut guard, ms), Verdict::NewSource { .. }));
+    assert_eq!(at, Some(end + 1000));
+}
+
+#[test]
+fn a_source_that_paused_gets_its_lock_back_from_one_that_filled_the_pause() {
+    let mut guard = SourceGuard::new(Policy::Learn, None, None);
+    let (mut caller, mut other) = (Talker::new(ELSEWHERE, 5, 0), Talker::new(PBX, 66, 0));
+    (0..5).for_each(|n| drop(caller.speak(&mut guard, n * 20)));
+    let taken =
+        (5..100).any(|n| matches!(other.speak(&mut guard, n * 20), Verdict::NewSource { .. }));
+    assert!(taken, "the caller was silent for more than a second");
+
+    for ms in [2000, 2020] {
+        other.speak(&mut guard, ms);
+        caller.speak(&mut guard, ms + 1);
+    }
+    assert!(matches!(caller.speak(&mut guard, 2040), Verdict::NewSource { .. }));
+    for n in 0..200 {
+        assert_eq!(caller.speak(&mut guard, 2060 + n * 20), Verdict::Accept);
+        let verdict = other.speak(&mut guard, 2061 + n * 20);
+        assert_eq!(verdict, Verdict::Reject(RejectReason::LockedElsewhere), "no flapping");
+    }
+}
+
+#[test]
+fn a_reinvite_leaves_no_hole_the_old_source_speaks_until_the_new_one_does() {
+    let (mut guard, mut old) = locked(Policy::Host);
+    let mut new = Talker::new("203.0.113.5:6000", 77, 0);
+    guard.retarget(new.addr);
+    assert_eq!(guard.destination(), Some(new.addr), "ours go there at once");
+    for n in 2..10 {
+        assert_eq!(old.speak(&mut guard, n * 20), Verdict::Accept);
+    }
+    assert_eq!(new.speak(&mut guard, 205), Verdict::Hold);
+    assert_eq!(old.speak(&mut guard, 210), Verdict::Accept);
+    assert_eq!(seqs(&new.speak(&mut guard, 225)), [0, 1]);
+    assert_eq!(old.speak(&mut guard, 230), Verdict::Reject(RejectReason::OtherHost));
+}
+
+#[test]
+fn after_a_reinvite_the_old_source_is_heard_for_a_second_and_no_longer() {
+    let (mut guard, mut old) = locked(Policy::Host);
+    guard.retarget("203.0.113.5:6000".parse().unwrap());
+    for n in 2..51 {
+        assert_eq!(old.speak(&mut guard, n * 20), Verdict::Accept);
+    }
+    assert_eq!(old.speak(&mut guard, 1020), Verdict::Reject(RejectReason::OtherHost));
+    assert_eq!(guard.locked(), None);
+}
+
+#[test]
+fn a_reinvite_that_moves_only_where_the_peer_listens_keeps_its_source() {
+    let (mut guard, mut pbx) = locked(Policy::Host);
+    let listens = PBX_OTHER_PORT.parse().unwrap();
+    guard.retarget(listens);
+    for n in 2..200 {
+        assert_eq!(pbx.speak(&mut guard, n * 20), Verdict::Accept);
+        assert_eq!(guard.destination(), Some(listens));
+    }
+}
+
+#[test]
+fn a_session_refresh_with_the_same_address_changes_nothing() {
+    let (mut guard, mut peer) = (guard(Policy::Learn, PBX), Talker::new(ELSEWHERE, 5, 100));
+    (0..10).for_each(|n| drop(peer.speak(&mut guard, n * 20)));
+    guard.retarget(PBX.parse().unwrap());
+    assert_eq!(guard.destination(), Some(peer.addr));
+    assert_eq!(peer.speak(&mut guard, 200), Verdict::Accept);
+
+    // There and back again before anybody moved.
+    let (mut guard, mut pbx) = locked(Policy::Strict);
+    guard.retarget(ELSEWHERE.parse().unwrap());
+    guard.retarget(PBX.parse().unwrap());
+    assert!((2..200).all(|n| pbx.speak(&mut guard, n * 20) == Verdict::Accept));
+    assert_eq!(guard.destination(), Some(pbx.addr));
+}
+
+#[test]
+fn rtcp_is_believed_from_the_host_and_the_ssrc_of_the_source_only() {
+    let fresh = guard(Policy::Host, PBX);
+    let (rtcp, foreign) = ("192.0.2.1:20001".parse().unwrap(), ELSEWHERE.parse().unwrap());
+    assert!(fresh.judge_rtcp(rtcp, Ssrc(1)) && !fresh.judge_rtcp(foreign, Ssrc(1)));
+    let (mut guard, _) = locked(Policy::Host);
+    assert!(guard.judge_rtcp(rtcp, Ssrc(1)));
+    assert!(!guard.judge_rtcp(rtcp, Ssrc(2)), "another source, a BYE of which means nothing");
+    assert!(!guard.judge_rtcp(foreign, Ssrc(1)), "a forged BYE");
+    // A replaced source says BYE; the call goes on.
+    guard.retarget(PBX_OTHER_PORT.parse().unwrap());
+    assert!(!guard.judge_rtcp(rtcp, Ssrc(1)) && guard.judge_rtcp(rtcp, Ssrc(2)));
+    assert!(!SourceGuard::new(Policy::Learn, None, None).judge_rtcp(rtcp, Ssrc(1)));
+}
+
+#[test]
+fn an_ipv4_peer_is_the_same_on_a_socket_for_both_versions() {
+    let mut guard = guard(Policy::Strict, PBX);
+    let mut mapped = Talker::new("[::ffff:192.0.2.1]:20000", 5, 0);
+    mapped.speak(&mut guard, 0);
+    assert!(matches!(mapped.speak(&mut guard, 20), Verdict::NewSource { .. }));
+    assert_eq!(guard.destination(), Some(mapped.addr), "as its own socket can send to it");
+}
+
+#[test]
+fn held_bytes_are_bounded_and_the_last_packet_is_handed_over_at_any_length() {
+    let mut guard = guard(Policy::Host, PBX);
+    let mut big = Talker::new(PBX_OTHER_PORT, 5, 0);
+    for n in 0..5 {
+        let mut bytes = big.packet();
+        bytes.resize(60_000, 0);
+        let packet = RtpPacket::parse(&bytes).unwrap();
+        let verdict = guard.judge(Time::ms(n * 20), big.addr, &packet, &bytes);
+        assert_eq!(guard.strangers.bytes_held(), 0);
+        if n == 4 {
+            assert_eq!(seqs(&verdict), [4]);
+        }
+    }
+    assert_eq!(guard.given_up(), 4);
+}
+
+#[test]
+fn held_packets_of_a_slow_source_are_not_played_long_after() {
+    let (mut guard, mut pbx) = (guard(Policy::Strict, PBX), Talker::new(PBX, 9, 10));
+    pbx.speak(&mut guard, 0);
+    assert_eq!(seqs(&pbx.speak(&mut guard, 30_000)), [11]);
+}
