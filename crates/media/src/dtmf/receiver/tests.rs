@@ -1,0 +1,270 @@
+use super::*;
+
+/// A receiver at 8 kHz with shorthand for what arrives and what comes out.
+struct Bench(Receiver);
+
+impl Bench {
+    fn new() -> Bench {
+        Bench(Receiver::new(8000))
+    }
+    fn update(&mut self, ms: u64, timestamp: u64, event: u8, duration: u16) -> Outcome {
+        self.packet(ms, timestamp, event, duration, false)
+    }
+    fn end(&mut self, ms: u64, timestamp: u64, event: u8, duration: u16) -> Outcome {
+        self.packet(ms, timestamp, event, duration, true)
+    }
+    fn packet(&mut self, ms: u64, timestamp: u64, event: u8, duration: u16, end: bool) -> Outcome {
+        let payload = EventPayload { event, end, volume: 10, duration };
+        self.0.receive(Time::ms(ms), timestamp, &payload)
+    }
+    /// What has been reported by `ms`: key, milliseconds, how it ended.
+    fn digits(&mut self, ms: u64) -> Vec<(char, u128, Ended)> {
+        core::iter::from_fn(|| self.0.poll(Time::ms(ms)))
+            .map(|d| (d.digit.as_char(), d.duration.as_millis(), d.ended))
+            .collect()
+    }
+}
+
+#[test]
+fn rfc4733_2_5_1_4_the_final_packet_three_times_is_one_digit() {
+    let mut b = Bench::new();
+    assert_eq!(b.update(0, 5000, 1, 160), Outcome::Began);
+    assert_eq!(b.update(20, 5000, 1, 320), Outcome::Continued);
+    assert_eq!(b.digits(39), [], "not before it has ended");
+    assert_eq!(b.end(40, 5000, 1, 480), Outcome::Ended);
+    assert_eq!(b.end(60, 5000, 1, 480), Outcome::Late);
+    assert_eq!(b.end(80, 5000, 1, 480), Outcome::Late);
+    assert_eq!(b.digits(2000), [('1', 60, Ended::Marked)]);
+    assert_eq!((b.0.counts().late, b.0.deadline()), (2, None));
+}
+
+#[test]
+fn rfc4733_2_2_2_a_lost_start_is_still_one_digit() {
+    let mut b = Bench::new();
+    assert_eq!(b.update(100, 5000, 7, 960), Outcome::Began, "no marker needed");
+    b.end(120, 5000, 7, 1120);
+    assert_eq!(b.digits(120), [('7', 140, Ended::Marked)]);
+    // Everything but one of the ends is lost.
+    assert_eq!(b.end(400, 9000, 7, 1120), Outcome::Ended);
+    assert_eq!(b.digits(400), [('7', 140, Ended::Marked)]);
+}
+
+#[test]
+fn rfc4733_2_5_2_2_all_ends_lost_it_ends_by_silence() {
+    let mut b = Bench::new();
+    b.update(0, 5000, 3, 160);
+    b.update(50, 5000, 3, 560);
+    assert_eq!(b.0.deadline(), Some(Time::ms(250)));
+    assert_eq!(b.digits(249), []);
+    assert_eq!(b.digits(250), [('3', 70, Ended::Silent)]);
+    assert_eq!(b.0.deadline(), None);
+    // §2.5.2.2: a late packet never restarts it, not even one that tells more.
+    assert_eq!(b.update(260, 5000, 3, 720), Outcome::Late);
+    assert_eq!(b.end(30_000, 5000, 3, 800), Outcome::Late);
+    assert_eq!(b.digits(60_000), []);
+}
+
+#[test]
+fn rfc4733_2_5_2_2_a_newer_event_ends_the_one_before_at_once() {
+    let mut b = Bench::new();
+    b.update(0, 5000, 1, 160);
+    b.update(20, 5000, 1, 320);
+    assert_eq!(b.update(180, 6440, 1, 160), Outcome::Began, "the same key, pressed again");
+    assert_eq!(b.digits(180), [('1', 40, Ended::Overtaken)]);
+    assert_eq!(b.end(190, 5000, 1, 800), Outcome::Late, "an end that was overtaken");
+    b.end(200, 6440, 1, 320);
+    assert_eq!(b.digits(200), [('1', 40, Ended::Marked)]);
+}
+
+#[test]
+fn a_digit_whose_only_packet_was_overtaken_by_the_next_digit_comes_first() {
+    let mut b = Bench::new();
+    b.update(0, 6440, 2, 160);
+    assert_eq!(b.end(10, 5000, 1, 800), Outcome::Ended);
+    assert_eq!(b.end(12, 5000, 1, 800), Outcome::Late);
+    b.end(60, 6440, 2, 800);
+    // Once the later digit is reported, an unseen older one can only make a wrong number: it is late.
+    assert_eq!(b.end(70, 6000, 9, 160), Outcome::Late);
+    assert_eq!(b.digits(70), [('1', 100, Ended::Marked), ('2', 100, Ended::Marked)]);
+}
+
+#[test]
+fn rfc4733_2_3_5_duration_0_is_ignored() {
+    let mut b = Bench::new();
+    assert_eq!(b.update(0, 5000, 1, 0), Outcome::ZeroDuration);
+    assert_eq!(b.end(10, 5000, 1, 0), Outcome::ZeroDuration);
+    assert_eq!((b.0.deadline(), b.0.counts().zero_duration), (None, 2));
+    b.update(20, 5000, 1, 160);
+    assert_eq!(b.end(30, 5000, 1, 0), Outcome::ZeroDuration, "and ends nothing");
+    b.end(40, 5000, 1, 320);
+    assert_eq!(b.digits(5000), [('1', 40, Ended::Marked)]);
+}
+
+#[test]
+fn tones_that_are_no_keys_are_counted_and_disturb_no_digit() {
+    let mut b = Bench::new();
+    b.update(0, 5000, 15, 160);
+    for event in [16, 17, 32, 36, 255] {
+        assert_eq!(b.end(10, 5400, event, 160), Outcome::NotADigit);
+    }
+    b.end(20, 5000, 15, 320);
+    assert_eq!(b.digits(20), [('D', 40, Ended::Marked)]);
+    assert_eq!(b.0.counts().not_a_digit, 5);
+}
+
+#[test]
+fn reordered_and_doubled_updates_neither_shrink_nor_end_a_digit() {
+    let mut b = Bench::new();
+    b.update(0, 5000, 4, 480);
+    assert_eq!(b.update(1, 5000, 4, 160), Outcome::Stale);
+    assert_eq!(b.update(2, 5000, 4, 480), Outcome::Stale);
+    assert_eq!(b.update(3, 5000, 4, 640), Outcome::Continued);
+    assert_eq!(b.digits(202), [], "stale packets show that it is alive, too");
+    assert_eq!(b.digits(203), [('4', 80, Ended::Silent)]);
+    assert_eq!(b.0.counts().stale, 2);
+}
+
+#[test]
+fn rfc4733_2_5_2_3_segments_are_joined_to_one_digit_with_the_summed_duration() {
+    let mut b = Bench::new();
+    b.update(0, 5000, 1, 160);
+    for n in 1..=81 {
+        b.update(n * 100, 5000, 1, (n * 800) as u16);
+    }
+    b.update(8191, 5000, 1, 0xffff);
+    assert_eq!(b.update(8220, 5000 + 0xffff, 1, 225), Outcome::Continued);
+    assert_eq!(b.update(8230, 5000, 1, 0xffff), Outcome::Stale, "of the segment before");
+    assert_eq!(b.end(8400, 5000 + 0xffff, 1, 1665), Outcome::Ended);
+    // 65 535 + 1665 ticks
+    assert_eq!(b.digits(8400), [('1', 8400, Ended::Marked)]);
+    assert_eq!(b.update(8410, 5000, 1, 0xffff), Outcome::Late);
+    assert_eq!(b.end(8420, 5000 + 0xffff, 1, 1665), Outcome::Late);
+}
+
+#[test]
+fn rfc4733_2_5_2_3_segments_join_even_if_the_full_report_or_the_order_was_lost() {
+    let mut b = Bench::new();
+    b.update(0, 5000, 1, 65_000);
+    assert_eq!(b.update(60, 5000 + 0xffff, 1, 200), Outcome::Continued);
+    assert_eq!(b.end(80, 5000 + 0xffff, 1, 400), Outcome::Ended);
+    assert_eq!(b.digits(80), [('1', (0xffff + 400) / 8, Ended::Marked)]);
+
+    let mut b = Bench::new();
+    b.update(0, 5000 + 0xffff, 1, 200);
+    assert_eq!(b.update(5, 5000, 1, 0xffff), Outcome::Stale, "the first segment, overtaken");
+    b.end(20, 5000 + 0xffff, 1, 400);
+    assert_eq!(b.digits(20), [('1', (0xffff + 400) / 8, Ended::Marked)]);
+}
+
+#[test]
+fn segments_filled_to_a_whole_frame_only_are_joined_and_short_ones_are_digits() {
+    let mut b = Bench::new();
+    b.update(0, 5000, 1, 65_440);
+    assert_eq!(b.update(20, 5000 + 65_440, 1, 160), Outcome::Continued);
+    b.end(40, 5000 + 65_440, 1, 320);
+    assert_eq!(b.digits(40), [('1', (65_440 + 320) / 8, Ended::Marked)]);
+
+    let mut b = Bench::new();
+    b.update(0, 5000, 1, 800);
+    assert_eq!(b.end(180, 5800, 1, 160), Outcome::Ended, "the same key again");
+    assert_eq!(b.digits(180), [('1', 100, Ended::Overtaken), ('1', 20, Ended::Marked)]);
+}
+
+#[test]
+fn a_long_event_given_up_in_a_burst_of_loss_does_not_return_with_its_next_segment() {
+    let mut b = Bench::new();
+    b.update(0, 5000, 1, 60_000);
+    assert_eq!(b.digits(300), [('1', 7500, Ended::Silent)]);
+    for segment in 1..=3 {
+        assert_eq!(b.update(400 * segment, 5000 + 0xffff * segment, 1, 160), Outcome::Late);
+    }
+    assert_eq!(b.end(2000, 5000 + 3 * 0xffff, 1, 400), Outcome::Late);
+    // Another key, or the same one at any other time, is a new digit.
+    assert_eq!(b.end(2100, 5000 + 3 * 0xffff + 800, 1, 400), Outcome::Ended);
+    assert_eq!(b.digits(2100), [('1', 50, Ended::Marked)]);
+}
+
+#[test]
+fn a_stuck_key_is_reported_after_a_minute_and_then_ignored() {
+    let mut b = Bench::new();
+    let (mut reported, mut last) = (Vec::new(), Outcome::Began);
+    for n in 1..=10_000_u64 {
+        let ticks = n * 160;
+        let segment = (ticks - 1) / 0xffff * 0xffff;
+        last = b.update(n * 20, 5000 + segment, 5, (ticks - segment) as u16);
+        reported.extend(b.digits(n * 20));
+    }
+    assert_eq!(reported, [('5', 60_000, Ended::Overlong)]);
+    assert_eq!(last, Outcome::Late);
+}
+
+#[test]
+fn the_event_clock_is_the_stream_clock() {
+    for rate in [8_000_u32, 16_000, 48_000] {
+        let mut receiver = Receiver::new(rate);
+        let duration = (rate / 1000 * 160) as u16;
+        let payload = EventPayload { event: 0, end: true, volume: 10, duration };
+        receiver.receive(Time::ZERO, 1, &payload);
+        let digit = receiver.poll(Time::ZERO).unwrap();
+        assert_eq!(digit.duration, Duration::from_millis(160), "{rate} Hz");
+    }
+}
+
+#[test]
+fn the_same_timestamp_for_every_digit_still_tells_the_keys_apart() {
+    // Not RFC 4733, but such senders exist.
+    let mut b = Bench::new();
+    for (n, event) in [1, 2, 3, 4].into_iter().enumerate() {
+        for repeat in 0..3 {
+            b.end(n as u64 * 100 + repeat, 0, event, 1280);
+        }
+    }
+    let keys: String = b.digits(1000).iter().map(|(key, ..)| key).collect();
+    assert_eq!(keys, "1234");
+}
+
+#[test]
+fn a_sender_that_starts_its_timestamps_anew_is_heard() {
+    let mut b = Bench::new();
+    let origin = 1 << 40;
+    b.end(0, origin + 4_000_000, 1, 800);
+    assert_eq!(b.end(10, origin + 4_000_000 - 480_000, 2, 800), Outcome::Late, "at the edge");
+    assert_eq!(b.end(20, origin + 4_000_000 - 480_001, 2, 800), Outcome::Ended, "one past");
+    assert_eq!(b.end(90, origin + 4_000_000 - 400_000, 3, 800), Outcome::Ended);
+    assert_eq!(b.digits(90).len(), 3);
+}
+
+#[test]
+fn digits_that_nobody_polls_are_bounded_and_counted() {
+    let mut b = Bench::new();
+    for n in 0..1000 {
+        b.end(n, n * 100, 1, 80);
+    }
+    assert_eq!(b.digits(1000).len(), PENDING);
+    assert_eq!(b.0.counts().unpolled, 1000 - PENDING as u64);
+}
+
+#[test]
+fn no_sequence_of_packets_panics_or_delays_a_report_beyond_its_bound() {
+    let mut rng = crate::rng::Rng::new(4733);
+    for _ in 0..200 {
+        let mut b = Bench::new();
+        let (mut ms, mut base) = (0, 1_u64 << 40);
+        for _ in 0..500 {
+            ms += rng.next_u64() % 60;
+            base = match rng.next_u64() % 16 {
+                0 => rng.next_u64(),
+                1 => base.wrapping_add(0xffff),
+                2 => base.wrapping_sub(0xffff),
+                3 => base.wrapping_add(rng.next_u64() % 2000),
+                _ => base,
+            };
+            let event = (rng.next_u64() % 18) as u8;
+            b.packet(ms, base, event, rng.next_u16(), rng.chance(0.1));
+            assert!(b.digits(ms).iter().all(|(_, held, _)| *held <= 60_000));
+            assert!(b.0.deadline().is_none_or(|at| at <= Time::ms(ms + 200)));
+        }
+        b.digits(ms + 200);
+        assert_eq!(b.0.deadline(), None, "200 ms after the last packet all is told");
+    }
+}
