@@ -1,1 +1,45 @@
-//! (being written)
+//! The engine of roomkit: the only clock, sockets and threads around the media core.
+//!
+//! ```text
+//!  program's threads                    │  a media thread
+//!  Engine::open ──────────► engine ─────┼─► shard ── every 5 ms ─► receive ─► demux ─► slot ─► media::Session
+//!  Session::push, cancel ─► outbound ───┼──────────────────────────────────────────────► │
+//!  Inbox::drain ◄───────── inbox ◄──────┼─ line ◄─────────────────────────────────────── │
+//!                                       │  socket, mmsg ◄──────────────────── endpoint ◄─┘
+//! ```
+//!
+//! The media thread never waits for the program: what both touch are rings of one writer and one reader, atomics, and
+//! a few mutexes of which the media thread only ever tries to take one.
+#![warn(missing_docs)]
+
+pub mod clock;
+mod demux;
+mod endpoint;
+mod engine;
+mod error;
+mod handle;
+mod inbox;
+mod line;
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "linux")]
+mod mmsg;
+mod outbound;
+mod receive;
+mod shard;
+mod slot;
+mod socket;
+#[cfg(test)]
+mod tests;
+mod wait;
+mod wake;
+
+pub use endpoint::SocketStats;
+pub use engine::{Engine, EngineOptions, OpenOptions, MOST_THREADS};
+pub use error::OpenError;
+pub use handle::Session;
+pub use inbox::Inbox;
+pub use line::Item;
+pub use outbound::{Outbound, PushError};
+pub use slot::Snapshot;
+pub use socket::SendCount;

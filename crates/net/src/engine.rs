@@ -1,0 +1,315 @@
+//! The engine of a process: media threads that sessions are spread over, and the local addresses they share.
+
+use crate::clock;
+use crate::endpoint::{Remote, Sockets};
+use crate::error::OpenError;
+use crate::handle::Session;
+use crate::inbox::Inbox;
+use crate::line;
+use crate::outbound;
+use crate::receive::Io;
+use crate::shard::{Mailbox, Order, Shard, GRID, PHASES};
+use crate::slot::Parts;
+use crate::socket::bind_pair;
+use roomkit_media::session::{RtcpMode, Session as MediaSession, SessionConfig};
+use roomkit_media::time::{Duration, Time};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{channel, Receiver};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::JoinHandle;
+
+/// More threads than this are a mistake: one serves hundreds of calls.
+pub const MOST_THREADS: usize = 64;
+/// How long an order may take before the program is told that something is wrong. The thread answers within 5 ms, even
+/// on a machine that is busy with other things within some tens of them.
+pub const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How an engine is to be.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineOptions {
+    /// Media threads, 1 to [`MOST_THREADS`].
+    pub threads: usize,
+    /// Take the path of platforms without epoll.
+    pub portable: bool,
+    /// Ask for real-time scheduling; without the privilege it stays at normal scheduling.
+    pub realtime: bool,
+}
+
+impl Default for EngineOptions {
+    fn default() -> EngineOptions {
+        EngineOptions { threads: 1, portable: false, realtime: false }
+    }
+}
+
+/// What a session is opened with.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    /// The local RTP address; port 0 takes a free even one.
+    pub local: SocketAddr,
+    /// Whether other sessions that say so too may have the same local address.
+    pub shared: bool,
+    /// Audio that may wait to be sent.
+    pub lead: Duration,
+    /// Frames that may wait for the program, as their media time.
+    pub inbound: Duration,
+    /// The session itself. `cname` and `wallclock` are filled in by the engine.
+    pub session: SessionConfig,
+}
+
+/// The engine. Its threads start with the first session and end when it is stopped or dropped.
+#[derive(Debug)]
+pub struct Engine {
+    options: EngineOptions,
+    /// The process that made it: a fork of it has no threads.
+    pid: u32,
+    state: Mutex<State>,
+    running: Arc<AtomicUsize>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    shards: Vec<Running>,
+    /// Local addresses in use. The sockets live in the shards and close there.
+    sockets: HashMap<SocketAddr, Weak<Sockets>>,
+    stopped: bool,
+}
+
+#[derive(Debug)]
+struct Running {
+    mailbox: Arc<Mailbox>,
+    thread: JoinHandle<()>,
+    /// Told when the thread has ended.
+    ended: Receiver<()>,
+}
+
+impl Engine {
+    /// An engine without threads yet.
+    pub fn new(options: EngineOptions) -> Result<Engine, OpenError> {
+        if !(1..=MOST_THREADS).contains(&options.threads) {
+            return Err(OpenError::Config(format!(
+                "threads {}: 1 to {MOST_THREADS} fit",
+                options.threads
+            )));
+        }
+        let state = Mutex::default();
+        Ok(Engine { options, pid: std::process::id(), state, running: Arc::default() })
+    }
+
+    /// Opens a session whose items come to `inbox`. After an error nothing is left open.
+    pub fn open(&self, inbox: &Inbox, options: OpenOptions) -> Result<Session, OpenError> {
+        if self.is_forked() {
+            return Err(OpenError::Forked);
+        }
+        let mut state = self.state();
+        if state.stopped {
+            return Err(OpenError::Stopped);
+        }
+        self.start(&mut state)?;
+        let (sockets, is_new) = state.sockets_for(&options)?;
+        let remote = Remote {
+            addr: options.session.remote,
+            ssrc: options.session.remote_ssrc,
+            over: Arc::default(),
+        };
+        let over = remote.over.clone();
+        let known = Remote { addr: remote.addr, ssrc: remote.ssrc, over: over.clone() };
+        sockets.enter(known).map_err(|_| OpenError::Ambiguous {
+            local: sockets.pair.rtp_addr,
+            remote: options.session.remote,
+        })?;
+        let mailbox = state.shards[sockets.shard].mailbox.clone();
+        let phase = least(&mailbox.phases);
+        let mut config = options.session;
+        config.wallclock = clock::wallclock_at_zero();
+        config.cname = random_cname();
+        let frames = options.inbound.as_nanos().div_ceil(config.ptime.as_nanos().max(1)) as usize;
+        let rtcp_addr = match config.rtcp {
+            RtcpMode::Off => None,
+            RtcpMode::Mux => Some(sockets.pair.rtp_addr),
+            RtcpMode::Separate => sockets.pair.rtcp.as_ref().map(|(_, addr)| *addr),
+        };
+        let session = MediaSession::new(config, start_in(phase), random()).map_err(|error| {
+            over.store(true, Ordering::SeqCst);
+            OpenError::Config(error.to_string())
+        })?;
+        let ssrc = session.ssrc();
+        let destination = session.destination();
+        let key = next_key();
+        let (line, media_line) = line::open(key, inbox.bell().clone(), frames);
+        let (outbound, media_outbound) = outbound::open(options.lead);
+        let snapshot = Arc::new(Mutex::new(crate::Snapshot { destination, ..Default::default() }));
+        let parts = Parts {
+            session,
+            line: media_line,
+            outbound: media_outbound,
+            snapshot: snapshot.clone(),
+            over: over.clone(),
+            last_played: None,
+            unpublished: false,
+        };
+        if is_new {
+            state.sockets.retain(|_, sockets| sockets.strong_count() > 0);
+            state.sockets.insert(sockets.pair.rtp_addr, Arc::downgrade(&sockets));
+        }
+        mailbox.sessions.fetch_add(1, Ordering::SeqCst);
+        mailbox.phases[phase].fetch_add(1, Ordering::SeqCst);
+        let local_addr = sockets.pair.rtp_addr;
+        let weak = Arc::downgrade(&sockets);
+        mailbox.post(Order::Open { key, sockets, remote, phase, parts: Box::new(parts) });
+        Ok(Session {
+            line,
+            outbound,
+            snapshot,
+            over,
+            mailbox,
+            sockets: weak,
+            pid: self.pid,
+            ssrc,
+            local_addr,
+            rtcp_addr,
+        })
+    }
+
+    /// Closes all sessions and ends the threads. Idempotent; it waits for them, but not for ever.
+    pub fn stop(&self) {
+        if self.is_forked() {
+            return;
+        }
+        let shards = {
+            let mut state = self.state();
+            state.stopped = true;
+            std::mem::take(&mut state.shards)
+        };
+        for shard in &shards {
+            shard.mailbox.post(Order::Stop);
+        }
+        for shard in shards {
+            // A thread that does not end in time is left to itself: waiting for ever would be worse.
+            if shard.ended.recv_timeout(PATIENCE) != Err(std::sync::mpsc::RecvTimeoutError::Timeout)
+            {
+                let _ = shard.thread.join();
+            }
+        }
+    }
+
+    /// Media threads that run now.
+    pub fn threads(&self) -> usize {
+        if self.is_forked() {
+            return 0;
+        }
+        self.running.load(Ordering::SeqCst)
+    }
+
+    /// Sessions that are open now.
+    pub fn sessions(&self) -> usize {
+        if self.is_forked() {
+            return 0;
+        }
+        let state = self.state();
+        state.shards.iter().map(|s| s.mailbox.sessions.load(Ordering::SeqCst)).sum()
+    }
+
+    fn is_forked(&self) -> bool {
+        std::process::id() != self.pid
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts the threads, if they do not run yet.
+    fn start(&self, state: &mut State) -> Result<(), OpenError> {
+        for index in state.shards.len()..self.options.threads {
+            let shard = self.start_one(index).map_err(|error| OpenError::Socket {
+                what: "cannot start a media thread".to_string(),
+                error,
+            })?;
+            state.shards.push(shard);
+        }
+        Ok(())
+    }
+
+    fn start_one(&self, index: usize) -> std::io::Result<Running> {
+        let EngineOptions { portable, realtime, .. } = self.options;
+        let mailbox = Arc::new(Mailbox::new(portable));
+        let mut shard = Shard::new(mailbox.clone(), Io::new(portable)?);
+        let (alive, ended) = channel::<()>();
+        let running = self.running.clone();
+        let thread = std::thread::Builder::new()
+            .name(format!("roomkit-media-{index}"))
+            .stack_size(512 * 1024)
+            .spawn(move || {
+                // Dropped with the thread, however it ends.
+                let _alive = alive;
+                #[cfg(target_os = "linux")]
+                crate::linux::schedule_promptly(realtime);
+                let _ = realtime;
+                shard.run();
+                running.fetch_sub(1, Ordering::SeqCst);
+            })?;
+        self.running.fetch_add(1, Ordering::SeqCst);
+        Ok(Running { mailbox, thread, ended })
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl State {
+    /// The sockets of a local address: those that are there, if they may be shared, or new ones.
+    fn sockets_for(&self, options: &OpenOptions) -> Result<(Arc<Sockets>, bool), OpenError> {
+        let separate = options.session.rtcp == RtcpMode::Separate;
+        let known = self.sockets.get(&options.local).and_then(Weak::upgrade);
+        if let Some(known) = known.filter(|known| known.shared && options.shared) {
+            if separate && known.pair.rtcp.is_none() {
+                return Err(OpenError::Config(format!(
+                    "rtcp \"separate\": the sessions that share {} have no RTCP port; \
+                     \"mux\" and \"off\" fit",
+                    options.local
+                )));
+            }
+            return Ok((known, false));
+        }
+        let pair = bind_pair(options.local, separate)?;
+        let least = self.shards.iter().map(|s| s.mailbox.sessions.load(Ordering::SeqCst));
+        let shard = least.enumerate().min_by_key(|(_, sessions)| *sessions).map_or(0, |(i, _)| i);
+        Ok((Arc::new(Sockets::new(pair, shard, options.shared)), true))
+    }
+}
+
+/// The index of the least of some gauges.
+fn least(gauges: &[AtomicUsize]) -> usize {
+    let loads = gauges.iter().map(|gauge| gauge.load(Ordering::SeqCst));
+    loads.enumerate().min_by_key(|(_, load)| *load).map_or(0, |(index, _)| index)
+}
+
+/// The last point of the grid before now that is in `phase`. It is in the past, so that no datagram can come before a
+/// session's beginning.
+fn start_in(phase: usize) -> Time {
+    let now = GRID.index(clock::now());
+    let behind = (now + PHASES as u64 - phase as u64) % PHASES as u64;
+    GRID.point(now - behind)
+}
+
+fn next_key() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// 64 bits that nobody can guess: a keyed hash, and the operating system gave the key.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+/// A name that no other participant has, and that tells nothing about us: 96 random bits in base64 (RFC 7022 §4.2).
+fn random_cname() -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let bits = u128::from(random()) << 64 | u128::from(random());
+    (0..16).map(|n| char::from(ALPHABET[(bits >> (6 * n)) as usize & 63])).collect()
+}

@@ -1,0 +1,115 @@
+//! The program's handle of a session.
+
+use crate::endpoint::Sockets;
+use crate::engine::PATIENCE;
+use crate::error::OpenError;
+use crate::line::Line;
+use crate::outbound::{Outbound, PushError};
+use crate::shard::{Mailbox, Order};
+use crate::slot::Snapshot;
+use roomkit_media::dtmf::Digit;
+use roomkit_media::seq::Ssrc;
+use roomkit_media::time::Duration;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// A session that is open. Nothing here waits for the media thread but [`close`](Self::close); dropping the handle
+/// closes the session in the background.
+#[derive(Debug)]
+pub struct Session {
+    pub(crate) line: Arc<Line>,
+    pub(crate) outbound: Outbound,
+    pub(crate) snapshot: Arc<Mutex<Snapshot>>,
+    pub(crate) over: Arc<AtomicBool>,
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) sockets: Weak<Sockets>,
+    pub(crate) pid: u32,
+    pub(crate) ssrc: Ssrc,
+    pub(crate) local_addr: SocketAddr,
+    pub(crate) rtcp_addr: Option<SocketAddr>,
+}
+
+impl Session {
+    /// Names the session in the inbox; unique in the process.
+    pub fn key(&self) -> u64 {
+        self.line.key()
+    }
+
+    /// The SSRC it sends with.
+    pub fn ssrc(&self) -> Ssrc {
+        self.ssrc
+    }
+
+    /// The bound RTP address.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// The bound RTCP address, if there is RTCP.
+    pub fn rtcp_addr(&self) -> Option<SocketAddr> {
+        self.rtcp_addr
+    }
+
+    /// Audio, digits and orders.
+    pub fn outbound(&self) -> &Outbound {
+        &self.outbound
+    }
+
+    /// Counts, position and destination as of the last tick.
+    pub fn snapshot(&self) -> Snapshot {
+        *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues a digit to be sent.
+    pub fn send_dtmf(&self, digit: Digit, duration: Duration) -> Result<(), PushError> {
+        self.outbound.send_dtmf(digit, duration)
+    }
+
+    /// Sends to another address, and expects the remote there, from the next packet on.
+    pub fn retarget(&self, remote: SocketAddr) -> Result<(), OpenError> {
+        if let Some(sockets) = self.sockets.upgrade() {
+            sockets.retarget(&self.over, remote).map_err(|_| OpenError::Ambiguous {
+                local: self.local_addr,
+                remote: Some(remote),
+            })?;
+        }
+        Ok(self.outbound.retarget(remote)?)
+    }
+
+    /// Whether it is over, by whatever reason.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    /// Says goodbye with this reason (RFC 3550 §6.6) and waits until the socket is given back. Idempotent.
+    pub fn close(&self, reason: &str) -> Result<(), OpenError> {
+        if self.is_over() || self.is_forked() {
+            return Ok(());
+        }
+        let (done, wait) = channel();
+        let reason = reason.to_string();
+        self.mailbox.post(Order::Close { key: self.key(), reason, done: Some(done) });
+        match wait.recv_timeout(PATIENCE) {
+            Err(std::sync::mpsc::RecvTimeoutError::Timeout) if !self.is_over() => {
+                Err(OpenError::Unresponsive(PATIENCE))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A fork has no media threads: its copy of the session does nothing.
+    fn is_forked(&self) -> bool {
+        std::process::id() != self.pid
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if !self.is_over() && !self.is_forked() {
+            let reason = String::new();
+            self.mailbox.post(Order::Close { key: self.key(), reason, done: None });
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! The outbound half of a session's border: audio, digits and orders on their way from the program to the media thread.
+//!
+//! Programs' threads are put in a row by a mutex that the media thread never takes. What it has to see at once, above
+//! all an interruption, does not queue behind audio: it is an atomic that the media thread reads before every packet.
+
+use crate::error::OpenError;
+use roomkit_media::dtmf::Digit;
+use roomkit_media::pacer::Chunk;
+use roomkit_media::session::Session;
+use roomkit_media::time::Duration;
+use rtrb::{Consumer, Producer, RingBuffer};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Orders that may wait between two ticks. A program that forwards frames pushes one or two.
+const ORDERS: usize = 128;
+/// Places in it that audio leaves to the ends of playbacks, digits and other orders.
+const ORDER_ROOM: usize = 32;
+/// Digits that may wait here, beside those the session itself queues.
+const DIGITS: u32 = 32;
+/// Sample rates and channels that can be pushed: what the session's resampler and mixer take.
+const RATES: std::ops::RangeInclusive<u32> = 8_000..=192_000;
+const CHANNELS: std::ops::RangeInclusive<u8> = 1..=8;
+
+enum Order {
+    Play(Chunk),
+    Digit(Digit, Duration),
+    Retarget(SocketAddr),
+    #[cfg(test)]
+    Panic,
+}
+
+/// What both ends see.
+#[derive(Debug, Default)]
+struct Gauges {
+    /// Audio in the ring, in ns.
+    in_ring_ns: AtomicU64,
+    /// Audio in the session, in ns, as of its last tick.
+    in_session_ns: AtomicU64,
+    /// Playbacks up to this id are to be dropped.
+    cancelled: AtomicU64,
+    /// The newest playback that has ended.
+    ended: AtomicU64,
+    /// A push did not fit: say when there is room.
+    short: AtomicBool,
+    /// Digits in the ring and at the media thread's end.
+    digits: AtomicU32,
+    input_muted: AtomicBool,
+    over: AtomicBool,
+}
+
+impl Gauges {
+    fn queued_ns(&self) -> u64 {
+        // The ring is read first: a chunk on its way from there into the session is then counted twice rather than not
+        // at all, and the bound holds.
+        self.in_ring_ns.load(Ordering::SeqCst) + self.in_session_ns.load(Ordering::SeqCst)
+    }
+}
+
+/// Why a push or an order was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PushError {
+    /// An argument does not fit: which, its value, and what would fit.
+    Misuse(String),
+    /// Too many of this wait already.
+    Full(&'static str),
+}
+
+/// Opens the outbound border, for at most `lead` of audio that waits.
+pub fn open(lead: Duration) -> (Outbound, OutboundEnd) {
+    let (orders, taker) = RingBuffer::new(ORDERS);
+    let gauges = Arc::new(Gauges::default());
+    let lead_ns = lead.as_nanos() as u64;
+    let writer = Mutex::new(Writer { orders, open: VecDeque::new(), newest: 0 });
+    let end = OutboundEnd {
+        orders: taker,
+        gauges: gauges.clone(),
+        lead_ns,
+        cancelled: 0,
+        input_muted: false,
+        digits: VecDeque::new(),
+    };
+    (Outbound { writer, gauges, lead_ns }, end)
+}
+
+/// The program's end.
+pub struct Outbound {
+    writer: Mutex<Writer>,
+    gauges: Arc<Gauges>,
+    lead_ns: u64,
+}
+
+impl std::fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outbound").field("gauges", &self.gauges).finish_non_exhaustive()
+    }
+}
+
+struct Writer {
+    orders: Producer<Order>,
+    /// Playbacks that may not have ended yet, ascending.
+    open: VecDeque<u64>,
+    newest: u64,
+}
+
+/// Playbacks that may be open at once; each stands for audio that waits, so a program is far from it.
+const OPEN_PLAYBACKS: usize = 4096;
+
+impl Outbound {
+    /// Queues PCM (`i16`, little endian, interleaved) of a playback as far as it fits; says how many bytes were taken.
+    pub fn push(
+        &self,
+        bytes: &[u8],
+        sample_rate: u32,
+        channels: u8,
+        playback: u64,
+        last: bool,
+    ) -> Result<usize, PushError> {
+        check_format(bytes.len(), sample_rate, channels)?;
+        let mut writer = self.writer();
+        if playback == 0 || playback < writer.newest {
+            return Err(PushError::Misuse(format!(
+                "playback {playback}: ids ascend from 1, and {} was pushed already",
+                writer.newest
+            )));
+        }
+        let gauges = &self.gauges;
+        if playback <= gauges.cancelled.load(Ordering::SeqCst) || gauges.over.load(Ordering::SeqCst)
+        {
+            // Nobody waits for it any more: taken, and dropped at once.
+            return Ok(bytes.len());
+        }
+        writer.forget_ended(gauges);
+        let width = 2 * usize::from(channels);
+        let offered = bytes.len() / width;
+        let room_ns = self.lead_ns.saturating_sub(gauges.queued_ns());
+        let fits = (u128::from(room_ns) * u128::from(sample_rate) / 1_000_000_000) as usize;
+        let full = writer.orders.slots() <= ORDER_ROOM || writer.open.len() >= OPEN_PLAYBACKS;
+        let taken = if full { 0 } else { offered.min(fits) };
+        if taken < offered {
+            gauges.short.store(true, Ordering::SeqCst);
+        }
+        let last = last && taken == offered;
+        if taken == 0 && !last {
+            return Ok(0);
+        }
+        let pcm = samples(&bytes[..taken * width]);
+        let span_ns = span_ns(taken, sample_rate);
+        gauges.in_ring_ns.fetch_add(span_ns, Ordering::SeqCst);
+        let chunk = Chunk { playback, pcm, sample_rate, channels, last };
+        if writer.orders.push(Order::Play(chunk)).is_err() {
+            gauges.in_ring_ns.fetch_sub(span_ns, Ordering::SeqCst);
+            return Err(PushError::Full("too many orders wait for the media thread"));
+        }
+        if writer.newest < playback {
+            writer.newest = playback;
+            writer.open.push_back(playback);
+        }
+        Ok(taken * width)
+    }
+
+    /// Drops the playbacks up to `upto` before the next packet leaves; true if one of them had not ended.
+    pub fn cancel(&self, upto: u64) -> bool {
+        let mut writer = self.writer();
+        writer.forget_ended(&self.gauges);
+        let before = self.gauges.cancelled.fetch_max(upto, Ordering::SeqCst);
+        writer.open.iter().any(|&playback| playback > before && playback <= upto)
+    }
+
+    /// Queues a digit.
+    pub fn send_dtmf(&self, digit: Digit, duration: Duration) -> Result<(), PushError> {
+        let mut writer = self.writer();
+        let full = PushError::Full("too many digits wait to be sent");
+        if self.gauges.digits.load(Ordering::SeqCst) >= DIGITS {
+            return Err(full);
+        }
+        self.gauges.digits.fetch_add(1, Ordering::SeqCst);
+        writer.orders.push(Order::Digit(digit, duration)).map_err(|_| {
+            self.gauges.digits.fetch_sub(1, Ordering::SeqCst);
+            full
+        })
+    }
+
+    /// Sends to another address from the next tick on.
+    pub fn retarget(&self, remote: SocketAddr) -> Result<(), PushError> {
+        let full = PushError::Full("too many orders wait for the media thread");
+        self.writer().orders.push(Order::Retarget(remote)).map_err(|_| full)
+    }
+
+    /// Whether inbound frames are to be silenced.
+    pub fn set_input_muted(&self, muted: bool) {
+        self.gauges.input_muted.store(muted, Ordering::SeqCst);
+    }
+
+    /// Audio that was pushed and has not left yet.
+    pub fn queued(&self) -> Duration {
+        Duration::from_nanos(self.gauges.queued_ns())
+    }
+
+    /// Makes the session panic at its next tick, to test that only it ends.
+    #[cfg(test)]
+    pub fn inject_panic(&self) {
+        let _ = self.writer().orders.push(Order::Panic);
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Writer {
+    fn forget_ended(&mut self, gauges: &Gauges) {
+        let ended = gauges.ended.load(Ordering::SeqCst);
+        while self.open.front().is_some_and(|&playback| playback <= ended) {
+            self.open.pop_front();
+        }
+    }
+}
+
+/// The media thread's end.
+pub struct OutboundEnd {
+    orders: Consumer<Order>,
+    gauges: Arc<Gauges>,
+    lead_ns: u64,
+    cancelled: u64,
+    input_muted: bool,
+    digits: VecDeque<(Digit, Duration)>,
+}
+
+impl std::fmt::Debug for OutboundEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OutboundEnd").field("gauges", &self.gauges).finish_non_exhaustive()
+    }
+}
+
+impl OutboundEnd {
+    /// Carries out all orders: to be called before every tick. Says where the session was sent to, if it was.
+    pub fn apply(&mut self, session: &mut Session) -> Option<SocketAddr> {
+        let mut retargeted = None;
+        let mut moved_ns = 0;
+        while let Ok(order) = self.orders.pop() {
+            match order {
+                Order::Play(chunk) => {
+                    let width = usize::from(chunk.channels);
+                    moved_ns += span_ns(chunk.pcm.len() / width, chunk.sample_rate);
+                    // `push` has checked it by the same rules.
+                    let played = session.play(chunk);
+                    debug_assert_eq!(played, Ok(()));
+                }
+                Order::Digit(digit, duration) => self.digits.push_back((digit, duration)),
+                Order::Retarget(remote) => {
+                    session.retarget(remote);
+                    retargeted = Some(remote);
+                }
+                #[cfg(test)]
+                Order::Panic => panic!("injected"),
+            }
+        }
+        // After the audio above, so that every playback the session is to drop has been seen and is told as ended.
+        let cancelled = self.gauges.cancelled.load(Ordering::SeqCst);
+        if cancelled > self.cancelled {
+            self.cancelled = cancelled;
+            session.cancel(cancelled);
+        }
+        if moved_ns > 0 {
+            self.gauges.in_session_ns.store(queued_ns(session), Ordering::SeqCst);
+            self.gauges.in_ring_ns.fetch_sub(moved_ns, Ordering::SeqCst);
+        }
+        let input_muted = self.gauges.input_muted.load(Ordering::SeqCst);
+        if input_muted != self.input_muted {
+            self.input_muted = input_muted;
+            session.set_input_muted(input_muted);
+        }
+        // The session's own queue is bounded too: what it does not take now it takes at a later tick.
+        while let Some(&(digit, duration)) = self.digits.front() {
+            if session.send_dtmf(digit, duration).is_err() {
+                break;
+            }
+            self.digits.pop_front();
+            self.gauges.digits.fetch_sub(1, Ordering::SeqCst);
+        }
+        retargeted
+    }
+
+    /// Shows the program what is left after a tick; true if it waits for room and there is enough now.
+    pub fn show(&mut self, session: &Session) -> bool {
+        self.gauges.in_session_ns.store(queued_ns(session), Ordering::SeqCst);
+        self.gauges.short.load(Ordering::Relaxed)
+            && self.gauges.queued_ns() < self.lead_ns / 2
+            && self.gauges.short.swap(false, Ordering::SeqCst)
+    }
+
+    /// A playback has ended.
+    pub fn ended(&mut self, playback: u64) {
+        self.gauges.ended.fetch_max(playback, Ordering::SeqCst);
+    }
+
+    /// The session is over: from now on audio is taken and dropped.
+    pub fn finish(&mut self) {
+        self.gauges.over.store(true, Ordering::SeqCst);
+        self.gauges.in_session_ns.store(0, Ordering::SeqCst);
+        self.gauges.in_ring_ns.store(0, Ordering::SeqCst);
+        self.gauges.ended.store(u64::MAX, Ordering::SeqCst);
+    }
+}
+
+fn queued_ns(session: &Session) -> u64 {
+    session.queued().as_nanos() as u64
+}
+
+fn span_ns(samples: usize, sample_rate: u32) -> u64 {
+    samples as u64 * 1_000_000_000 / u64::from(sample_rate)
+}
+
+fn samples(bytes: &[u8]) -> Vec<i16> {
+    bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect()
+}
+
+fn check_format(len: usize, sample_rate: u32, channels: u8) -> Result<(), PushError> {
+    if !RATES.contains(&sample_rate) {
+        return Err(PushError::Misuse(format!(
+            "sample_rate {sample_rate}: {} to {} Hz fit",
+            RATES.start(),
+            RATES.end()
+        )));
+    }
+    if !CHANNELS.contains(&channels) {
+        return Err(PushError::Misuse(format!(
+            "channels {channels}: {} to {} fit",
+            CHANNELS.start(),
+            CHANNELS.end()
+        )));
+    }
+    let width = 2 * usize::from(channels);
+    if len % width != 0 {
+        return Err(PushError::Misuse(format!(
+            "data of {len} bytes: a multiple of {width} fits (16 bit samples, {channels} channel(s))"
+        )));
+    }
+    Ok(())
+}
+
+impl From<PushError> for OpenError {
+    fn from(error: PushError) -> OpenError {
+        match error {
+            PushError::Misuse(message) => OpenError::Config(message),
+            PushError::Full(what) => OpenError::Config(what.to_string()),
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! One session in its shard: the media core's state machine between its socket and its border to the program.
+//!
+//! Every call into the session is guarded: a panic ends this session, not the thread and the others on it.
+
+use crate::demux::Id;
+use crate::endpoint::{News, Outbox, SocketStats};
+use crate::inbox::Bell;
+use crate::line::{Item, MediaEnd};
+use crate::outbound::OutboundEnd;
+use crate::socket::Datagram;
+use roomkit_media::session::{Event, Output, Port, Session};
+use roomkit_media::stats::Stats;
+use roomkit_media::time::{Duration, Time};
+use std::net::SocketAddr;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, TryLockError};
+
+/// What the program may look at, at any time: published by the media thread after every tick.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Snapshot {
+    /// The session's own counts.
+    pub media: Stats,
+    /// Those of its local address.
+    pub socket: SocketStats,
+    /// Frames and events the program was too slow to take.
+    pub items_dropped: u64,
+    /// The playback heard last, and how much of it left on the wire.
+    pub position: Option<(u64, Duration)>,
+    /// Where packets go.
+    pub destination: Option<SocketAddr>,
+}
+
+/// A session with both of its borders.
+#[derive(Debug)]
+pub struct Slot {
+    /// The session's key.
+    pub key: u64,
+    /// Its local address in the shard.
+    pub endpoint: usize,
+    /// The phase its ticks are in, of those that share the grid.
+    pub phase: usize,
+    parts: Parts,
+    /// What the panic said, if it panicked.
+    fault: Option<String>,
+}
+
+/// What it takes to make a [`Slot`]; made by the engine on the program's thread.
+#[derive(Debug)]
+pub struct Parts {
+    /// The session.
+    pub session: Session,
+    /// Its inbound border.
+    pub line: MediaEnd,
+    /// Its outbound border.
+    pub outbound: OutboundEnd,
+    /// Where to publish.
+    pub snapshot: Arc<Mutex<Snapshot>>,
+    /// To be set when it is over.
+    pub over: Arc<AtomicBool>,
+    /// The playback that ended last, with what was played of it.
+    pub last_played: Option<(u64, Duration)>,
+    /// Something was handed over since the program was last told.
+    pub unpublished: bool,
+}
+
+impl Slot {
+    /// Puts a session to work.
+    pub fn new(key: u64, endpoint: usize, phase: usize, parts: Parts) -> Slot {
+        Slot { key, endpoint, phase, parts, fault: None }
+    }
+
+    /// A datagram for it.
+    pub fn receive(
+        &mut self,
+        id: Id,
+        arrival: Time,
+        from: SocketAddr,
+        port: Port,
+        bytes: &[u8],
+        outbox: &mut Outbox,
+    ) {
+        self.guarded(|parts| {
+            parts.session.receive(arrival, from, port, bytes);
+            parts.drain(id, outbox);
+        });
+    }
+
+    /// Its deadline has come: first the program's orders, so that an interruption silences the packet due now.
+    pub fn tick(&mut self, id: Id, now: Time, outbox: &mut Outbox) {
+        self.guarded(|parts| {
+            if let Some(remote) = parts.outbound.apply(&mut parts.session) {
+                outbox.news.push((id, News::Retargeted(remote)));
+            }
+            parts.session.handle_deadline(now);
+            parts.drain(id, outbox);
+            if parts.outbound.show(&parts.session) {
+                parts.event(Item::LowWater);
+            }
+        });
+    }
+
+    /// Says goodbye; the slot is then to be [finished](Self::finish).
+    pub fn close(&mut self, id: Id, now: Time, reason: &str, outbox: &mut Outbox) {
+        self.guarded(|parts| {
+            let _ = parts.outbound.apply(&mut parts.session);
+            parts.session.close(now, reason);
+            parts.drain(id, outbox);
+        });
+    }
+
+    /// When it wants to be ticked next.
+    pub fn due(&self) -> Time {
+        self.parts.session.deadline()
+    }
+
+    /// Whether it panicked.
+    pub fn is_faulty(&self) -> bool {
+        self.fault.is_some()
+    }
+
+    /// Shows the program counts and position. Skipped if the program is just looking: the next tick will do.
+    pub fn show(&mut self, socket: SocketStats) {
+        self.guarded(|parts| parts.show(socket));
+    }
+
+    /// Tells the program that something waits for it, if something does; the inbox is then to be rung.
+    pub fn publish(&mut self) -> Option<&Arc<Bell>> {
+        let parts = &mut self.parts;
+        if std::mem::take(&mut parts.unpublished) {
+            parts.line.publish();
+        } else if !parts.line.publish_rest() {
+            return None;
+        }
+        Some(parts.line.bell())
+    }
+
+    /// Hands the last items over. The inbox is to be rung.
+    pub fn finish(mut self) -> Arc<Bell> {
+        self.parts.outbound.finish();
+        self.parts.over.store(true, Ordering::SeqCst);
+        if let Some(message) = self.fault {
+            self.parts.line.event(Item::Fault(message));
+        }
+        self.parts.line.finish()
+    }
+
+    /// Ends it with a fault that is not its own; see [`finish`](Self::finish).
+    pub fn fail(mut self, message: &str) -> Arc<Bell> {
+        self.fault = Some(message.to_string());
+        self.finish()
+    }
+
+    fn guarded(&mut self, work: impl FnOnce(&mut Parts)) {
+        if self.fault.is_some() {
+            return;
+        }
+        let parts = &mut self.parts;
+        // After a panic nothing is done with the session any more but dropping it, so broken invariants do not matter.
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(parts))) {
+            let text = panic
+                .downcast_ref::<&str>()
+                .map(|text| (*text).to_string())
+                .or_else(|| panic.downcast_ref::<String>().cloned())
+                .unwrap_or_else(|| "unknown".to_string());
+            self.fault = Some(format!("internal fault, the session is over: {text}"));
+        }
+    }
+}
+
+impl Parts {
+    /// Takes what the session has for the network and for the program.
+    fn drain(&mut self, id: Id, outbox: &mut Outbox) {
+        while let Some(output) = self.session.poll() {
+            match output {
+                Output::Datagram { to, port, bytes } => {
+                    outbox.queue(port).push(Datagram { to, bytes });
+                }
+                Output::Frame(frame) => {
+                    self.line.frame(Item::Frame {
+                        pcm: frame.pcm,
+                        timestamp: frame.timestamp,
+                        kind: frame.kind,
+                    });
+                    self.unpublished = true;
+                }
+                Output::Event(event) => self.told(id, event, outbox),
+            }
+        }
+    }
+
+    fn told(&mut self, id: Id, event: Event, outbox: &mut Outbox) {
+        let item = match event {
+            Event::Digit { digit, duration } => Item::Digit { digit, duration },
+            Event::PlaybackStarted { playback } => Item::PlaybackStarted(playback),
+            Event::PlaybackEnded { playback, played, cancelled } => {
+                self.outbound.ended(playback);
+                self.last_played = Some((playback, played));
+                Item::PlaybackEnded { playback, played, cancelled }
+            }
+            Event::SourceLocked { addr, ssrc } => {
+                outbox.news.push((id, News::Learned(addr, ssrc)));
+                Item::Source { addr, ssrc, changed: false }
+            }
+            Event::SourceChanged { addr, ssrc } => {
+                outbox.news.push((id, News::Learned(addr, ssrc)));
+                Item::Source { addr, ssrc, changed: true }
+            }
+            Event::RemoteBye { reason } => Item::Bye(reason),
+            Event::RtpTimeout => Item::RtpTimeout,
+            Event::RtpResumed => Item::RtpResumed,
+        };
+        self.event(item);
+    }
+
+    fn event(&mut self, item: Item) {
+        self.line.event(item);
+        self.unpublished = true;
+    }
+
+    fn show(&mut self, socket: SocketStats) {
+        let snapshot = Snapshot {
+            media: self.session.stats(),
+            socket,
+            items_dropped: self.line.dropped(),
+            position: self.session.position().or(self.last_played),
+            destination: self.session.destination(),
+        };
+        match self.snapshot.try_lock() {
+            Ok(mut shown) => *shown = snapshot,
+            Err(TryLockError::Poisoned(poisoned)) => *poisoned.into_inner() = snapshot,
+            Err(TryLockError::WouldBlock) => {}
+        }
+    }
+}
