@@ -83,10 +83,10 @@ impl Reception {
         let received_since = self.received - self.received_before;
         self.expected_before = expected;
         self.received_before = self.received;
-        // Duplicates may hide loss, never make it negative (RFC 3550 §A.3). All of it is 255, which is all a field of
-        // eight bits can say.
+        // Duplicates may hide loss, never make it negative (RFC 3550 §A.3). It is below 256/256: when something new was
+        // expected, the newest of it came.
         let lost_since = expected_since.saturating_sub(received_since);
-        let fraction = (lost_since << 8).checked_div(expected_since).unwrap_or(0).min(255);
+        let fraction = (lost_since << 8).checked_div(expected_since).unwrap_or(0);
         let (lsr, dlsr) = match self.sender_report {
             Some((middle, at)) => (middle, in_65536ths(now - at)),
             None => (0, 0),
@@ -311,6 +311,20 @@ mod tests {
                 reception.on_packet(first(0) + n, RtpTime(n as u32 * rate / 50), arrival);
             }
             assert!(reception.jitter_ms() < 1e-3, "{rate}: {}", reception.jitter_ms());
+        }
+    }
+
+    #[test]
+    fn rfc3550_a8_deviations_below_a_tick_are_measured_and_not_rounded() {
+        for phase in [0, 50, 120] {
+            let mut reception = Reception::new(first(0), RATE);
+            for n in 0..500u64 {
+                // Late by 10 µs every other time; a tick is 125 µs.
+                let arrival = Time::us(phase + n * 20_000 + n % 2 * 10);
+                reception.on_packet(first(0) + n, RtpTime(n as u32 * 160), arrival);
+            }
+            let us = reception.jitter_ms() * 1e3;
+            assert!((9.9..10.1).contains(&us), "{phase}: {us} µs");
         }
     }
 

@@ -237,7 +237,7 @@ mod tests {
         let padded = |count| [0xa1, 203, 0, 2, 0, 0, 0, 7, 0, 0, 0, count];
         assert_eq!(error(&[&RR, &padded(4)]), None);
         assert_eq!(error(&[&RR, &padded(4), &BYE]), Some(RtcpError::Padding));
-        for count in [0, 1, 3, 5, 12, 255] {
+        for count in [0, 1, 2, 3, 5, 6, 12, 255] {
             assert_eq!(error(&[&RR, &padded(count)]), Some(RtcpError::Padding), "{count}");
         }
         // Eight octets would be the source itself: allowed as padding, and then the BYE has no source left.
@@ -245,7 +245,8 @@ mod tests {
         let mut first = RR;
         first[0] |= 0x20;
         assert_eq!(error(&[&first, &BYE]), Some(RtcpError::Padding), "§A.2, on the first");
-        assert_eq!(error(&[&first]), Some(RtcpError::Padding), "§A.2, on the only one");
+        let only = [0xa0, 201, 0, 2, 0, 0, 0, 7, 0, 0, 0, 4];
+        assert_eq!(error(&[&only]), Some(RtcpError::Padding), "§A.2, on the only one");
     }
 
     #[test]
