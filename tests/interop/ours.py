@@ -38,6 +38,9 @@ class Ours:
     def digits(self) -> str:
         return "".join(event.digit for event in self.events if isinstance(event, DTMFEvent))
 
+    def has_digits(self, digits: str) -> bool:
+        return len(self.digits) >= len(digits)
+
     def of(self, kind: type[Event]) -> list[Event]:
         return [event for event in self.events if isinstance(event, kind)]
 

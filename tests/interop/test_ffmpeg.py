@@ -51,7 +51,7 @@ async def test_we_hear_every_sample_that_ffmpeg_says(case: Case, tmp_path: Path)
     port, remote = free_ports(2)
     packet = 12 + case.rate // 50 * (2 if case.codec == "L16" else 1)
     async with ours(port, remote, source_policy="host", **case.options) as us:
-        command = [
+        command: list[str | Path] = [
             *(ffmpeg, "-hide_banner", "-re", "-i", wav),
             *("-c:a", RAW[case.codec][1], "-f", "rtp", "-payload_type", str(case.payload_type)),
             f"rtp://{LOOPBACK}:{port}?localrtpport={remote}&pkt_size={packet}",
@@ -84,7 +84,7 @@ async def test_ffmpeg_hears_every_sample_that_we_say(case: Case, tmp_path: Path)
         f"a=rtpmap:{case.payload_type} {case.codec}/{case.rate}/1\r\n"
     )
     heard = tmp_path / "heard.raw"
-    command = [
+    command: list[str | Path] = [
         *(ffmpeg, "-hide_banner", "-protocol_whitelist", "file,udp,rtp", "-i", sdp),
         *("-c:a", "pcm_s16le", "-f", "s16le", heard),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -59,9 +60,10 @@ async def test_we_read_every_digit_that_gstreamer_sends(tmp_path: Path) -> None:
     ):
         await us.wait(lambda: len(us.frames) > 10, "audio of GStreamer")
         keys = "1145*#"
-        for number, digit in enumerate(keys, 1):
+        for digit in keys:
+            wanted = us.digits + digit
             gst.press(digit, 120)
-            await us.wait(lambda n=number: len(us.digits) >= n, f"digit {number}, {digit}")
+            await us.wait(partial(us.has_digits, wanted), f"digits {wanted}")
         assert us.digits == keys
 
 
