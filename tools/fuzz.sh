@@ -32,7 +32,7 @@ for target in "${targets[@]}"; do
   if [ -d "seeds/$target" ]; then directories+=("seeds/$target"); fi
   log=$(mktemp)
   if ! "$CARGO_TARGET_DIR/$host/release/$target" "${directories[@]}" \
-    -max_total_time="$seconds" -timeout=5 -rss_limit_mb=1024 -print_final_stats=1 \
+    -max_total_time="$seconds" -max_len=1500 -timeout=5 -rss_limit_mb=1024 -print_final_stats=1 \
     -artifact_prefix="artifacts/$target/" >"$log" 2>&1; then
     tail -n 60 "$log" >&2
     echo "fuzz target $target failed; the input is in fuzz/artifacts/$target" >&2
