@@ -83,10 +83,10 @@ impl Reception {
         let received_since = self.received - self.received_before;
         self.expected_before = expected;
         self.received_before = self.received;
-        // Duplicates may hide loss, never make it negative (RFC 3550 §A.3). It is below 256/256: when something new was
-        // expected, the newest of it came.
+        // Duplicates may hide loss, never make it negative (RFC 3550 §A.3). All of it, 256/256, is
+        // more than eight bits can say, and is lost only before the first packet is counted.
         let lost_since = expected_since.saturating_sub(received_since);
-        let fraction = (lost_since << 8).checked_div(expected_since).unwrap_or(0);
+        let fraction = (lost_since << 8).checked_div(expected_since).unwrap_or(0).min(255);
         let (lsr, dlsr) = match self.sender_report {
             Some((middle, at)) => (middle, in_65536ths(now - at)),
             None => (0, 0),
@@ -230,6 +230,8 @@ mod tests {
         assert_eq!(reception.block(SSRC, Time::ms(180)).fraction_lost, 0, "nothing was expected");
         receive(&mut reception, first, [2_999]);
         assert_eq!(reception.block(SSRC, Time::secs(60)).fraction_lost, 255, "2991 of 2992");
+        let before_the_first = Reception::new(first, RATE).block(SSRC, Time::ZERO);
+        assert_eq!(before_the_first.fraction_lost, 255, "1 of 1");
     }
 
     #[test]
