@@ -22,7 +22,7 @@ RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
 -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 \
 -Cdebug-assertions -Coverflow-checks" \
-  cargo build --quiet --release --bins --target "$host"
+  cargo build --quiet --locked --release --bins --target "$host"
 
 for target in "${targets[@]}"; do
   echo "-- fuzz $target for $seconds s"
