@@ -18,9 +18,9 @@
 //! | who claims the lock | what it needs |
 //! |---|---|
 //! | another address | 1 s of silence of the locked source; then 2 packets that continue its SSRC and sequence (a NAT that rebound), or 5 of another SSRC |
-//! | another SSRC at the locked address | that the old one stopped as it began: 80 ms of silence and 2 packets; 1 s if both spoke for a while |
+//! | another SSRC at the locked address | that the old one stopped as it began: 80 ms of silence (more for long packets) and 2 packets; 1 s if both spoke for a while |
 //! | the source that lost the lock by its silence | 3 packets that continue its sequence: a pause must not give a call away |
-//! | the signalled address, when the lock fell elsewhere | 2 packets, at once; then, for 250 packets, to speak at least a quarter as much as the source it displaced; three attempts |
+//! | the signalled address, when the lock fell elsewhere | 2 packets, at once; then, until 250 packets are heard of it, to speak at least ten times a second; three attempts |
 //!
 //! The last line keeps a call from being lost to whoever spoke first. Its trial keeps a forger of the signalled address from
 //! cutting a source off, in the middle of its speech, with a few packets each time: that costs half a second of audio, three
@@ -54,8 +54,10 @@ const GONE: Duration = Duration::from_secs(1);
 /// Strangers are not even looked at before the locked source has been silent this long: ten lost packets.
 const ABSENT: Duration = Duration::from_millis(200);
 /// An SSRC has stopped after this silence, if another began as it ended: four packets of 20 ms. Shorter would take a burst
-/// of loss for it, longer would be heard.
+/// of loss for it, longer would be heard. Of longer packets, two must be missing.
 const STOPPED: Duration = Duration::from_millis(80);
+/// The longest packet there is (RFC 3551 §4.2); what comes more rarely is a pause.
+const LONGEST_PACKET: Duration = Duration::from_millis(200);
 /// Two SSRCs that follow one another may overlap by this much, through jitter and reordering.
 const OVERLAP: Duration = Duration::from_millis(60);
 /// A source that is no longer signalled is heard this much longer: a re-INVITE reaches the far media later than us.
@@ -64,9 +66,10 @@ const GRACE: Duration = Duration::from_secs(1);
 const PREEMPTIONS: u8 = 3;
 /// Packets after which the signalled source is no forgery of a few packets: five seconds of 20 ms.
 const ESTABLISHED: u32 = 250;
-/// On trial, the signalled source loses the lock again when the one it displaced has sent so many packets, and this many
-/// times more than it: half a second of 20 ms frames, and room for frames of 60 ms and some loss.
-const TRIAL: (u32, u32) = (25, 4);
+/// On trial, the signalled source loses the lock again if, after this time, it was heard less often than once in this
+/// interval, and the one it displaced still speaks. Packets of 60 ms with some loss pass. How fast the displaced one sends
+/// has no say, or it would win by a flood.
+const TRIAL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(100));
 
 /// Which addresses may become the source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -153,8 +156,10 @@ struct Lock {
     seq: SeqTracker,
     heard: Time,
     packets: u32,
-    /// It is signalled, took the lock from a source that spoke, and must show that it goes on.
-    trial: bool,
+    /// The time between two packets, smoothed; at most [`LONGEST_PACKET`].
+    interval: Duration,
+    /// It is signalled, took the lock from a source that spoke, and must show that it goes on from then on.
+    trial: Option<Time>,
     /// Our packets go to its address, not to the signalled one.
     symmetric: bool,
     /// It is not signalled any more, and is heard until this time unless the signalled one begins before.
@@ -194,13 +199,11 @@ impl SourceGuard {
         }
         self.end_notice(now);
         if let Some(lock) = self.lock.as_mut().filter(|lock| lock.is(from, packet.ssrc)) {
-            lock.heard = now;
-            lock.packets = lock.packets.saturating_add(1);
-            lock.seq.update(packet.seq);
+            lock.hear(now, packet.seq);
             if lock.packets == ESTABLISHED && self.signalled.is_some_and(|s| same_address(s, from))
             {
                 self.preemptions = None;
-                if core::mem::take(&mut lock.trial) {
+                if lock.trial.take().is_some() {
                     self.former = None;
                 }
             }
@@ -341,19 +344,19 @@ impl SourceGuard {
         };
         let silence = now - lock.heard;
         if self.is_former(candidate.addr, candidate.ssrc, seq) {
-            let (enough, times) = TRIAL;
-            let won = if lock.trial {
-                candidate.packets >= enough && candidate.packets > times * lock.packets
-            } else {
-                candidate.run >= RETURN_PROOF
+            let (least, interval) = TRIAL;
+            let failed = |since| {
+                let tried = now - since;
+                tried >= least && interval * lock.packets < tried
             };
-            if won {
+            if candidate.run >= RETURN_PROOF && lock.trial.is_none_or(failed) {
                 return Some(By::Return);
             }
         }
         if same_address(lock.addr, candidate.addr) {
             let followed = lock.heard - candidate.since <= OVERLAP;
-            let needed = if followed && !lock.trial { STOPPED } else { GONE };
+            let stopped = STOPPED.max(lock.interval * 2);
+            let needed = if followed && lock.trial.is_none() { stopped } else { GONE };
             return (short && silence >= needed).then_some(By::Proof);
         }
         if lock.notice.is_some() {
@@ -380,13 +383,15 @@ impl SourceGuard {
             old.as_ref().is_some_and(|old| old.ssrc == packet.ssrc && old.goes_on(packet.seq));
         let moved = continues && old.as_ref().is_some_and(|old| old.symmetric);
         let learns = self.policy == Policy::Learn || self.signalled.is_none();
+        let on_trial = by == By::Preemption && self.preemptions.is_some();
         self.lock = Some(Lock {
             addr: from,
             ssrc: packet.ssrc,
             seq: SeqTracker::new(packet.seq),
             heard: now,
             packets: 0,
-            trial: by == By::Preemption,
+            interval: Duration::ZERO,
+            trial: on_trial.then_some(now),
             symmetric: signalled || learns || moved,
             // Another SSRC at an address that is no longer signalled does not become more welcome by it.
             notice: old
@@ -404,7 +409,7 @@ impl SourceGuard {
             let was_signalled = self.signalled.is_some_and(|s| same_address(s, old.addr));
             match by {
                 By::Proof => old.notice.is_none() && (was_signalled || !signalled),
-                By::Preemption => true,
+                By::Preemption => on_trial,
                 By::Return => false,
             }
         });
@@ -447,6 +452,17 @@ enum By {
 impl Lock {
     fn is(&self, addr: SocketAddr, ssrc: Ssrc) -> bool {
         self.ssrc == ssrc && same_address(self.addr, addr)
+    }
+
+    fn hear(&mut self, now: Time, seq: SeqNo) {
+        let before = self.seq.newest();
+        // Only neighbours tell the interval: a gap in the sequence is loss, and a late packet comes at any time.
+        if self.seq.update(seq) == SeqUpdate::Valid(before + 1) {
+            let interval = (now - self.heard).min(LONGEST_PACKET);
+            self.interval = (self.interval * 7 + interval) / 8;
+        }
+        self.heard = now;
+        self.packets = self.packets.saturating_add(1);
     }
 
     /// Whether `seq` comes after what was heard of this source, within a plausible gap.

@@ -194,6 +194,34 @@ fn forged_pairs_at_the_signalled_address_cost_a_learned_source_half_a_second_thr
 }
 
 #[test]
+fn a_squatter_does_not_win_the_trial_of_the_signalled_source_by_a_flood() {
+    for seed in 0..50 {
+        let mut rng = Rng::new(seed);
+        let mut guard = guard(Policy::Learn, PBX);
+        let mut squatter = Talker::new("203.0.113.66:9", 66, 0);
+        (0..100).for_each(|ms| drop(squatter.speak(&mut guard, ms)));
+        let mut pbx = Talker::new(PBX, 1, rng.next_u16());
+        let mut heard = 0;
+        for ms in 100..20_000 {
+            let verdict = squatter.speak(&mut guard, ms);
+            assert!(heard == 0 || !takes(&verdict), "seed {seed}, {ms} ms");
+            // Packets of 20 ms, a tenth of them lost.
+            if ms % 20 == 0 {
+                if rng.chance(0.1) {
+                    pbx.packet();
+                } else {
+                    heard += u64::from(takes(&pbx.speak(&mut guard, ms)));
+                }
+            }
+            if heard == 0 && ms > 300 {
+                panic!("seed {seed}: not heard");
+            }
+        }
+        assert_eq!(guard.locked(), Some((pbx.addr, pbx.ssrc)));
+    }
+}
+
+#[test]
 fn the_established_signalled_source_gets_its_call_back_after_every_pause() {
     let (mut guard, mut pbx) = locked(Policy::Learn);
     let mut squatter = Talker::new("203.0.113.66:9", 66, 0);

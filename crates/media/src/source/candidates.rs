@@ -36,13 +36,11 @@ pub struct HeldPacket {
 pub(super) struct Candidate {
     pub addr: SocketAddr,
     pub ssrc: Ssrc,
-    /// When its first packet came.
+    /// When its first packet came, or its first one after a long silence.
     pub since: Time,
     /// How many consecutive packets it has sent, and when the first of them came.
     pub run: u32,
     pub run_began: Time,
-    /// All its packets.
-    pub packets: u32,
     newest: SeqNo,
     heard: Time,
     held: VecDeque<HeldPacket>,
@@ -169,7 +167,6 @@ impl Candidate {
             since: now,
             run: 1,
             run_began: now,
-            packets: 1,
             newest: packet.seq,
             heard: now,
             held: VecDeque::new(),
@@ -185,8 +182,10 @@ impl Candidate {
     /// RFC 3550 §A.1: only the very next packet goes on with the run. A late or doubled one proves nothing, and does not
     /// end the run either: that is the network's doing, and what was consecutive has arrived.
     fn count(&mut self, now: Time, seq: SeqNo) {
+        if now - self.heard > HELD_FOR {
+            self.since = now;
+        }
         self.heard = now;
-        self.packets = self.packets.saturating_add(1);
         let step = seq.ahead_of(self.newest);
         if step == 1 {
             self.run += 1;

@@ -208,6 +208,36 @@ fn a_new_ssrc_that_begins_as_the_old_one_ends_loses_no_packet() {
 }
 
 #[test]
+fn rfc3551_4_2_between_two_long_packets_no_source_has_stopped() {
+    for ptime in [60, 100, 200] {
+        let (mut guard, mut old) = locked(Policy::Host);
+        // A fresh SSRC in every gap, with all the packets it can send.
+        for n in 1..200 {
+            assert_eq!(old.speak(&mut guard, n * ptime), Verdict::Accept);
+            if n < 30 {
+                continue; // until the interval is known
+            }
+            let mut other = Talker::new(PBX, 1000 + n as u32, 0);
+            for ms in 1..ptime {
+                let verdict = other.speak(&mut guard, n * ptime + ms);
+                assert!(!matches!(verdict, Verdict::NewSource { .. }), "{ptime} ms packets");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stray_packet_long_ago_does_not_make_a_successor_wait() {
+    let (mut guard, mut old) = locked(Policy::Host);
+    let mut next = Talker::new(PBX, 2, 500);
+    next.speak(&mut guard, 30);
+    (2..100).for_each(|n| drop(old.speak(&mut guard, n * 20)));
+    let at =
+        (100..200).find(|n| matches!(next.speak(&mut guard, n * 20), Verdict::NewSource { .. }));
+    assert_eq!(at, Some(103));
+}
+
+#[test]
 fn while_two_ssrcs_speak_from_one_address_the_old_one_stays() {
     let (mut guard, mut old) = locked(Policy::Host);
     let mut new = Talker::new(PBX, 2, 500);
