@@ -8,7 +8,7 @@ use crate::inbox::Inbox;
 use crate::line;
 use crate::outbound;
 use crate::receive::Io;
-use crate::shard::{Mailbox, Order, Shard, GRID, PHASES};
+use crate::shard::{Mailbox, NewSession, Order, Shard, GRID, PHASES};
 use crate::slot::Parts;
 use crate::socket::bind_pair;
 use roomkit_media::session::{RtcpMode, Session as MediaSession, SessionConfig};
@@ -109,17 +109,12 @@ impl Engine {
         }
         self.start(&mut state)?;
         let (sockets, is_new) = state.sockets_for(&options)?;
-        let remote = Remote {
-            addr: options.session.remote,
-            ssrc: options.session.remote_ssrc,
-            over: Arc::default(),
-        };
-        let over = remote.over.clone();
-        let known = Remote { addr: remote.addr, ssrc: remote.ssrc, over: over.clone() };
-        sockets.enter(known).map_err(|_| OpenError::Ambiguous {
-            local: sockets.pair.rtp_addr,
-            remote: options.session.remote,
-        })?;
+        let over = Arc::default();
+        let SessionConfig { remote, remote_rtcp, remote_ssrc, .. } = options.session;
+        let local = sockets.pair.rtp_addr;
+        sockets
+            .enter(Remote { addr: remote, ssrc: remote_ssrc, over: Arc::clone(&over) })
+            .map_err(|_| OpenError::Ambiguous { local, remote })?;
         let mailbox = state.shards[sockets.shard].mailbox.clone();
         let phase = least(&mailbox.phases);
         let mut config = options.session;
@@ -156,9 +151,9 @@ impl Engine {
         }
         mailbox.sessions.fetch_add(1, Ordering::SeqCst);
         mailbox.phases[phase].fetch_add(1, Ordering::SeqCst);
-        let local_addr = sockets.pair.rtp_addr;
         let weak = Arc::downgrade(&sockets);
-        mailbox.post(Order::Open { key, sockets, remote, phase, parts: Box::new(parts) });
+        let new = NewSession { key, sockets, remote, remote_rtcp, remote_ssrc, phase, parts };
+        mailbox.post(Order::Open(Box::new(new)));
         Ok(Session {
             line,
             outbound,
@@ -168,7 +163,7 @@ impl Engine {
             sockets: weak,
             pid: self.pid,
             ssrc,
-            local_addr,
+            local_addr: local,
             rtcp_addr,
         })
     }

@@ -24,6 +24,8 @@ pub enum OpenError {
         /// The remote address of both, if they have one.
         remote: Option<SocketAddr>,
     },
+    /// Too many orders wait already; later there will be room.
+    Full(&'static str),
     /// The engine has been stopped.
     Stopped,
     /// The engine was made by another process, of which this one is a fork: its threads are not here.
@@ -47,6 +49,7 @@ impl fmt::Display for OpenError {
                 "another session on local address {local} waits for any remote already; \
                  give each a remote address or a remote_ssrc of its own, or another local port"
             ),
+            OpenError::Full(what) => f.write_str(what),
             OpenError::Stopped => f.write_str("the engine has been stopped"),
             OpenError::Forked => f.write_str(
                 "the engine belongs to the parent process and has no threads after a fork; \

@@ -346,7 +346,7 @@ impl From<PushError> for OpenError {
     fn from(error: PushError) -> OpenError {
         match error {
             PushError::Misuse(message) => OpenError::Config(message),
-            PushError::Full(what) => OpenError::Config(what.to_string()),
+            PushError::Full(what) => OpenError::Full(what),
         }
     }
 }

@@ -6,14 +6,16 @@
 //! wakes nobody: the kernel's timestamp says when it was. Without sessions the thread sleeps until it gets an order.
 
 use crate::clock::{self, Grid};
-use crate::endpoint::{Endpoint, Remote, Sockets};
+use crate::endpoint::{Endpoint, Sockets};
 use crate::inbox::Bell;
 use crate::receive::{Io, Pressure};
 use crate::slot::{Parts, Slot};
 use crate::wait::Waiter;
+use roomkit_media::seq::Ssrc;
 use roomkit_media::session::Port;
 use roomkit_media::time::{Duration, Time};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
@@ -44,18 +46,7 @@ pub struct Mailbox {
 #[derive(Debug)]
 pub enum Order {
     /// Take over a session.
-    Open {
-        /// Its key.
-        key: u64,
-        /// Its local address, which may be one that the shard has already.
-        sockets: Arc<Sockets>,
-        /// Its remote, as far as it is known.
-        remote: Remote,
-        /// The phase of its ticks.
-        phase: usize,
-        /// The session and its borders.
-        parts: Box<Parts>,
-    },
+    Open(Box<NewSession>),
     /// Say goodbye and give the socket back.
     Close {
         /// The session's key.
@@ -67,6 +58,25 @@ pub enum Order {
     },
     /// Close all sessions and end the thread.
     Stop,
+}
+
+/// A session on its way to its shard.
+#[derive(Debug)]
+pub struct NewSession {
+    /// Its key.
+    pub key: u64,
+    /// Its local address, which may be one that the shard has already.
+    pub sockets: Arc<Sockets>,
+    /// Its remote's address, as far as it is known.
+    pub remote: Option<SocketAddr>,
+    /// The address of its remote's RTCP, if it is not the usual one.
+    pub remote_rtcp: Option<SocketAddr>,
+    /// The SSRC of its remote, if it was announced.
+    pub remote_ssrc: Option<Ssrc>,
+    /// The phase of its ticks.
+    pub phase: usize,
+    /// The session and its borders.
+    pub parts: Parts,
 }
 
 impl Mailbox {
@@ -241,9 +251,7 @@ impl Shard {
 
     fn carry_out(&mut self, order: Order) {
         match order {
-            Order::Open { key, sockets, remote, phase, parts } => {
-                self.open(key, sockets, &remote, phase, *parts);
-            }
+            Order::Open(new) => self.open(*new),
             Order::Close { key, reason, done } => {
                 if let Some(&id) = self.by_key.get(&key) {
                     self.close(id, &reason);
@@ -261,14 +269,8 @@ impl Shard {
         }
     }
 
-    fn open(
-        &mut self,
-        key: u64,
-        sockets: Arc<Sockets>,
-        remote: &Remote,
-        phase: usize,
-        parts: Parts,
-    ) {
+    fn open(&mut self, new: NewSession) {
+        let NewSession { key, sockets, remote, remote_rtcp, remote_ssrc, phase, parts } = new;
         let endpoint = self.endpoint_of(sockets);
         let slot = Slot::new(key, endpoint, phase, parts);
         let due = slot.due();
@@ -281,7 +283,7 @@ impl Shard {
         self.due[id] = due;
         self.by_key.insert(key, id);
         if let Some(endpoint) = self.endpoints[endpoint].as_mut() {
-            endpoint.demux.insert(id, remote.addr, None, remote.ssrc);
+            endpoint.demux.insert(id, remote, remote_rtcp, remote_ssrc);
         }
     }
 

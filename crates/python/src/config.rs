@@ -1,0 +1,220 @@
+//! The dict that opens a session.
+
+use crate::convert::parse_address;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDict, PyList};
+use roomkit_media::codec::{CodecKind, CodecSpec};
+use roomkit_media::seq::Ssrc;
+use roomkit_media::session::{RtcpMode, SessionConfig};
+use roomkit_media::source::Policy;
+use roomkit_media::time::{Duration, NtpTime};
+use roomkit_net::OpenOptions;
+use std::net::SocketAddr;
+
+/// All keys there are; another one is a slip of the pen.
+const KEYS: [&str; 17] = [
+    "local",
+    "remote",
+    "codecs",
+    "dtmf_payload_type",
+    "ptime_ms",
+    "rtcp",
+    "rtcp_interval",
+    "policy",
+    "remote_ssrc",
+    "jitter_ms",
+    "rtp_timeout",
+    "lead_ms",
+    "inbound_ms",
+    "sample_rate",
+    "channels",
+    "shared",
+    "remote_rtcp",
+];
+
+/// Audio that may wait, in either direction. A minute is no lead any more but a leak.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Reads the dict; a `ValueError` names the key, the value and what fits.
+pub fn open_options(dict: &Bound<'_, PyDict>) -> PyResult<OpenOptions> {
+    for key in dict.keys() {
+        let known = key.extract::<String>().is_ok_and(|key| KEYS.contains(&&key[..]));
+        if !known {
+            return Err(PyValueError::new_err(format!(
+                "{}: unknown key; there are {}",
+                key.repr()?,
+                KEYS.join(", ")
+            )));
+        }
+    }
+    let config = Config(dict);
+    let codecs = config.codecs()?;
+    let first = codecs[0];
+    let ptime = config.span("ptime_ms", 1e-3, Some(20.0))?;
+    Ok(OpenOptions {
+        local: config
+            .address("local")?
+            .ok_or_else(|| config.bad("local", "a tuple (host, port) is expected"))?,
+        shared: config.get("shared", "True or False is expected")?.unwrap_or(false),
+        lead: config.wait("lead_ms", 1000.0, ptime)?,
+        inbound: config.wait("inbound_ms", 2000.0, ptime)?,
+        session: SessionConfig {
+            send_codec: first,
+            receive_codecs: codecs,
+            dtmf_payload_type: config.get("dtmf_payload_type", "0 to 127 or None is expected")?,
+            ptime,
+            remote: config.address("remote")?,
+            remote_rtcp: config.address("remote_rtcp")?,
+            rtcp: config.choice(
+                "rtcp",
+                &[("separate", RtcpMode::Separate), ("mux", RtcpMode::Mux), ("off", RtcpMode::Off)],
+            )?,
+            policy: config.choice(
+                "policy",
+                &[("host", Policy::Host), ("strict", Policy::Strict), ("learn", Policy::Learn)],
+            )?,
+            remote_ssrc: config
+                .get("remote_ssrc", "0 to 4294967295 or None is expected")?
+                .map(Ssrc),
+            rtcp_interval: config.span("rtcp_interval", 1.0, Some(5.0))?,
+            cname: String::new(),
+            wallclock: NtpTime::default(),
+            jitter_delay: config.span("jitter_ms", 1e-3, Some(60.0))?,
+            rtp_timeout: config.optional_span("rtp_timeout", 1.0)?,
+            sample_rate: config
+                .get("sample_rate", "8000 to 192000 is expected")?
+                .unwrap_or(first.sample_rate),
+            channels: config.get("channels", "1 or 2 is expected")?.unwrap_or(1),
+        },
+    })
+}
+
+struct Config<'a, 'py>(&'a Bound<'py, PyDict>);
+
+impl<'py> Config<'_, 'py> {
+    /// The value of a key, `None` if it is missing or None.
+    fn raw(&self, key: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+        Ok(self.0.get_item(key)?.filter(|value| !value.is_none()))
+    }
+
+    fn get<T: for<'a> FromPyObject<'a, 'py>>(
+        &self,
+        key: &str,
+        expected: &str,
+    ) -> PyResult<Option<T>> {
+        match self.raw(key)? {
+            None => Ok(None),
+            Some(value) => match value.extract() {
+                Ok(value) => Ok(Some(value)),
+                Err(_) => Err(self.bad(key, expected)),
+            },
+        }
+    }
+
+    fn bad(&self, key: &str, expected: &str) -> PyErr {
+        let value = match self.0.get_item(key) {
+            Ok(Some(value)) => value.repr().map_or_else(|_| "?".into(), |repr| repr.to_string()),
+            _ => "missing".to_string(),
+        };
+        PyValueError::new_err(format!("{key}: {value}; {expected}"))
+    }
+
+    /// A span in `unit` seconds.
+    fn span(&self, key: &str, unit: f64, default: Option<f64>) -> PyResult<Duration> {
+        match self.optional_span(key, unit)? {
+            Some(span) => Ok(span),
+            None => default
+                .map(|default| Duration::from_secs_f64(default * unit))
+                .ok_or_else(|| self.bad(key, "a number is expected")),
+        }
+    }
+
+    fn optional_span(&self, key: &str, unit: f64) -> PyResult<Option<Duration>> {
+        let expected = "a number, at least 0, is expected";
+        let Some(value) = self.raw(key)? else { return Ok(None) };
+        if value.is_instance_of::<PyBool>() {
+            return Err(self.bad(key, expected));
+        }
+        let number: f64 = value.extract().map_err(|_| self.bad(key, expected))?;
+        // Rounded to whole microseconds, so that 20.0 ms is exactly 20 ms.
+        let micros = (number * unit * 1e6).round();
+        if !(0.0..=1e15).contains(&micros) {
+            return Err(self.bad(key, expected));
+        }
+        Ok(Some(Duration::from_micros(micros as u64)))
+    }
+
+    /// How much audio may wait: at least one frame of `ptime`.
+    fn wait(&self, key: &str, default: f64, ptime: Duration) -> PyResult<Duration> {
+        let span = self.span(key, 1e-3, Some(default))?;
+        if !(ptime..=LONGEST_WAIT).contains(&span) {
+            return Err(self.bad(key, "at least ptime_ms and at most 60000 is expected"));
+        }
+        Ok(span)
+    }
+
+    fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)]) -> PyResult<T> {
+        let names: Vec<String> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
+        let expected = format!("one of {} is expected", names.join(", "));
+        match self.get::<String>(key, &expected)? {
+            None => Ok(choices[0].1),
+            Some(value) => choices
+                .iter()
+                .find(|(name, _)| *name == value)
+                .map(|(_, choice)| *choice)
+                .ok_or_else(|| self.bad(key, &expected)),
+        }
+    }
+
+    fn address(&self, key: &str) -> PyResult<Option<SocketAddr>> {
+        let expected = "a tuple (host, port) with a port of 0 to 65535 is expected";
+        match self.get::<(String, u16)>(key, expected)? {
+            None => Ok(None),
+            Some((host, port)) => parse_address(key, &host, port).map(Some),
+        }
+    }
+
+    fn codecs(&self) -> PyResult<Vec<CodecSpec>> {
+        let expected = "a list of dicts, at least one, is expected";
+        let list: Bound<'_, PyList> = match self.raw("codecs")? {
+            Some(value) => value.cast_into().map_err(|_| self.bad("codecs", expected))?,
+            None => return Err(self.bad("codecs", expected)),
+        };
+        let codecs: Vec<CodecSpec> = list
+            .iter()
+            .map(|codec| {
+                let dict = codec.cast::<PyDict>().map_err(|_| self.bad("codecs", expected))?;
+                Config(dict).codec()
+            })
+            .collect::<PyResult<_>>()?;
+        if codecs.is_empty() {
+            return Err(self.bad("codecs", expected));
+        }
+        Ok(codecs)
+    }
+
+    fn codec(&self) -> PyResult<CodecSpec> {
+        let kind = self.raw("kind")?.map(|kind| kind.extract::<String>());
+        let kind = match kind {
+            Some(Ok(kind)) if kind == "PCMU" => CodecKind::Pcmu,
+            Some(Ok(kind)) if kind == "PCMA" => CodecKind::Pcma,
+            Some(Ok(kind)) if kind == "L16" => CodecKind::L16,
+            _ => return Err(self.bad("kind", "\"PCMU\", \"PCMA\" or \"L16\" is expected")),
+        };
+        let rate = "8000 to 192000 is expected";
+        let required = |key, expected| move || self.bad(key, expected);
+        let payload_type = "0 to 127 is expected";
+        Ok(CodecSpec {
+            kind,
+            payload_type: self
+                .get("payload_type", payload_type)?
+                .ok_or_else(required("payload_type", payload_type))?,
+            clock_rate: self.get("clock_rate", rate)?.ok_or_else(required("clock_rate", rate))?,
+            sample_rate: self
+                .get("sample_rate", rate)?
+                .ok_or_else(required("sample_rate", rate))?,
+            channels: self.get("channels", "1 or 2 is expected")?.unwrap_or(1),
+        })
+    }
+}

@@ -1,0 +1,58 @@
+//! Errors and addresses, from one side to the other.
+
+use pyo3::exceptions::{
+    PyBlockingIOError, PyOSError, PyRuntimeError, PyTimeoutError, PyValueError,
+};
+use pyo3::prelude::*;
+use roomkit_net::{OpenError, PushError};
+use std::net::{IpAddr, SocketAddr};
+
+/// The program's fault is a `ValueError`, the system's an `OSError` with its errno.
+pub fn open_error(error: OpenError) -> PyErr {
+    let message = error.to_string();
+    match error {
+        OpenError::Config(_) | OpenError::Ambiguous { .. } => PyValueError::new_err(message),
+        OpenError::Full(_) => PyBlockingIOError::new_err(message),
+        OpenError::Socket { error, .. } => os_error(error.raw_os_error(), message),
+        OpenError::Stopped | OpenError::Forked => PyRuntimeError::new_err(message),
+        OpenError::Unresponsive(_) => PyTimeoutError::new_err(message),
+    }
+}
+
+/// Python picks the subclass by the errno.
+pub fn os_error(errno: Option<i32>, message: String) -> PyErr {
+    match errno {
+        Some(errno) => PyOSError::new_err((errno, message)),
+        None => PyOSError::new_err(message),
+    }
+}
+
+/// See [`PushError`].
+pub fn push_error(error: PushError) -> PyErr {
+    match error {
+        PushError::Misuse(message) => PyValueError::new_err(message),
+        PushError::Full(what) => PyBlockingIOError::new_err(what),
+    }
+}
+
+/// A numeric address as Python's socket module writes it; IPv6 with its zone, if it has one.
+pub fn address(addr: SocketAddr) -> (String, u16) {
+    let host = match addr {
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
+        _ => addr.ip().to_string(),
+    };
+    (host, addr.port())
+}
+
+/// Reads a numeric address; `what` names it in the error.
+pub fn parse_address(what: &str, host: &str, port: u16) -> PyResult<SocketAddr> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(SocketAddr::new(ip, port));
+    }
+    // With a zone only the whole has a parser.
+    format!("[{host}]:{port}").parse().map_err(|_| {
+        PyValueError::new_err(format!(
+            "{what}: host {host:?} is no numeric IP address; resolve names before"
+        ))
+    })
+}

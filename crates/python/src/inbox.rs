@@ -1,0 +1,141 @@
+//! `Inbox`: items of all sessions of an event loop, as tuples.
+
+use crate::convert::{address, os_error};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyString, PyTuple};
+use pyo3::IntoPyObject;
+use roomkit_media::session::FrameKind;
+use roomkit_media::time::Duration;
+use roomkit_net::Item;
+
+/// The kinds of items, as the module's constants and in the tuples.
+const KINDS: [(&str, u8); 11] = [
+    ("FRAME", FRAME),
+    ("DIGIT", DIGIT),
+    ("PLAYBACK_STARTED", PLAYBACK_STARTED),
+    ("PLAYBACK_ENDED", PLAYBACK_ENDED),
+    ("LOW_WATER", LOW_WATER),
+    ("SOURCE", SOURCE),
+    ("BYE", BYE),
+    ("RTP_TIMEOUT", RTP_TIMEOUT),
+    ("RTP_RESUMED", RTP_RESUMED),
+    ("FAULT", FAULT),
+    ("CLOSED", CLOSED),
+];
+const FRAME: u8 = 0;
+const DIGIT: u8 = 1;
+const PLAYBACK_STARTED: u8 = 2;
+const PLAYBACK_ENDED: u8 = 3;
+const LOW_WATER: u8 = 4;
+const SOURCE: u8 = 5;
+const BYE: u8 = 6;
+const RTP_TIMEOUT: u8 = 7;
+const RTP_RESUMED: u8 = 8;
+const FAULT: u8 = 9;
+const CLOSED: u8 = 10;
+
+pub fn add_kinds(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    for (name, kind) in KINDS {
+        module.add(name, kind)?;
+    }
+    Ok(())
+}
+
+#[derive(Debug)]
+#[pyclass(frozen, module = "roomkit._native")]
+pub struct Inbox(roomkit_net::Inbox);
+
+impl Inbox {
+    pub fn inner(&self) -> &roomkit_net::Inbox {
+        &self.0
+    }
+}
+
+#[pymethods]
+impl Inbox {
+    #[new]
+    fn new() -> PyResult<Inbox> {
+        roomkit_net::Inbox::new().map(Inbox).map_err(|error| {
+            os_error(error.raw_os_error(), format!("cannot make an inbox: {error}"))
+        })
+    }
+
+    fn fileno(&self) -> i64 {
+        self.0.fileno()
+    }
+
+    #[pyo3(signature = (limit = 4096))]
+    fn drain<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Bound<'py, PyList>> {
+        let list = PyList::empty(py);
+        let mut failed = Ok(());
+        self.0.drain(limit, |key, item| {
+            // What fails here is memory; the items after it are lost with it, and the program is told.
+            if failed.is_ok() {
+                failed = tuple(py, key, item).and_then(|tuple| list.append(tuple));
+            }
+        });
+        failed.map(|()| list)
+    }
+
+    fn close(&self) {
+        self.0.close();
+    }
+}
+
+fn tuple<'py>(py: Python<'py>, key: u64, item: Item) -> PyResult<Bound<'py, PyTuple>> {
+    let none = || py.None().into_bound(py);
+    let float = |span: Duration| PyFloat::new(py, span.as_nanos() as f64 / 1e6).into_any();
+    let int = |n: u64| n.into_pyobject(py).map(Bound::into_any);
+    let text = |text: &str| PyString::new(py, text).into_any();
+    let (kind, a, b, c) = match item {
+        Item::Frame { pcm, timestamp, kind } => {
+            (FRAME, pcm_bytes(py, &pcm).into_any(), float(timestamp), int(frame_kind(kind))?)
+        }
+        Item::Digit { digit, duration } => {
+            let key = text(digit.as_char().encode_utf8(&mut [0; 4]));
+            (DIGIT, key, int(duration.as_millis() as u64)?, none())
+        }
+        Item::PlaybackStarted(playback) => (PLAYBACK_STARTED, int(playback)?, none(), none()),
+        Item::PlaybackEnded { playback, played, cancelled } => {
+            let cancelled = PyBool::new(py, cancelled).to_owned().into_any();
+            (PLAYBACK_ENDED, int(playback)?, float(played), cancelled)
+        }
+        Item::LowWater => (LOW_WATER, none(), none(), none()),
+        Item::Source { addr, ssrc, changed } => {
+            let addr = address(addr).into_pyobject(py)?.into_any();
+            let changed = PyBool::new(py, changed).to_owned().into_any();
+            (SOURCE, addr, int(u64::from(ssrc.0))?, changed)
+        }
+        Item::Bye(reason) => (BYE, text(&reason), none(), none()),
+        Item::RtpTimeout => (RTP_TIMEOUT, none(), none(), none()),
+        Item::RtpResumed => (RTP_RESUMED, none(), none(), none()),
+        Item::Fault(message) => (FAULT, text(&message), none(), none()),
+        Item::Closed => (CLOSED, none(), none(), none()),
+    };
+    let key: Bound<'py, PyInt> = key.into_pyobject(py)?;
+    PyTuple::new(py, [key.into_any(), int(u64::from(kind))?, a, b, c])
+}
+
+fn frame_kind(kind: FrameKind) -> u64 {
+    match kind {
+        FrameKind::Received => 0,
+        FrameKind::Concealed => 1,
+        FrameKind::Silence => 2,
+        FrameKind::ComfortNoise => 3,
+    }
+}
+
+/// The samples as little endian bytes.
+fn pcm_bytes<'py>(py: Python<'py>, pcm: &[i16]) -> Bound<'py, PyBytes> {
+    #[cfg(target_endian = "little")]
+    {
+        // SAFETY: the samples are `2 * len` initialised bytes, and bytes need no alignment.
+        let bytes = unsafe { std::slice::from_raw_parts(pcm.as_ptr().cast(), size_of_val(pcm)) };
+        PyBytes::new(py, bytes)
+    }
+    #[cfg(target_endian = "big")]
+    {
+        let bytes: Vec<u8> = pcm.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        PyBytes::new(py, &bytes)
+    }
+}

@@ -1,0 +1,116 @@
+//! `Session`.
+
+use crate::buffer::with_pcm;
+use crate::convert::{address, open_error, parse_address, push_error};
+use crate::stats::stats_dict;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use roomkit_media::dtmf::Digit;
+use roomkit_media::time::Duration;
+
+/// How long a key may be held, in ms; what the core sends at most.
+const DIGIT_MS: std::ops::RangeInclusive<i64> = 1..=60_000;
+
+#[derive(Debug)]
+#[pyclass(frozen, module = "roomkit._native")]
+pub struct Session(roomkit_net::Session);
+
+impl Session {
+    pub fn new(session: roomkit_net::Session) -> Session {
+        Session(session)
+    }
+}
+
+#[pymethods]
+impl Session {
+    #[getter]
+    fn key(&self) -> u64 {
+        self.0.key()
+    }
+
+    #[getter]
+    fn ssrc(&self) -> u32 {
+        self.0.ssrc().0
+    }
+
+    #[getter]
+    fn local_addr(&self) -> (String, u16) {
+        address(self.0.local_addr())
+    }
+
+    #[getter]
+    fn rtcp_addr(&self) -> Option<(String, u16)> {
+        self.0.rtcp_addr().map(address)
+    }
+
+    fn push(
+        &self,
+        data: &Bound<'_, PyAny>,
+        sample_rate: i64,
+        channels: i64,
+        playback: i64,
+        last: bool,
+    ) -> PyResult<usize> {
+        // What does not fit the type does not fit the bounds either: 0 is out of all of them, and is refused by name.
+        let rate = u32::try_from(sample_rate).unwrap_or(0);
+        let width = u8::try_from(channels).unwrap_or(0);
+        let id = u64::try_from(playback).unwrap_or(0);
+        with_pcm(data, |bytes| self.0.outbound().push(bytes, rate, width, id, last))?
+            .map_err(push_error)
+    }
+
+    fn cancel(&self, upto: i64) -> bool {
+        u64::try_from(upto).is_ok_and(|upto| self.0.outbound().cancel(upto))
+    }
+
+    fn send_dtmf(&self, digit: &str, duration_ms: i64) -> PyResult<()> {
+        let mut keys = digit.chars();
+        let key = keys.next().filter(|_| keys.next().is_none()).and_then(Digit::parse);
+        let Some(key) = key else {
+            return Err(PyValueError::new_err(format!(
+                "digit {digit:?}: one of 0-9 * # A-D is expected"
+            )));
+        };
+        if !DIGIT_MS.contains(&duration_ms) {
+            return Err(PyValueError::new_err(format!(
+                "duration_ms {duration_ms}: {} to {} is expected",
+                DIGIT_MS.start(),
+                DIGIT_MS.end()
+            )));
+        }
+        let duration = Duration::from_millis(duration_ms.unsigned_abs());
+        self.0.send_dtmf(key, duration).map_err(push_error)
+    }
+
+    fn set_input_muted(&self, muted: bool) {
+        self.0.outbound().set_input_muted(muted);
+    }
+
+    fn retarget(&self, host: &str, port: u16) -> PyResult<()> {
+        let remote = parse_address("remote", host, port)?;
+        self.0.retarget(remote).map_err(open_error)
+    }
+
+    fn position(&self) -> (u64, f64) {
+        let (playback, played) = self.0.snapshot().position.unwrap_or_default();
+        (playback, played.as_nanos() as f64 / 1e6)
+    }
+
+    fn queued_ms(&self) -> f64 {
+        self.0.outbound().queued().as_nanos() as f64 / 1e6
+    }
+
+    fn remote_addr(&self) -> Option<(String, u16)> {
+        self.0.snapshot().destination.map(address)
+    }
+
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        stats_dict(py, &self.0.snapshot())
+    }
+
+    #[pyo3(signature = (reason = ""))]
+    fn close(&self, py: Python<'_>, reason: &str) -> PyResult<()> {
+        py.detach(|| self.0.close(reason)).map_err(open_error)
+    }
+}

@@ -1,0 +1,89 @@
+//! Statistics as a dict: every count by its name in the core, every span in ms.
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use roomkit_media::stats::Stats;
+use roomkit_media::time::Duration;
+use roomkit_net::{SendCount, Snapshot, SocketStats};
+
+pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    macro_rules! set {
+        ($($name:ident),* $(,)?) => { $(dict.set_item(stringify!($name), $name)?;)* };
+    }
+    macro_rules! set_ms {
+        ($($name:ident),* $(,)?) => { $(dict.set_item(concat!(stringify!($name), "_ms"), $name.ms())?;)* };
+    }
+    // Taken apart by name, so that a count that is added there and forgotten here does not compile.
+    let Stats {
+        packets_sent,
+        octets_sent,
+        packets_received,
+        octets_received,
+        packets_expected,
+        packets_lost,
+        jitter,
+        round_trip,
+        remote_lost,
+        remote_fraction_lost,
+        remote_jitter,
+        rtcp_sent,
+        rtcp_received,
+        frames_received,
+        frames_concealed,
+        frames_silence,
+        frames_given_back,
+        buffered,
+        buffer_target,
+        late,
+        duplicate,
+        overflow,
+        undecodable,
+        malformed,
+        unknown_payload_type,
+        stranger,
+        doubtful,
+        looped,
+        rtcp_malformed,
+        rtcp_stranger,
+        dtmf_invalid,
+        digits_received,
+        digits_sent,
+        source_changes,
+        frames_skipped,
+        worst_lateness,
+    } = snapshot.media;
+    set!(packets_sent, octets_sent, packets_received, octets_received);
+    set!(packets_expected, packets_lost, remote_lost, remote_fraction_lost);
+    set!(rtcp_sent, rtcp_received, frames_received, frames_concealed, frames_silence);
+    set!(frames_given_back, late, duplicate, overflow, undecodable, malformed);
+    set!(unknown_payload_type, stranger, doubtful, looped, rtcp_malformed, rtcp_stranger);
+    set!(dtmf_invalid, digits_received, digits_sent, source_changes, frames_skipped);
+    set_ms!(jitter, round_trip, remote_jitter, buffered, buffer_target, worst_lateness);
+    let SocketStats { sent, unmatched, kernel_drops, receive_errors } = snapshot.socket;
+    let SendCount { sent: datagrams_sent, dropped: send_dropped, errors: send_errors } = sent;
+    set!(unmatched, kernel_drops, receive_errors, datagrams_sent, send_dropped, send_errors);
+    let inbound_dropped = snapshot.items_dropped;
+    set!(inbound_dropped);
+    Ok(dict)
+}
+
+/// A span in ms, or None where there is none yet.
+trait Milliseconds {
+    type Value;
+    fn ms(self) -> Self::Value;
+}
+
+impl Milliseconds for Duration {
+    type Value = f64;
+    fn ms(self) -> f64 {
+        self.as_nanos() as f64 / 1e6
+    }
+}
+
+impl Milliseconds for Option<Duration> {
+    type Value = Option<f64>;
+    fn ms(self) -> Option<f64> {
+        self.map(Duration::ms)
+    }
+}
