@@ -22,7 +22,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Any, Final, Protocol
 
 from roomkit import _native
-from roomkit.rtp.codecs import number
+from roomkit.rtp.checks import number
 
 __all__ = ["LoopBridge", "Receiver", "configure_media", "running_bridge"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from roomkit.voice.base import AudioChunk
@@ -61,7 +61,7 @@ class PieceReader:
         else:
             raise TypeError(f"audio: {type(audio).__name__}; {_FITS}")
 
-    async def pieces(self) -> AsyncIterator[Piece]:
+    async def pieces(self) -> AsyncGenerator[Piece, None]:
         """The pieces in order, each read when it is asked for. Reading ends with the source."""
         if self.whole is not None:
             yield self.whole

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, cast
 
+from roomkit.rtp.checks import number
+
 __all__ = ["PCMA", "PCMU", "Codec", "codecs_for", "static_codec"]
 
 CodecName = Literal["PCMU", "PCMA", "L16"]
@@ -36,10 +38,10 @@ class Codec:
             raise ValueError(f"codec name: {self.name!r}; {_or(_NAMES)} fits")
         number(self.payload_type, "payload_type", 0, 127)
         if self.name == "L16":
-            if self.clock_rate not in _L16_RATES or isinstance(self.clock_rate, bool):
+            if number(self.clock_rate, "clock_rate", 1, 192_000) not in _L16_RATES:
                 raise ValueError(f"clock_rate: {self.clock_rate!r}; L16 has {_or(_L16_RATES)} Hz")
             number(self.channels, "channels", 1, 2)
-        elif self.clock_rate != 8000 or self.channels != 1 or isinstance(self.channels, bool):
+        elif self.clock_rate != 8000 or self.channels != 1 or self.channels is True:
             raise ValueError(
                 f"clock_rate: {self.clock_rate!r} with channels: {self.channels!r};"
                 f" {self.name} is 8000 Hz and 1 channel"
@@ -120,13 +122,6 @@ def codecs_for(
     if known == PCMA:
         return (PCMA, PCMU)
     return (known,)
-
-
-def number(value: object, name: str, low: int, high: int) -> int:
-    """`value` if it is an integer of that range (a boolean is none), else a `ValueError`."""
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise ValueError(f"{name}: {value!r}; an integer from {low} to {high} fits")
-    return value
 
 
 def _listed(codecs: Iterable[Codec | str], payload_type: int, clock_rate: int) -> tuple[Codec, ...]:

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
 from roomkit.rtp.addresses import Address, check_address
-from roomkit.rtp.codecs import Codec, codecs_for, number
+from roomkit.rtp.checks import number, one_of, seconds
+from roomkit.rtp.codecs import Codec, codecs_for
 
 __all__ = ["RTCPMode", "RTPOptions", "SourcePolicy"]
 
@@ -83,19 +83,19 @@ class RTPOptions:
             put(self, "payload_type", active[0].payload_type)
         put(self, "clock_rate", active[0].clock_rate)
         self._check_dtmf()
-        _seconds(self.rtcp_interval, "rtcp_interval", 3600)
+        seconds(self.rtcp_interval, "rtcp_interval", 3600)
         if self.rtp_timeout is not None:
-            _seconds(self.rtp_timeout, "rtp_timeout", 86_400, none=True)
-        _one_of(self.ptime_ms, "ptime_ms", _PTIMES)
+            seconds(self.rtp_timeout, "rtp_timeout", 86_400, or_none=True)
+        one_of(self.ptime_ms, "ptime_ms", _PTIMES)
         if self.sample_rate is not None:
-            _one_of(self.sample_rate, "sample_rate", _RATES)
+            one_of(self.sample_rate, "sample_rate", _RATES)
         if self.channels is not None:
             number(self.channels, "channels", 1, 2)
         number(self.jitter_ms, "jitter_ms", 0, 1000)
         number(self.lead_ms, "lead_ms", 100, 60_000)
         number(self.inbound_ms, "inbound_ms", 100, 60_000)
-        _one_of(self.source_policy, "source_policy", ("host", "strict", "learn"))
-        _one_of(self.rtcp, "rtcp", ("separate", "mux", "off"))
+        one_of(self.source_policy, "source_policy", ("host", "strict", "learn"))
+        one_of(self.rtcp, "rtcp", ("separate", "mux", "off"))
         if self.remote_ssrc is not None:
             number(self.remote_ssrc, "remote_ssrc", 0, 0xFFFF_FFFF)
         if self.rtcp == "separate":
@@ -169,17 +169,3 @@ class RTPOptions:
                 f"dtmf_payload_type: {dtmf}; a dynamic type fits: 96 to 127, or 35 to 63"
                 " (others are static, or collide with RTCP, RFC 5761 §4)"
             )
-
-
-def _seconds(value: object, name: str, high: float, *, none: bool = False) -> None:
-    fits = f"more than 0 and at most {high:g} seconds{', or None,' if none else ''} fits"
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise ValueError(f"{name}: {value!r}; {fits}")
-    if not math.isfinite(value) or not 0 < value <= high:
-        raise ValueError(f"{name}: {value!r}; {fits}")
-
-
-def _one_of(value: object, name: str, fitting: tuple[object, ...]) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, str)) or value not in fitting:
-        *most, last = map(repr, fitting)
-        raise ValueError(f"{name}: {value!r}; {', '.join(most)} or {last} fits")

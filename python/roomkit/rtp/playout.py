@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from roomkit import _native
@@ -262,9 +263,10 @@ class Playout:
     async def _feed(self, entry: _Entry, reader: PieceReader) -> None:
         """Pushes a source into the core, as fast as the core takes it."""
         await entry.turn
-        async for piece in reader.pieces():
-            if piece.pcm and not await self._push(entry, piece):
-                return
+        async with aclosing(reader.pieces()) as pieces:
+            async for piece in pieces:
+                if piece.pcm and not await self._push(entry, piece):
+                    return
         if not entry.pushed:
             self._resolve(entry, 0.0, entry.cancelled)
             return

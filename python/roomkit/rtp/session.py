@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
@@ -13,7 +14,8 @@ from roomkit import _bridge, _native
 from roomkit.errors import QueueFullError, SessionEndedError
 from roomkit.rtp.addresses import Address, check_address, check_family, is_numeric, resolve
 from roomkit.rtp.audio import Audio, PieceReader
-from roomkit.rtp.codecs import Codec, number
+from roomkit.rtp.checks import number
+from roomkit.rtp.codecs import Codec
 from roomkit.rtp.events import (
     Disconnected,
     PlaybackEnded,
@@ -179,7 +181,7 @@ class RTPSession:
             return
         self._closing = loop.create_future()
         try:
-            await _finish(loop.run_in_executor(None, self._native.close, reason))
+            await _in_thread(self._native.close, reason)
         finally:
             self._release()
             self._closing.set_result(None)
@@ -479,17 +481,32 @@ class RTPSession:
         self._frames_overrun += 1
 
 
-async def _finish(work: asyncio.Future[None]) -> None:
-    """Awaits what must not be left half done: a cancellation is raised when it has finished."""
-    cancelled: asyncio.CancelledError | None = None
-    while not work.done():
+async def _in_thread(work: Callable[[str], None], argument: str) -> None:
+    """Awaits what blocks for a few ms and must not be left half done: a cancellation is raised when
+    it has finished. A thread of its own, since the loop's pool would keep its threads."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def run() -> None:
         try:
-            await asyncio.wait((work,))
+            work(argument)
+        except Exception as error:  # noqa: BLE001 (it is raised where it is awaited)
+            loop.call_soon_threadsafe(done.set_exception, error)
+        else:
+            loop.call_soon_threadsafe(done.set_result, None)
+
+    thread = threading.Thread(target=run, name="roomkit-close", daemon=True)
+    thread.start()
+    cancelled: asyncio.CancelledError | None = None
+    while not done.done():
+        try:
+            await asyncio.wait((done,))
         except asyncio.CancelledError as error:
             cancelled = error
+    thread.join()
     if cancelled is not None:
         raise cancelled
-    work.result()
+    done.result()
 
 
 def _are_digits(value: object) -> bool:

@@ -90,7 +90,7 @@ class RTPStats(Mapping[str, "int | float | None"]):
     worst_lateness_ms: float = 0.0
     """The latest that a tick was served after its deadline."""
     inbound_dropped: int = 0
-    """Frames that Python did not take from the core in time (`inbound_ms`)."""
+    """Frames and events that Python did not take from the core in time (`inbound_ms`)."""
     frames_overrun: int = 0
     """Frames that an `async for` did not take in time."""
     live_bytes_dropped: int = 0

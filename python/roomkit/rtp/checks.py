@@ -1,0 +1,31 @@
+"""Checks of arguments: each raises one `ValueError` that names the parameter, the value and what
+fits. A boolean is not a number here."""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["number", "one_of", "seconds"]
+
+
+def number(value: object, name: str, low: int, high: int) -> int:
+    """`value`, if it is an integer of that range."""
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise ValueError(f"{name}: {value!r}; an integer from {low} to {high} fits")
+    return value
+
+
+def seconds(value: object, name: str, high: float, *, or_none: bool = False) -> None:
+    """A finite number of seconds above 0. `or_none`: the parameter may be None, says the answer."""
+    fits = f"more than 0 and at most {high:g} seconds{', or None,' if or_none else ''} fits"
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise ValueError(f"{name}: {value!r}; {fits}")
+    if not math.isfinite(value) or not 0 < value <= high:
+        raise ValueError(f"{name}: {value!r}; {fits}")
+
+
+def one_of(value: object, name: str, fitting: tuple[object, ...]) -> None:
+    """One of a few values."""
+    if isinstance(value, bool) or not isinstance(value, (int, str)) or value not in fitting:
+        *most, last = map(repr, fitting)
+        raise ValueError(f"{name}: {value!r}; {', '.join(most)} or {last} fits")

@@ -1,0 +1,42 @@
+"""Nothing is left over: file descriptors and media threads before a test and after it."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest_asyncio
+
+__all__ = ["held", "no_leaks"]
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def no_leaks() -> AsyncIterator[None]:
+    """Fails a test that leaves a descriptor or a media thread behind."""
+    before = held()
+    yield
+    gc.collect()
+    assert held() == before
+
+
+def held() -> list[str]:
+    """Open descriptors, by what they are, and threads of roomkit; empty where /proc is missing."""
+    threads = [t.name for t in threading.enumerate() if t.name.startswith("roomkit")]
+    if sys.platform != "linux":
+        return threads
+    found = list(threads)
+    for descriptor in Path("/proc/self/fd").iterdir():
+        try:
+            target = str(descriptor.readlink())
+        except FileNotFoundError:  # that of the listing itself
+            continue
+        if not target.startswith("/"):  # files belong to pytest and to the import system
+            found.append(target)
+    for task in Path("/proc/self/task").iterdir():
+        name = (task / "comm").read_text().strip()
+        if name.startswith("roomkit"):
+            found.append(name)
+    return sorted(found)

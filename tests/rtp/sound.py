@@ -1,0 +1,64 @@
+"""Tones, and what can be told of a sound."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import numpy as np
+
+from roomkit.voice.frame import AudioFrame
+
+__all__ = ["audible", "frequency", "level", "listen", "tone"]
+
+
+def tone(hz: float, ms: int, rate: int = 8000, channels: int = 1, amplitude: int = 10_000) -> bytes:
+    """A sine as 16 bit little-endian PCM, the same in all channels."""
+    count = rate * ms // 1000
+    wave = np.sin(2 * np.pi * hz * np.arange(count) / rate) * amplitude
+    return np.repeat(wave.astype("<i2"), channels).tobytes()
+
+
+def level(pcm: bytes) -> float:
+    """Root mean square of the samples, 0 to 32768."""
+    samples = np.frombuffer(pcm, "<i2").astype(float)
+    return float(np.sqrt(np.mean(samples**2))) if len(samples) else 0.0
+
+
+def frequency(pcm: bytes, rate: int = 8000) -> float:
+    """The strongest frequency, in Hz, to a resolution of rate / samples."""
+    samples = np.frombuffer(pcm, "<i2").astype(float)
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples)), 1 << 16))
+    return float(np.argmax(spectrum) * rate / (1 << 16))
+
+
+def audible(frames: list[AudioFrame], threshold: float = 500) -> list[AudioFrame]:
+    """The frames in which there is sound."""
+    return [frame for frame in frames if level(frame.data) > threshold]
+
+
+async def listen(
+    frames: AsyncIterator[AudioFrame],
+    enough: Callable[[list[AudioFrame]], bool],
+    timeout: float = 10.0,
+) -> list[AudioFrame]:
+    """Frames until they are enough, or the iteration ends."""
+    heard: list[AudioFrame] = []
+    async with asyncio.timeout(timeout):
+        async for frame in frames:
+            heard.append(frame)
+            if enough(heard):
+                break
+    return heard
+
+
+def sound_then_silence(ms: int) -> Callable[[list[AudioFrame]], bool]:
+    """Enough when `ms` of silence follow a sound."""
+
+    def enough(frames: list[AudioFrame]) -> bool:
+        loud = [n for n, frame in enumerate(frames) if level(frame.data) > 500]
+        if not loud:
+            return False
+        return sum(frame.duration_ms for frame in frames[loud[-1] + 1 :]) >= ms
+
+    return enough

@@ -1,0 +1,142 @@
+"""One clear ValueError per wrong option: the parameter, the value, what fits."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roomkit.rtp import RTPOptions, RTPSession
+from roomkit.rtp.codecs import PCMA, PCMU, Codec
+
+WRONG: list[tuple[str, Any]] = [
+    ("local_addr", ("0.0.0.0", 70000)),
+    ("local_addr", "0.0.0.0:0"),
+    ("remote_addr", ("192.0.2.1", 0)),
+    ("remote_addr", ("", 5004)),
+    ("payload_type", 3),
+    ("payload_type", True),
+    ("clock_rate", 0),
+    ("clock_rate", 16000),
+    ("dtmf_payload_type", 0),
+    ("dtmf_payload_type", 8),
+    ("dtmf_payload_type", 72),
+    ("dtmf_payload_type", 128),
+    ("dtmf_payload_type", "101"),
+    ("rtcp_interval", 0),
+    ("rtcp_interval", -5.0),
+    ("rtcp_interval", math.inf),
+    ("rtcp_interval", math.nan),
+    ("rtcp_interval", True),
+    ("rtcp_interval", None),
+    ("codecs", []),
+    ("ptime_ms", 0),
+    ("ptime_ms", 15),
+    ("ptime_ms", 20.5),
+    ("ptime_ms", True),
+    ("sample_rate", 7999),
+    ("sample_rate", 0),
+    ("channels", 3),
+    ("channels", True),
+    ("jitter_ms", -1),
+    ("jitter_ms", 1001),
+    ("lead_ms", 0),
+    ("lead_ms", 60_001),
+    ("inbound_ms", 99),
+    ("source_policy", "anyone"),
+    ("source_policy", None),
+    ("remote_ssrc", -1),
+    ("remote_ssrc", 2**32),
+    ("rtcp", True),
+    ("rtcp", "on"),
+    ("rtp_timeout", 0),
+    ("rtp_timeout", math.inf),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_a_wrong_value_is_named_with_what_fits(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"^{name}: ") as caught:
+        RTPOptions(**{name: value})
+    assert "fits" in str(caught.value) or "is" in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_a_session_refuses_the_same(name: str, value: Any) -> None:
+    arguments = {"remote_addr": ("192.0.2.1", 5004), name: value}
+    with pytest.raises(ValueError, match=f"^{name}: "):
+        RTPSession(**arguments)
+
+
+def test_the_defaults_are_those_of_the_page_and_receive_either_law() -> None:
+    options = RTPOptions()
+    assert options.active == (PCMU, PCMA)
+    assert (options.local_addr, options.remote_addr) == (("0.0.0.0", 0), None)
+    assert (options.payload_type, options.clock_rate) == (0, 8000)
+    assert (options.dtmf_payload_type, options.rtcp_interval) == (101, 5.0)
+
+
+def test_a_session_has_every_option_with_the_same_default() -> None:
+    parameters = inspect.signature(RTPSession).parameters
+    for option in dataclasses.fields(RTPOptions):
+        if option.init:
+            assert parameters[option.name].default == option.default, option.name
+            assert parameters[option.name].kind is inspect.Parameter.KEYWORD_ONLY
+
+
+def test_a_session_without_a_peer_is_refused_unless_it_learns_one() -> None:
+    with pytest.raises(ValueError, match=r"^remote_addr: None.*source_policy='learn'"):
+        RTPSession()
+    assert RTPSession(source_policy="learn").options.remote_addr is None
+
+
+def test_separate_rtcp_needs_a_port_above() -> None:
+    with pytest.raises(ValueError, match=r"^local_addr: port 65535"):
+        RTPOptions(local_addr=("127.0.0.1", 65535))
+    assert RTPOptions(local_addr=("127.0.0.1", 65535), rtcp="mux").local_addr[1] == 65535
+
+
+def test_replacing_one_option_keeps_what_follows_from_the_others() -> None:
+    options = RTPOptions(payload_type=10, sample_rate=16000)
+    changed = dataclasses.replace(options, remote_addr=("192.0.2.1", 5004))
+    assert changed.active == options.active
+    assert changed.remote_addr == ("192.0.2.1", 5004)
+    assert (changed.frame_rate, changed.frame_channels) == (16000, 2)
+
+
+def test_the_core_gets_numbers_of_the_right_kind_only() -> None:
+    options = RTPOptions(codecs=[Codec("L16", 96, 48000, 2), "PCMA"], rtcp_interval=5, channels=1)
+    native = options.native(("127.0.0.1", 0), None, shared=False)
+    assert [codec["payload_type"] for codec in native["codecs"]] == [96, 8]
+    assert (native["sample_rate"], native["channels"]) == (48000, 1)
+    assert isinstance(native["rtcp_interval"], float)
+    json.dumps(native)  # plain values throughout
+
+
+json_like = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.tuples(inner, inner),
+    max_leaves=6,
+)
+
+
+@given(
+    name=st.sampled_from([f.name for f in dataclasses.fields(RTPOptions) if f.init]),
+    value=json_like,
+)
+def test_whatever_comes_fits_or_is_a_value_error_that_names_it(name: str, value: Any) -> None:
+    def complaint() -> str | None:
+        try:
+            RTPOptions(**{name: value})
+        except ValueError as error:
+            return str(error)
+        return None
+
+    said = complaint()
+    assert said is None or name.removesuffix("s") in said
