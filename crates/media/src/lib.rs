@@ -12,6 +12,7 @@ pub mod dtmf;
 pub mod jitter;
 pub mod mix;
 pub mod pacer;
+mod pitch;
 pub mod playout;
 pub mod report;
 pub mod resample;
