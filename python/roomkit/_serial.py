@@ -58,21 +58,25 @@ class SerialQueue:
         return True
 
     @property
-    def busy(self) -> bool:
-        """True while a job runs or waits."""
-        return self._task is not None
+    def task(self) -> asyncio.Task[None] | None:
+        """What runs the jobs; None while there is nothing to do."""
+        return self._task
+
+    @property
+    def is_current(self) -> bool:
+        """True when asked by a job of this queue."""
+        return self._task is not None and self._task is _current_task()
 
     async def join(self) -> None:
         """Returns when everything submitted so far has run. From within a job of this queue it
         returns at once: the job cannot wait for itself."""
-        task = self._task
-        if task is not None and task is not asyncio.current_task():
-            await asyncio.wait([task])
+        if self._task is not None and not self.is_current:
+            await asyncio.wait([self._task])
 
     def cancel(self) -> None:
         """Forgets what waits and cancels what runs (unless this is called by what runs)."""
         self._jobs.clear()
-        if self._task is not None and self._task is not _current_task():
+        if self._task is not None and not self.is_current:
             self._task.cancel()
 
     async def _run(self) -> None:
@@ -83,6 +87,13 @@ class SerialQueue:
                     await job()
                 except Exception:  # noqa: BLE001 (a job may raise anything; the next one runs)
                     self._log.exception("%s raised", self._name)
+                except asyncio.CancelledError:
+                    # Either this task is being cancelled, or the job let a cancellation of its own
+                    # escape: that ends the job only.
+                    task = asyncio.current_task()
+                    if task is None or task.cancelling():
+                        raise
+                    self._log.warning("%s was cancelled", self._name)
         finally:
             # No await between the last look at the queue and here: nothing can slip in between.
             self._task = None

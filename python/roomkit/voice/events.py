@@ -177,7 +177,7 @@ class BargeInEvent:
 class ErrorEvent:
     """ON_ERROR: something failed where no caller could catch it. The call goes on."""
 
-    session: VoiceSession | None
+    session: VoiceSession
     where: str
     """What failed: `"hook greet"`, `"stt"`, `"pipeline vad"` …"""
     error: BaseException

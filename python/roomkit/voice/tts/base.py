@@ -1,0 +1,54 @@
+"""`TTSProvider`: the interface of voices."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, cast
+
+from roomkit.errors import SynthesisError
+from roomkit.voice.base import AudioChunk
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+__all__ = ["TTSProvider"]
+
+
+class TTSProvider(ABC):
+    """Turns text into audio. One object serves many calls at the same time."""
+
+    @property
+    def name(self) -> str:
+        """For logs."""
+        return type(self).__name__
+
+    @abstractmethod
+    def synthesize_stream(
+        self, text: str, *, voice: str | None = None
+    ) -> AsyncIterator[AudioChunk]:
+        """Audio of `text`, as it is made. Usually an async generator: it is closed when the caller
+        interrupts, and should then stop what it started.
+
+        Raises `SynthesisError` when it cannot be made.
+        """
+
+    async def synthesize(self, text: str, *, voice: str | None = None) -> AudioChunk:
+        """The whole of it as one chunk. Raises `SynthesisError` when there is none, or when the
+        voice changed its format on the way."""
+        data = bytearray()
+        rate = channels = 0
+        stream = cast("AsyncGenerator[AudioChunk]", self.synthesize_stream(text, voice=voice))
+        async with aclosing(stream):
+            async for chunk in stream:
+                if data and (chunk.sample_rate, chunk.channels) != (rate, channels):
+                    raise SynthesisError(f"{self.name}: the format changed within one text")
+                rate, channels = chunk.sample_rate, chunk.channels
+                data += chunk.data
+        if not data:
+            raise SynthesisError(f"{self.name}: no audio came for {len(text)} characters of text")
+        return AudioChunk(bytes(data), rate, channels, is_final=True)
+
+    async def close(self) -> None:  # noqa: B027 (most hold nothing)
+        """Gives back what the voice holds. Idempotent."""
