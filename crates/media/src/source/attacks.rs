@@ -225,19 +225,24 @@ fn a_squatter_does_not_win_the_trial_of_the_signalled_source_by_a_flood() {
 fn the_established_signalled_source_gets_its_call_back_after_every_pause() {
     let (mut guard, mut pbx) = locked(Policy::Learn);
     let mut squatter = Talker::new("203.0.113.66:9", 66, 0);
-    let mut lost = 0;
+    let (mut taken, mut retaken, mut lost) = (0, 0, 0);
     for n in 2..6000_u64 {
-        squatter.speak(&mut guard, n * 20);
+        let verdict = squatter.speak(&mut guard, n * 20);
+        taken += u32::from(matches!(verdict, Verdict::NewSource { .. }));
         // Six seconds of speech, then a pause of a second and a half.
         if n % 375 < 300 {
             lost += match pbx.speak(&mut guard, n * 20 + 1) {
                 Verdict::Accept => 0,
                 Verdict::Hold => 1,
-                Verdict::NewSource { held, .. } => 1 - held.len() as i64,
+                Verdict::NewSource { held, .. } => {
+                    retaken += 1;
+                    1 - held.len() as i64
+                }
                 Verdict::Reject(reason) => panic!("packet {n}: {reason:?}"),
             };
         }
     }
+    assert_eq!((taken, retaken), (16, 15), "once in each pause, and back once");
     assert_eq!(lost, 0, "not one packet of the caller's");
 }
 
