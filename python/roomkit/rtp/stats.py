@@ -84,6 +84,20 @@ class RTPStats(Mapping[str, "int | float | None"]):
     source_changes: int = 0
     """Times another SSRC or address proved itself and took over."""
 
+    # At the local address, for all sessions that share it.
+    datagrams_sent: int = 0
+    """RTP and RTCP that the kernel took."""
+    send_dropped: int = 0
+    """Datagrams for which the kernel had no room."""
+    send_errors: int = 0
+    """Datagrams that were refused: no route, a filter, nobody listens there."""
+    receive_errors: int = 0
+    """Errors that the socket reported while receiving, ICMP's among them."""
+    kernel_drops: int = 0
+    """Datagrams that the kernel dropped because the socket's buffer was full."""
+    unmatched: int = 0
+    """Datagrams that belong to no session there."""
+
     # On this machine.
     frames_skipped: int = 0
     """Ticks that went unserved because the machine was away for too long."""
