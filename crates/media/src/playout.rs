@@ -1,0 +1,364 @@
+//! From packets to frames: the inbound timeline.
+//!
+//! Once started, [`Playout::frame`] gives one frame for every frame's deadline: what the jitter buffer has for that
+//! piece of media time, decoded; concealment where audio was lost; silence where the sender paused. So samples delivered
+//! are elapsed time times rate, whatever sizes, gaps and orders the network brought.
+
+use std::sync::Arc;
+
+use crate::codec::{CodecSpec, Decoder};
+use crate::conceal::Concealer;
+use crate::jitter::{Insert, JitterBuffer, Packet, Pop};
+use crate::mix;
+use crate::resample::{Bank, Resampler};
+use crate::time::{Duration, Time};
+
+/// While nothing arrives it is unknown whether audio was lost or the sender paused. For this long it is called lost:
+/// the concealment has faded out by then.
+const UNCERTAIN: Duration = Duration::from_millis(100);
+
+/// At most one frame in this many is left out to give back delay, so that speech is shortened by a fifth at the most.
+const FRAMES_BETWEEN_GIVING_BACK: u32 = 5;
+
+/// What a frame is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameKind {
+    /// Audio as it arrived, or most of it.
+    Received,
+    /// Audio that was lost, concealed.
+    Concealed,
+    /// The sender sent nothing.
+    Silence,
+    /// The sender described its background noise (RFC 3389).
+    ComfortNoise,
+}
+
+/// One frame of inbound audio.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// `i16`, interleaved, at the session's sample rate and channels; always exactly one frame long.
+    pub pcm: Vec<i16>,
+    /// What it is made of.
+    pub kind: FrameKind,
+    /// When it belongs: media time since the first frame of the session.
+    pub timestamp: Duration,
+}
+
+/// What playout counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Frames made mostly of received audio.
+    pub received: u64,
+    /// Frames concealed.
+    pub concealed: u64,
+    /// Frames of silence.
+    pub silence: u64,
+    /// Frames left out to give back delay.
+    pub given_back: u64,
+    /// Payloads that could not be decoded; they were concealed.
+    pub undecodable: u64,
+}
+
+/// See the [module](self).
+pub struct Playout {
+    jitter: JitterBuffer,
+    lanes: Vec<Lane>,
+    /// The lane of the packet that plays now.
+    lane: usize,
+    ptime: Duration,
+    sample_rate: u32,
+    channels: u8,
+    concealer: Concealer,
+    /// Decoded audio that is due next, at the lane's rate and channels.
+    ready: Vec<i16>,
+    scratch: Vec<i16>,
+    /// From the lane's rate to the session's, and what it made beyond the last frame.
+    resampler: Option<Resampler>,
+    resampled: Vec<i16>,
+    /// How long nothing has told what belongs here.
+    uncertain: Duration,
+    frames: u64,
+    frames_since_giving_back: u32,
+    counts: Counts,
+}
+
+/// One codec of the receive map.
+struct Lane {
+    spec: CodecSpec,
+    decoder: Box<dyn Decoder>,
+    /// The filter from its rate to the session's, made when it is first needed.
+    bank: Option<Arc<Bank>>,
+}
+
+/// How much of a frame did not arrive, in samples per channel.
+#[derive(Default)]
+struct Made {
+    concealed: usize,
+    silence: usize,
+}
+
+impl Playout {
+    /// `codecs` is the receive map, not empty; frames are `ptime` long at `sample_rate` and `channels`.
+    pub fn new(
+        codecs: &[CodecSpec],
+        ptime: Duration,
+        delay: Duration,
+        sample_rate: u32,
+        channels: u8,
+    ) -> Playout {
+        let lanes: Vec<Lane> =
+            codecs.iter().map(|&spec| Lane { spec, decoder: spec.decoder(), bank: None }).collect();
+        let first = lanes[0].spec;
+        let mut playout = Playout {
+            jitter: JitterBuffer::new(delay, first.clock_rate),
+            lanes,
+            lane: 0,
+            ptime,
+            sample_rate,
+            channels,
+            concealer: Concealer::new(first.sample_rate, first.channels),
+            ready: Vec::new(),
+            scratch: Vec::new(),
+            resampler: None,
+            resampled: Vec::new(),
+            uncertain: Duration::ZERO,
+            frames: 0,
+            frames_since_giving_back: 0,
+            counts: Counts::default(),
+        };
+        playout.choose_resampler();
+        playout
+    }
+
+    /// Which codec of the receive map a payload type stands for.
+    pub fn codec_of(&self, payload_type: u8) -> Option<usize> {
+        self.lanes.iter().position(|lane| lane.spec.payload_type == payload_type)
+    }
+
+    /// The codec at a place of the receive map.
+    pub fn spec(&self, codec: usize) -> &CodecSpec {
+        &self.lanes[codec].spec
+    }
+
+    /// Puts a packet in; `due` is the next frame's deadline.
+    pub fn insert(&mut self, packet: Packet, due: Time) -> Insert {
+        self.jitter.set_clock_rate(self.lanes[packet.codec].spec.clock_rate);
+        self.jitter.insert(packet, due)
+    }
+
+    /// See [`JitterBuffer::note_silent`].
+    pub fn note_silent(&mut self, seq: u64) {
+        self.jitter.note_silent(seq);
+    }
+
+    /// See [`JitterBuffer::new_timeline`].
+    pub fn new_timeline(&mut self) {
+        self.jitter.new_timeline();
+    }
+
+    /// Stops until the next packet arrives.
+    pub fn stop(&mut self) {
+        self.jitter.clear();
+        self.ready.clear();
+        self.uncertain = Duration::ZERO;
+    }
+
+    /// The frame due at `now`; `None` until the first packets have gathered their delay.
+    pub fn frame(&mut self, now: Time) -> Option<Frame> {
+        let (mut pcm, kind) = self.make(now)?;
+        self.frames_since_giving_back += 1;
+        if self.frames_since_giving_back >= FRAMES_BETWEEN_GIVING_BACK
+            && self.jitter.excess(self.ptime).is_some()
+        {
+            if let Some((next, next_kind)) = self.make(now) {
+                if kind == FrameKind::Silence || next_kind == FrameKind::Silence {
+                    pcm = next;
+                } else {
+                    cross_fade(&mut pcm, &next, self.channels);
+                }
+                self.jitter.gave_back(self.ptime);
+                self.frames_since_giving_back = 0;
+                self.counts.given_back += 1;
+            }
+        }
+        match kind {
+            FrameKind::Received => self.counts.received += 1,
+            FrameKind::Concealed => self.counts.concealed += 1,
+            FrameKind::Silence | FrameKind::ComfortNoise => self.counts.silence += 1,
+        }
+        let timestamp = self.ptime * u32::try_from(self.frames).unwrap_or(u32::MAX);
+        self.frames += 1;
+        Some(Frame { pcm, kind, timestamp })
+    }
+
+    /// Leaves `count` frames out of the timeline: their time has passed unheard (the machine slept).
+    pub fn pass(&mut self, count: u64) {
+        if self.jitter.is_playing() {
+            self.frames += count;
+        }
+    }
+
+    /// What was counted since the session began.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Audio that waits to be played, and the delay aimed at.
+    pub fn depth(&self) -> (Duration, Duration) {
+        (self.jitter.depth(), self.jitter.target())
+    }
+
+    /// One frame at the session's rate, without the bookkeeping of a delivered one.
+    fn make(&mut self, now: Time) -> Option<(Vec<i16>, FrameKind)> {
+        let mut made = Made::default();
+        loop {
+            let spec = self.lanes[self.lane].spec;
+            let width = usize::from(spec.channels);
+            let need = samples(self.ptime, spec.sample_rate);
+            let missing = need - (self.ready.len() / width).min(need);
+            if missing == 0 {
+                break;
+            }
+            let want = u32::try_from(spec.ticks_for(missing as u64)).unwrap_or(u32::MAX).max(1);
+            match self.jitter.pop(now, want, self.ptime) {
+                Pop::Idle => return None,
+                Pop::Packet { packet, skip } => {
+                    self.uncertain = Duration::ZERO;
+                    self.take(&packet, skip, &mut made);
+                }
+                Pop::Lost(ticks) => self.conceal(ticks, &mut made),
+                Pop::Pause(ticks) => self.pause(ticks, &mut made),
+                Pop::Empty(ticks) if self.uncertain < UNCERTAIN => {
+                    self.uncertain += span(ticks, spec.clock_rate);
+                    self.conceal(ticks, &mut made);
+                }
+                Pop::Empty(ticks) => self.pause(ticks, &mut made),
+            }
+        }
+        let spec = self.lanes[self.lane].spec;
+        let frame = samples(self.ptime, spec.sample_rate);
+        let carried = frame.saturating_sub(made.concealed + made.silence);
+        let kind = if carried >= made.concealed.max(made.silence) {
+            FrameKind::Received
+        } else if made.concealed >= made.silence {
+            FrameKind::Concealed
+        } else {
+            FrameKind::Silence
+        };
+        Some((self.cut(frame * usize::from(spec.channels)), kind))
+    }
+
+    /// Decodes a packet onto the end of what is ready.
+    fn take(&mut self, packet: &Packet, skip: u32, made: &mut Made) {
+        if packet.codec != self.lane {
+            self.enter_lane(packet.codec);
+        }
+        let lane = &mut self.lanes[packet.codec];
+        self.scratch.clear();
+        if lane.decoder.decode(&packet.payload, &mut self.scratch).is_err() {
+            self.counts.undecodable += 1;
+            self.conceal(packet.ticks - skip, made);
+            return;
+        }
+        let skip =
+            lane.spec.samples_for(u64::from(skip)) as usize * usize::from(lane.spec.channels);
+        let audio = &mut self.scratch[skip..];
+        self.concealer.good(audio);
+        self.ready.extend_from_slice(audio);
+    }
+
+    fn conceal(&mut self, ticks: u32, made: &mut Made) {
+        let at = self.ready.len();
+        made.concealed += self.make_room(ticks);
+        self.concealer.conceal(&mut self.ready[at..]);
+    }
+
+    fn pause(&mut self, ticks: u32, made: &mut Made) {
+        let at = self.ready.len();
+        made.silence += self.make_room(ticks);
+        self.concealer.silence(&mut self.ready[at..]);
+    }
+
+    /// Lengthens what is ready by `ticks`; returns the samples per channel.
+    fn make_room(&mut self, ticks: u32) -> usize {
+        let spec = &self.lanes[self.lane].spec;
+        // A hole is never shorter than a sample, or the timeline could stand still.
+        let count = (spec.samples_for(u64::from(ticks)) as usize).max(1);
+        self.ready.resize(self.ready.len() + count * usize::from(spec.channels), 0);
+        count
+    }
+
+    /// Takes the first `len` samples of what is ready, in the session's channels and rate.
+    fn cut(&mut self, len: usize) -> Vec<i16> {
+        let spec = self.lanes[self.lane].spec;
+        let rest = self.ready.split_off(len);
+        let mut pcm = core::mem::replace(&mut self.ready, rest);
+        if spec.channels != self.channels {
+            self.scratch.clear();
+            mix::to_channels(&pcm, spec.channels, self.channels, &mut self.scratch);
+            pcm.clone_from(&self.scratch);
+        }
+        let Some(resampler) = &mut self.resampler else {
+            return pcm;
+        };
+        let exact = samples(self.ptime, self.sample_rate) * usize::from(self.channels);
+        resampler.process(&pcm, &mut self.resampled);
+        // The filter's own delay: the first frame of a lane begins with that much silence.
+        let mut out = vec![0; exact.saturating_sub(self.resampled.len())];
+        out.extend(self.resampled.drain(..exact - out.len()));
+        out
+    }
+
+    /// Goes over to another codec of the receive map.
+    fn enter_lane(&mut self, index: usize) {
+        let (before, spec) = (self.lanes[self.lane].spec, self.lanes[index].spec);
+        self.lane = index;
+        if before.sample_rate == spec.sample_rate && before.channels == spec.channels {
+            return;
+        }
+        self.ready.clear();
+        self.concealer = Concealer::new(spec.sample_rate, spec.channels);
+        self.choose_resampler();
+    }
+
+    fn choose_resampler(&mut self) {
+        let lane = &mut self.lanes[self.lane];
+        let (from, to) = (lane.spec.sample_rate, self.sample_rate);
+        self.resampled.clear();
+        self.resampler = (from != to).then(|| {
+            let bank = lane.bank.get_or_insert_with(|| {
+                Arc::new(Bank::new(from, to).expect("the configuration's rates were checked"))
+            });
+            Resampler::with_bank(Arc::clone(bank), self.channels).expect("channels were checked")
+        });
+    }
+}
+
+impl core::fmt::Debug for Playout {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Playout")
+            .field("codec", &self.lanes[self.lane].spec)
+            .field("jitter", &self.jitter)
+            .field("counts", &self.counts)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Samples per channel in a span, exact for the frame lengths and rates a session accepts.
+pub(crate) fn samples(span: Duration, rate: u32) -> usize {
+    (span.as_nanos() * u128::from(rate) / 1_000_000_000) as usize
+}
+
+fn span(ticks: u32, rate: u32) -> Duration {
+    Duration::from_nanos(u64::from(ticks) * 1_000_000_000 / u64::from(rate.max(1)))
+}
+
+/// Fades from one frame into the other over their whole length: what two frames held is heard in the time of one.
+fn cross_fade(from: &mut [i16], to: &[i16], channels: u8) {
+    let channels = usize::from(channels);
+    let length = (from.len() / channels).max(1) as i32;
+    for (i, (a, b)) in from.iter_mut().zip(to).enumerate() {
+        let place = (i / channels) as i32;
+        *a = ((i32::from(*a) * (length - place) + i32::from(*b) * place) / length) as i16;
+    }
+}
