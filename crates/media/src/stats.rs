@@ -1,1 +1,83 @@
-//! (being written)
+//! What a session counts. Everything the network can do wrong has a counter here, named by its reason.
+
+use crate::time::Duration;
+
+/// One session's statistics at one moment. Counts never go back; packets and octets are RTP payload as in RFC 3550 §6.4.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Stats {
+    /// RTP packets sent, digits included.
+    pub packets_sent: u64,
+    /// Payload octets sent.
+    pub octets_sent: u64,
+    /// RTP packets of the trusted source.
+    pub packets_received: u64,
+    /// Payload octets of the trusted source.
+    pub octets_received: u64,
+    /// Packets expected of the present source by its sequence numbers (RFC 3550 §A.3).
+    pub packets_expected: u64,
+    /// Packets of the present source that are missing; negative when duplicates outnumber losses (RFC 3550 §A.3).
+    pub packets_lost: i64,
+    /// Interarrival jitter (RFC 3550 §A.8).
+    pub jitter: Duration,
+    /// Round trip, from the newest report of the far end that carries one (RFC 3550 §6.4.1).
+    pub round_trip: Option<Duration>,
+    /// What the far end lost of ours in all, as it reports it.
+    pub remote_lost: Option<i32>,
+    /// What the far end lost of ours since its report before, as a fraction.
+    pub remote_fraction_lost: Option<f32>,
+    /// The far end's interarrival jitter.
+    pub remote_jitter: Option<Duration>,
+    /// RTCP compounds sent.
+    pub rtcp_sent: u64,
+    /// RTCP compounds accepted.
+    pub rtcp_received: u64,
+
+    /// Frames delivered that are mostly received audio.
+    pub frames_received: u64,
+    /// Frames delivered that conceal a loss.
+    pub frames_concealed: u64,
+    /// Frames delivered that are silence of the sender's.
+    pub frames_silence: u64,
+    /// Frames left out to return to the target delay.
+    pub frames_given_back: u64,
+    /// Audio that waits in the jitter buffer.
+    pub buffered: Duration,
+    /// The delay the jitter buffer aims at.
+    pub buffer_target: Duration,
+
+    /// Audio packets after their time.
+    pub late: u64,
+    /// Packets that came twice.
+    pub duplicate: u64,
+    /// Packets dropped because the jitter buffer was full.
+    pub overflow: u64,
+    /// Payloads that no codec could decode.
+    pub undecodable: u64,
+    /// Datagrams that are neither RTP nor RTCP.
+    pub malformed: u64,
+    /// Packets of a payload type nobody agreed on.
+    pub unknown_payload_type: u64,
+    /// Packets of somebody who is not trusted.
+    pub stranger: u64,
+    /// Jumps in sequence that no second packet confirmed (RFC 3550 §A.1).
+    pub doubtful: u64,
+    /// Our own packets that came back (RFC 3550 §8.2).
+    pub looped: u64,
+    /// RTCP that is malformed (RFC 3550 §A.2).
+    pub rtcp_malformed: u64,
+    /// RTCP of somebody who is not trusted.
+    pub rtcp_stranger: u64,
+    /// Event payloads that are too short, of no known digit or of no duration.
+    pub dtmf_invalid: u64,
+    /// Digits received.
+    pub digits_received: u64,
+    /// Digits sent.
+    pub digits_sent: u64,
+    /// Times the source changed: a new SSRC, address or restart that proved itself.
+    pub source_changes: u64,
+
+    /// Frame deadlines that passed unserved because the machine was away for too long.
+    pub frames_skipped: u64,
+    /// The latest that a frame was served after its deadline.
+    pub worst_lateness: Duration,
+}

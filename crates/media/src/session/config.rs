@@ -1,0 +1,213 @@
+//! What a session is told when it is made.
+
+use core::fmt;
+use std::net::SocketAddr;
+
+use crate::codec::CodecSpec;
+use crate::source::Policy;
+use crate::time::{Duration, NtpTime};
+
+/// Where RTCP travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RtcpMode {
+    /// On the port after RTP's, both here and there (RFC 3550 §11).
+    Separate,
+    /// On RTP's own port (RFC 5761).
+    Mux,
+    /// Nowhere.
+    Off,
+}
+
+/// See the fields. Addresses are numeric: names are resolved before a session is made.
+#[derive(Clone, Debug)]
+pub struct SessionConfig {
+    /// What is sent.
+    pub send_codec: CodecSpec,
+    /// What is understood, by payload type; holds at least one codec, and each payload type once.
+    pub receive_codecs: Vec<CodecSpec>,
+    /// The payload type of RFC 4733 events, both ways; `None` for no events.
+    pub dtmf_payload_type: Option<u8>,
+    /// The length of a frame: 10, 20, 30, 40 or 60 ms.
+    pub ptime: Duration,
+    /// Where the far end is said to be; `None` to learn it from its first valid stream.
+    pub remote: Option<SocketAddr>,
+    /// Where its RTCP is; `None` for the usual place.
+    pub remote_rtcp: Option<SocketAddr>,
+    /// Where RTCP travels.
+    pub rtcp: RtcpMode,
+    /// Who may talk.
+    pub policy: Policy,
+    /// The SSRC the far end announced; others are strangers.
+    pub remote_ssrc: Option<crate::seq::Ssrc>,
+    /// The deterministic interval between reports (RFC 3550 §6.2).
+    pub rtcp_interval: Duration,
+    /// The canonical name, unique among all participants (RFC 7022).
+    pub cname: String,
+    /// The wall clock at `Time::ZERO`.
+    pub wallclock: NtpTime,
+    /// How long inbound audio is held back, up to 500 ms.
+    pub jitter_delay: Duration,
+    /// The silence of the far end after which it is said to be gone.
+    pub rtp_timeout: Option<Duration>,
+    /// Samples per second and channel of the frames delivered.
+    pub sample_rate: u32,
+    /// Channels of the frames delivered, 1 or 2.
+    pub channels: u8,
+}
+
+/// A configuration that cannot be: the program's fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The field of [`SessionConfig`].
+    pub field: &'static str,
+    /// What it held and what fits.
+    pub message: String,
+}
+
+impl SessionConfig {
+    /// A call as most are: PCMU at 20 ms, digits on 101, RTCP on the next port.
+    pub fn pcmu(remote: Option<SocketAddr>) -> SessionConfig {
+        SessionConfig {
+            send_codec: CodecSpec::PCMU,
+            receive_codecs: vec![CodecSpec::PCMU, CodecSpec::PCMA],
+            dtmf_payload_type: Some(101),
+            ptime: Duration::from_millis(20),
+            remote,
+            remote_rtcp: None,
+            rtcp: RtcpMode::Separate,
+            policy: Policy::Host,
+            remote_ssrc: None,
+            rtcp_interval: Duration::from_secs(5),
+            cname: "roomkit".into(),
+            wallclock: NtpTime::from_unix(Duration::ZERO),
+            jitter_delay: Duration::from_millis(60),
+            rtp_timeout: Some(Duration::from_secs(30)),
+            sample_rate: 8000,
+            channels: 1,
+        }
+    }
+
+    /// Says what is wrong.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let fail = |field, message: String| Err(ConfigError { field, message });
+        let ms = self.ptime.as_millis();
+        if ![10, 20, 30, 40, 60].contains(&ms) || self.ptime.subsec_nanos() % 1_000_000 != 0 {
+            return fail("ptime", format!("{:?}; expected 10, 20, 30, 40 or 60 ms", self.ptime));
+        }
+        if self.receive_codecs.is_empty() {
+            return fail("receive_codecs", "empty; expected at least one codec".into());
+        }
+        for spec in self.receive_codecs.iter().chain([&self.send_codec]) {
+            if let Err(bad) = spec.check() {
+                return fail(
+                    "codecs",
+                    format!(
+                        "{}: {} = {}; expected {}",
+                        spec.name(),
+                        bad.field,
+                        bad.value,
+                        bad.expected
+                    ),
+                );
+            }
+            if !whole_frame(self.ptime, spec.sample_rate) {
+                return fail(
+                    "codecs",
+                    format!("{} Hz has no whole frame of {ms} ms", spec.sample_rate),
+                );
+            }
+        }
+        let mut types: Vec<u8> = self.receive_codecs.iter().map(|c| c.payload_type).collect();
+        types.extend(self.dtmf_payload_type);
+        types.sort_unstable();
+        if let Some(pair) = types.windows(2).find(|pair| pair[0] == pair[1]) {
+            return fail(
+                "payload types",
+                format!("{} stands for two things; expected each type once", pair[0]),
+            );
+        }
+        if let Some(event) = self.dtmf_payload_type {
+            if event > 127 || (64..=95).contains(&event) || event == self.send_codec.payload_type {
+                return fail(
+                    "dtmf_payload_type",
+                    format!("{event}; expected 0 to 63 or 96 to 127 and not the codec's type"),
+                );
+            }
+        }
+        if !(8000..=192_000).contains(&self.sample_rate)
+            || !whole_frame(self.ptime, self.sample_rate)
+        {
+            return fail(
+                "sample_rate",
+                format!("{} Hz; expected 8000 to 192000 with whole frames", self.sample_rate),
+            );
+        }
+        if !(1..=2).contains(&self.channels) {
+            return fail("channels", format!("{}; expected 1 or 2", self.channels));
+        }
+        if self.jitter_delay > Duration::from_millis(500) {
+            return fail(
+                "jitter_delay",
+                format!("{:?}; expected at most 500 ms", self.jitter_delay),
+            );
+        }
+        if self.rtcp_interval < Duration::from_millis(100) {
+            return fail(
+                "rtcp_interval",
+                format!("{:?}; expected at least 100 ms", self.rtcp_interval),
+            );
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.message)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+fn whole_frame(ptime: Duration, rate: u32) -> bool {
+    (ptime.as_millis() * u128::from(rate)) % 1000 == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(change: impl Fn(&mut SessionConfig)) -> &'static str {
+        let mut config = SessionConfig::pcmu(None);
+        config.check().expect("the usual call is right");
+        change(&mut config);
+        config.check().expect_err("to be refused").field
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_name() {
+        assert_eq!(refused(|c| c.ptime = Duration::from_millis(25)), "ptime");
+        assert_eq!(refused(|c| c.ptime = Duration::from_micros(20_500)), "ptime");
+        assert_eq!(refused(|c| c.receive_codecs.clear()), "receive_codecs");
+        assert_eq!(refused(|c| c.send_codec.clock_rate = 0), "codecs");
+        assert_eq!(refused(|c| c.send_codec.payload_type = 72), "codecs");
+        assert_eq!(refused(|c| c.receive_codecs.push(CodecSpec::PCMU)), "payload types");
+        assert_eq!(refused(|c| c.dtmf_payload_type = Some(8)), "payload types");
+        assert_eq!(refused(|c| c.dtmf_payload_type = Some(200)), "dtmf_payload_type");
+        assert_eq!(refused(|c| c.sample_rate = 0), "sample_rate");
+        assert_eq!(refused(|c| c.sample_rate = 11_025), "sample_rate");
+        assert_eq!(refused(|c| c.channels = 3), "channels");
+        assert_eq!(refused(|c| c.jitter_delay = Duration::from_millis(501)), "jitter_delay");
+        assert_eq!(refused(|c| c.rtcp_interval = Duration::ZERO), "rtcp_interval");
+    }
+
+    #[test]
+    fn frames_at_44100_hz_are_whole_at_10_and_20_ms() {
+        for ms in [10, 20, 30, 40, 60] {
+            let mut config = SessionConfig::pcmu(None);
+            config.send_codec = CodecSpec::l16(11, 44_100, 1);
+            config.ptime = Duration::from_millis(ms);
+            assert!(config.check().is_ok(), "{ms}");
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! The receiving half of a session: from a datagram of the trusted source to the jitter buffer or the digits.
+
+use std::net::SocketAddr;
+
+use super::{frame_ticks, Event, Output, Session, SessionConfig};
+use crate::dtmf::{self, EventPayload};
+use crate::jitter::{Insert, Packet};
+use crate::playout::Playout;
+use crate::report::Reception;
+use crate::rtp::RtpPacket;
+use crate::seq::{SeqTracker, SeqUpdate, Ssrc, TimeUnwrapper};
+use crate::source::{SourceGuard, Verdict};
+use crate::stats::Stats;
+use crate::time::{Duration, Time};
+
+/// What is heard, and of whom.
+#[derive(Debug)]
+pub(super) struct Inbound {
+    pub(super) guard: SourceGuard,
+    pub(super) playout: Playout,
+    pub(super) muted: bool,
+    pub(super) source: Option<Source>,
+    digits: dtmf::Receiver,
+    dtmf_payload_type: Option<u8>,
+    ptime: Duration,
+    timeout: Option<Duration>,
+    /// When the far end was last heard; before that, when the session began.
+    last_heard: Time,
+    timed_out: bool,
+    /// The far end said goodbye, and this is its reason; told once its last audio has been played.
+    goodbye: Option<String>,
+}
+
+/// The one source that is trusted.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) ssrc: Ssrc,
+    pub(super) reception: Reception,
+    seq: SeqTracker,
+    times: TimeUnwrapper,
+    /// The packet after a jump that is not believed yet: if the next one confirms it, it was the first of a restart.
+    doubtful: Option<(Time, Vec<u8>)>,
+}
+
+impl Inbound {
+    pub(super) fn new(config: &SessionConfig, now: Time) -> Inbound {
+        Inbound {
+            guard: SourceGuard::new(config.policy, config.remote, config.remote_ssrc),
+            playout: Playout::new(
+                &config.receive_codecs,
+                config.ptime,
+                config.jitter_delay,
+                config.sample_rate,
+                config.channels,
+            ),
+            muted: false,
+            source: None,
+            digits: dtmf::Receiver::new(config.receive_codecs[0].clock_rate),
+            dtmf_payload_type: config.dtmf_payload_type,
+            ptime: config.ptime,
+            timeout: config.rtp_timeout,
+            last_heard: now,
+            timed_out: false,
+            goodbye: None,
+        }
+    }
+
+    pub(super) fn fill(&self, stats: &mut Stats) {
+        let counts = self.playout.counts();
+        stats.frames_received = counts.received;
+        stats.frames_concealed = counts.concealed;
+        stats.frames_silence = counts.silence;
+        stats.frames_given_back = counts.given_back;
+        stats.undecodable = counts.undecodable;
+        (stats.buffered, stats.buffer_target) = self.playout.depth();
+        if let Some(source) = &self.source {
+            stats.packets_expected = source.reception.expected();
+            stats.packets_lost = source.reception.lost();
+            stats.jitter = Duration::from_secs_f64(source.reception.jitter_ms() / 1000.0);
+        }
+    }
+
+    fn knows(&self, payload_type: u8) -> bool {
+        Some(payload_type) == self.dtmf_payload_type
+            || self.playout.codec_of(payload_type).is_some()
+    }
+}
+
+impl Session {
+    pub(super) fn receive_rtp(&mut self, now: Time, from: SocketAddr, datagram: &[u8]) {
+        let Ok(packet) = RtpPacket::parse(datagram) else {
+            self.stats.malformed += 1;
+            return;
+        };
+        if packet.ssrc == self.outbound.ssrc {
+            self.meet_own_ssrc(now, from);
+            return;
+        }
+        let inbound = &mut self.inbound;
+        // What nobody agreed on proves nothing, whoever sends it.
+        if !inbound.knows(packet.payload_type)
+            && inbound.guard.locked() != Some((from, packet.ssrc))
+        {
+            self.stats.unknown_payload_type += 1;
+            return;
+        }
+        match inbound.guard.judge(now, from, &packet, datagram) {
+            Verdict::Accept => self.accept(now, &packet, datagram),
+            Verdict::Hold => {}
+            Verdict::NewSource { held, continues, .. } => {
+                self.change_source(from, packet.ssrc, continues);
+                for earlier in held {
+                    if let Ok(packet) = RtpPacket::parse(&earlier.bytes) {
+                        self.accept(earlier.arrival, &packet, &earlier.bytes);
+                    }
+                }
+            }
+            Verdict::Reject(_) => self.stats.stranger += 1,
+        }
+    }
+
+    /// Looks after what only time tells: the end of a digit, the end of the far end.
+    pub(super) fn watch_source(&mut self, now: Time) {
+        self.tell_digits(now);
+        let inbound = &mut self.inbound;
+        if inbound.goodbye.is_some() && inbound.playout.depth().0 == Duration::ZERO {
+            inbound.playout.stop();
+            let reason = inbound.goodbye.take().unwrap_or_default();
+            self.output.push_back(Output::Event(Event::RemoteBye { reason }));
+        }
+        let inbound = &mut self.inbound;
+        let silent = inbound.timeout.is_some_and(|timeout| now - inbound.last_heard >= timeout);
+        if silent && !inbound.timed_out {
+            inbound.timed_out = true;
+            inbound.playout.stop();
+            self.output.push_back(Output::Event(Event::RtpTimeout));
+        }
+    }
+
+    /// The far end said goodbye.
+    pub(super) fn part(&mut self, reason: &[u8]) {
+        // A peer's text: kept short of control characters, which would garble a log or a terminal.
+        let reason = String::from_utf8_lossy(reason).chars().filter(|c| !c.is_control()).collect();
+        self.inbound.goodbye = Some(reason);
+    }
+
+    /// A source has proved itself: reception begins anew (RFC 3550 §8.2), unless it is the same one at another address.
+    fn change_source(&mut self, addr: SocketAddr, ssrc: Ssrc, continues: bool) {
+        let event = if self.inbound.source.is_some() {
+            self.stats.source_changes += 1;
+            Event::SourceChanged { addr, ssrc }
+        } else {
+            Event::SourceLocked { addr, ssrc }
+        };
+        self.output.push_back(Output::Event(event));
+        if !continues {
+            // What the old source began, it will not end.
+            self.tell_digits(Time::FAR);
+            self.inbound.digits = dtmf::Receiver::new(self.inbound.playout.spec(0).clock_rate);
+            self.inbound.playout.new_timeline();
+            self.inbound.source = None;
+        }
+    }
+
+    /// Takes a packet of the trusted source.
+    fn accept(&mut self, arrival: Time, packet: &RtpPacket<'_>, datagram: &[u8]) {
+        self.stats.packets_received += 1;
+        self.stats.octets_received += packet.payload.len() as u64;
+        self.inbound.last_heard = self.inbound.last_heard.max(arrival);
+        if core::mem::take(&mut self.inbound.timed_out) {
+            self.output.push_back(Output::Event(Event::RtpResumed));
+        }
+        let playout = &self.inbound.playout;
+        let codec = playout.codec_of(packet.payload_type);
+        let clock_rate = playout.spec(codec.unwrap_or(0)).clock_rate;
+        let source = self.inbound.source.get_or_insert_with(|| {
+            let seq = SeqTracker::new(packet.seq);
+            Source {
+                ssrc: packet.ssrc,
+                reception: Reception::new(seq.newest(), clock_rate),
+                seq,
+                times: TimeUnwrapper::default(),
+                doubtful: None,
+            }
+        });
+        match source.seq.update(packet.seq) {
+            SeqUpdate::Valid(seq) => {
+                source.doubtful = None;
+                self.place(arrival, seq, packet);
+            }
+            SeqUpdate::Doubtful => {
+                self.stats.doubtful += 1;
+                source.doubtful = Some((arrival, datagram.to_vec()));
+            }
+            SeqUpdate::Restarted(seq) => {
+                self.stats.source_changes += 1;
+                source.reception = Reception::new(seq - 1, clock_rate);
+                source.times = TimeUnwrapper::default();
+                let first = source.doubtful.take();
+                self.inbound.playout.new_timeline();
+                if let Some((arrival, bytes)) = first {
+                    if let Ok(first) = RtpPacket::parse(&bytes) {
+                        self.place(arrival, seq - 1, &first);
+                    }
+                }
+                self.place(arrival, seq, packet);
+            }
+        }
+    }
+
+    /// Puts a packet where it belongs: among the digits, or into the jitter buffer.
+    fn place(&mut self, arrival: Time, seq: u64, packet: &RtpPacket<'_>) {
+        let due = self.deadline();
+        let inbound = &mut self.inbound;
+        let Some(source) = &mut inbound.source else { return };
+        let timestamp = source.times.unwrap(packet.timestamp);
+        let Some(codec) = inbound.playout.codec_of(packet.payload_type) else {
+            source.reception.on_untimed_packet(seq);
+            inbound.playout.note_silent(seq);
+            if Some(packet.payload_type) == inbound.dtmf_payload_type {
+                self.take_event(arrival, timestamp, packet.payload);
+            } else {
+                self.stats.unknown_payload_type += 1;
+            }
+            return;
+        };
+        source.reception.on_packet(seq, packet.timestamp, arrival);
+        let spec = inbound.playout.spec(codec);
+        let ticks = match spec.samples_in(packet.payload) {
+            Ok(samples) => u32::try_from(spec.ticks_for(samples as u64)).unwrap_or(u32::MAX),
+            // It will be found undecodable when its time comes, and be concealed for a frame.
+            Err(_) => frame_ticks(inbound.ptime, spec.clock_rate),
+        };
+        let payload = packet.payload.to_vec();
+        let packet = Packet { seq, timestamp, ticks, codec, arrival, payload };
+        match inbound.playout.insert(packet, due) {
+            Insert::Stored => {}
+            Insert::Late => self.stats.late += 1,
+            Insert::Duplicate => self.stats.duplicate += 1,
+            Insert::Overflow(dropped) => self.stats.overflow += dropped as u64,
+        }
+    }
+
+    fn take_event(&mut self, arrival: Time, timestamp: u64, payload: &[u8]) {
+        match EventPayload::parse(payload) {
+            Ok(event) => {
+                let outcome = self.inbound.digits.receive(arrival, timestamp, &event);
+                if matches!(outcome, dtmf::Outcome::ZeroDuration | dtmf::Outcome::NotADigit) {
+                    self.stats.dtmf_invalid += 1;
+                }
+                self.tell_digits(arrival);
+            }
+            Err(_) => self.stats.dtmf_invalid += 1,
+        }
+    }
+
+    fn tell_digits(&mut self, now: Time) {
+        while let Some(heard) = self.inbound.digits.poll(now) {
+            self.stats.digits_received += 1;
+            let event = Event::Digit { digit: heard.digit, duration: heard.duration };
+            self.output.push_back(Output::Event(event));
+        }
+    }
+}

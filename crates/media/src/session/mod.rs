@@ -1,0 +1,340 @@
+//! One call's media, both ways: the state machine that ties the parts together.
+//!
+//! ```
+//! use roomkit_media::session::{Chunk, Output, Session, SessionConfig};
+//! use roomkit_media::time::Time;
+//!
+//! let far = "192.0.2.1:20000".parse().unwrap();
+//! let mut session = Session::new(SessionConfig::pcmu(Some(far)), Time::ZERO, 7).unwrap();
+//! let pcm = vec![0; 320];
+//! session.play(Chunk { playback: 1, pcm, sample_rate: 8000, channels: 1, last: true }).unwrap();
+//! let mut packets = 0;
+//! //   ┌────────────────────────────────────────────┐
+//! //   ▼                                            │
+//! // wait until deadline() or a datagram comes      │
+//! //   ├─ deadline: handle_deadline(now) ──┐        │
+//! //   └─ datagram: receive(now, …) ───────┤        │
+//! //                                       ▼        │
+//! //             poll() until it is empty: datagrams, frames, events
+//! while session.deadline() < Time::ms(100) {
+//!     let now = session.deadline();
+//!     session.handle_deadline(now);
+//!     while let Some(output) = session.poll() {
+//!         packets += usize::from(matches!(output, Output::Datagram { to, .. } if to == far));
+//!     }
+//! }
+//! assert_eq!(packets, 2);
+//! ```
+
+mod config;
+mod inbound;
+mod outbound;
+mod reports;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use crate::dtmf::{self, Digit};
+use crate::pacer::Progress;
+use crate::playout::samples;
+use crate::rng::Rng;
+use crate::seq::Ssrc;
+use crate::stats::Stats;
+use crate::time::{Duration, Time};
+
+pub use crate::pacer::{BadChunk, Chunk};
+pub use crate::playout::{Frame, FrameKind};
+pub use config::{ConfigError, RtcpMode, SessionConfig};
+pub use dtmf::QueueFull;
+
+use inbound::Inbound;
+use outbound::Outbound;
+use reports::Reports;
+
+/// After a stall of up to this many frames the frames that were missed are sent at once, right behind one another: the
+/// far end's jitter buffer still has use for them. After a longer one they are skipped, so that no burst leaves.
+const CATCH_UP_FRAMES: u64 = 2;
+
+/// After a stall longer than this, inbound frames are skipped as well: nobody wants to hear the past.
+const LONGEST_STALL: Duration = Duration::from_secs(1);
+
+/// The two ports of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// Audio and events, and RTCP too with RTCP-mux.
+    Rtp,
+    /// RTCP.
+    Rtcp,
+}
+
+/// What a session gives.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// To be sent now.
+    Datagram {
+        /// Where to.
+        to: SocketAddr,
+        /// From which of the two local ports.
+        port: Port,
+        /// The datagram.
+        bytes: Vec<u8>,
+    },
+    /// Inbound audio for the program.
+    Frame(Frame),
+    /// Something happened.
+    Event(Event),
+}
+
+/// What happens in a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The far end pressed a key and let it go.
+    Digit {
+        /// Which.
+        digit: Digit,
+        /// For how long.
+        duration: Duration,
+    },
+    /// The first frame of a playback leaves.
+    PlaybackStarted {
+        /// Which.
+        playback: u64,
+    },
+    /// A playback is over.
+    PlaybackEnded {
+        /// Which.
+        playback: u64,
+        /// How much of it left.
+        played: Duration,
+        /// True if it was cancelled.
+        cancelled: bool,
+    },
+    /// The first source has proved itself.
+    SourceLocked {
+        /// Its address.
+        addr: SocketAddr,
+        /// Its SSRC.
+        ssrc: Ssrc,
+    },
+    /// Another source, or the same one from elsewhere, has proved itself.
+    SourceChanged {
+        /// Its address.
+        addr: SocketAddr,
+        /// Its SSRC.
+        ssrc: Ssrc,
+    },
+    /// The far end said goodbye (RFC 3550 §6.6).
+    RemoteBye {
+        /// Why, if it said; control characters removed.
+        reason: String,
+    },
+    /// Nothing has come from the far end for the configured time.
+    RtpTimeout,
+    /// The far end is heard again.
+    RtpResumed,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Session {
+    inbound: Inbound,
+    outbound: Outbound,
+    reports: Reports,
+    ptime: Duration,
+    /// Frame `n` is due at `start + n · ptime`.
+    start: Time,
+    frame: u64,
+    rng: Rng,
+    stats: Stats,
+    output: VecDeque<Output>,
+    closed: bool,
+}
+
+impl Session {
+    /// A session whose first frame is due at `now`. The seed decides its SSRC, first sequence number and timestamp: take
+    /// it from the operating system (RFC 3550 §5.1).
+    pub fn new(config: SessionConfig, now: Time, seed: u64) -> Result<Session, ConfigError> {
+        config.check()?;
+        let mut rng = Rng::new(seed);
+        let ssrc = Ssrc(rng.next_u32());
+        Ok(Session {
+            ptime: config.ptime,
+            start: now,
+            frame: 0,
+            stats: Stats::default(),
+            output: VecDeque::new(),
+            closed: false,
+            outbound: Outbound::new(&config, ssrc, &mut rng),
+            reports: Reports::new(&config, now, &mut rng),
+            inbound: Inbound::new(&config, now),
+            rng,
+        })
+    }
+
+    /// Takes a datagram that reached one of the local ports at `now`.
+    pub fn receive(&mut self, now: Time, from: SocketAddr, port: Port, datagram: &[u8]) {
+        if self.closed {
+            return;
+        }
+        let rtcp = crate::rtp::is_rtcp(datagram);
+        match port {
+            Port::Rtp if !rtcp => self.receive_rtp(now, from, datagram),
+            _ if self.reports.mode == RtcpMode::Off => self.stats.rtcp_stranger += 1,
+            Port::Rtp if self.reports.mode != RtcpMode::Mux => self.stats.rtcp_stranger += 1,
+            _ => self.receive_rtcp(now, from, datagram),
+        }
+    }
+
+    /// Queues audio to be sent; it stays PCM until its frame is due.
+    pub fn play(&mut self, chunk: Chunk) -> Result<(), BadChunk> {
+        self.outbound.pacer.push(chunk)
+    }
+
+    /// Drops the playbacks up to and including `upto`: the next frame is silence, or a later playback.
+    pub fn cancel(&mut self, upto: u64) {
+        self.outbound.pacer.cancel(upto);
+        self.tell_progress();
+    }
+
+    /// Queues a digit for the far end (RFC 4733).
+    pub fn send_dtmf(&mut self, digit: Digit, duration: Duration) -> Result<(), QueueFull> {
+        self.outbound.digits.push(digit, duration)
+    }
+
+    /// Stops or resumes the delivery of frames; statistics and digits go on.
+    pub fn set_input_muted(&mut self, muted: bool) {
+        self.inbound.muted = muted;
+    }
+
+    /// The far end has moved, as signalling says.
+    pub fn retarget(&mut self, remote: SocketAddr) {
+        self.inbound.guard.retarget(remote);
+        self.reports.remote = None;
+    }
+
+    /// Says goodbye; nothing is sent or received after it (RFC 3550 §6.6).
+    pub fn close(&mut self, now: Time, reason: &str) {
+        if !self.closed {
+            self.outbound.pacer.cancel(u64::MAX);
+            self.tell_progress();
+            self.send_report(now, Some(reason));
+            self.closed = true;
+        }
+    }
+
+    /// Serves every deadline up to `now`.
+    pub fn handle_deadline(&mut self, now: Time) {
+        let due = self.deadline();
+        if self.closed || now < due {
+            return;
+        }
+        let behind = now - due;
+        self.stats.worst_lateness = self.stats.worst_lateness.max(behind);
+        let frames = (behind.as_nanos() / self.ptime.as_nanos()) as u64 + 1;
+        if behind > LONGEST_STALL {
+            self.inbound.playout.pass(frames - 1);
+            self.outbound.skip(frames - 1);
+            self.stats.frames_skipped += frames - 1;
+            self.frame += frames - 1;
+            self.serve_frame(true);
+        } else {
+            let skipped = if frames > CATCH_UP_FRAMES + 1 { frames - 1 } else { 0 };
+            self.stats.frames_skipped += skipped;
+            for n in 0..frames {
+                self.serve_frame(n >= skipped);
+            }
+        }
+        self.watch_source(now);
+        if self.reports.is_due(now, &mut self.rng) {
+            self.send_report(now, None);
+        }
+    }
+
+    /// When [`handle_deadline`](Self::handle_deadline) wants to be called: at the next frame, `start + n · ptime`.
+    pub fn deadline(&self) -> Time {
+        if self.closed {
+            return Time::FAR;
+        }
+        self.frame_time(self.frame)
+    }
+
+    /// The next thing that came of the inputs so far. Drain it after every input.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.output.pop_front()
+    }
+
+    /// Where packets go: the proven source (RFC 4961), or the signalled address before there is one.
+    pub fn destination(&self) -> Option<SocketAddr> {
+        self.inbound.guard.destination()
+    }
+
+    /// The source that has proved itself.
+    pub fn source(&self) -> Option<(SocketAddr, Ssrc)> {
+        self.inbound.guard.locked()
+    }
+
+    /// Our own SSRC; it changes on a collision (RFC 3550 §8.2).
+    pub fn ssrc(&self) -> Ssrc {
+        self.outbound.ssrc
+    }
+
+    /// How long the queued audio plays.
+    pub fn queued(&self) -> Duration {
+        self.outbound.pacer.queued()
+    }
+
+    /// The playback that plays and how much of it has left.
+    pub fn position(&self) -> Option<(u64, Duration)> {
+        self.outbound.pacer.position()
+    }
+
+    /// True if no audio is queued or under way.
+    pub fn is_idle(&self) -> bool {
+        self.outbound.pacer.is_idle()
+    }
+
+    /// The counters and estimates as they stand.
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.stats;
+        self.inbound.fill(&mut stats);
+        self.reports.fill(&mut stats);
+        stats
+    }
+
+    /// One frame each way. `send` is false for a frame whose time has passed too long ago to be sent.
+    fn serve_frame(&mut self, send: bool) {
+        let due = self.frame_time(self.frame);
+        self.frame += 1;
+        if let Some(frame) = self.inbound.playout.frame(due) {
+            if !self.inbound.muted {
+                self.output.push_back(Output::Frame(frame));
+            }
+        }
+        if send {
+            self.send_frame();
+        } else {
+            self.outbound.skip(1);
+        }
+    }
+
+    fn tell_progress(&mut self) {
+        while let Some(progress) = self.outbound.pacer.poll() {
+            self.output.push_back(Output::Event(match progress {
+                Progress::Started { playback } => Event::PlaybackStarted { playback },
+                Progress::Ended { playback, played, cancelled } => {
+                    Event::PlaybackEnded { playback, played, cancelled }
+                }
+            }));
+        }
+    }
+
+    fn frame_time(&self, frame: u64) -> Time {
+        let nanos = u128::from(frame) * self.ptime.as_nanos();
+        self.start + Duration::from_nanos(nanos.min(u128::from(u64::MAX)) as u64)
+    }
+}
+
+/// RTP ticks of one frame.
+fn frame_ticks(ptime: Duration, clock_rate: u32) -> u32 {
+    samples(ptime, clock_rate) as u32
+}

@@ -1,0 +1,129 @@
+//! The sending half of a session: one frame of audio and one event packet at every frame's deadline.
+
+use super::{frame_ticks, Output, Port, Session, SessionConfig};
+use crate::codec::{CodecSpec, Encoder};
+use crate::dtmf;
+use crate::pacer::Pacer;
+use crate::rng::Rng;
+use crate::rtp::{RtpHeader, HEADER_LEN};
+use crate::seq::{RtpTime, SeqNo, Ssrc};
+use crate::time::{Duration, Time};
+
+/// What is sent, and where it stands in sequence and time.
+pub(super) struct Outbound {
+    pub(super) pacer: Pacer,
+    pub(super) digits: dtmf::Sender,
+    pub(super) ssrc: Ssrc,
+    pub(super) codec: CodecSpec,
+    encoder: Box<dyn Encoder>,
+    dtmf_payload_type: Option<u8>,
+    seq: SeqNo,
+    /// The timestamp of the frame that is due next. It advances with the clock, sent or not (RFC 3551 §4.1).
+    timestamp: RtpTime,
+    ticks: u32,
+    /// True if the frame before this one was sent: the next is not the first of a talkspurt.
+    talking: bool,
+    pcm: Vec<i16>,
+    ptime: Duration,
+}
+
+impl Outbound {
+    pub(super) fn new(config: &SessionConfig, ssrc: Ssrc, rng: &mut Rng) -> Outbound {
+        let codec = config.send_codec;
+        Outbound {
+            pacer: Pacer::new(config.ptime, codec.sample_rate, codec.channels),
+            digits: dtmf::Sender::new(codec.clock_rate),
+            ssrc,
+            codec,
+            encoder: codec.encoder(),
+            dtmf_payload_type: config.dtmf_payload_type,
+            seq: SeqNo(rng.next_u16()),
+            timestamp: RtpTime(rng.next_u32()),
+            ticks: frame_ticks(config.ptime, codec.clock_rate),
+            talking: false,
+            pcm: Vec::new(),
+            ptime: config.ptime,
+        }
+    }
+
+    /// Lets the time of `frames` frames pass unsent.
+    pub(super) fn skip(&mut self, frames: u64) {
+        // Modulo 2³² is what a timestamp is.
+        self.timestamp = self.timestamp.plus((frames as u32).wrapping_mul(self.ticks));
+        if frames > 0 {
+            self.talking = false;
+        }
+    }
+
+    /// The timestamp that stands for `now`, `next_frame` being the deadline of the next frame (RFC 3550 §6.4.1).
+    pub(super) fn timestamp_at(&self, now: Time, next_frame: Time) -> RtpTime {
+        let rate = u128::from(self.codec.clock_rate);
+        let ticks = |span: Duration| (span.as_nanos() * rate / 1_000_000_000) as u32;
+        let ahead = ticks(next_frame - now);
+        self.timestamp.plus(ticks(now - next_frame)).plus(ahead.wrapping_neg())
+    }
+
+    fn header(&mut self, marker: bool, payload_type: u8, timestamp: RtpTime) -> Vec<u8> {
+        let header = RtpHeader { marker, payload_type, seq: self.seq, timestamp, ssrc: self.ssrc };
+        self.seq = self.seq.plus(1);
+        let mut bytes = Vec::with_capacity(HEADER_LEN + self.pcm.len() * 2);
+        header.write(&mut bytes);
+        bytes
+    }
+}
+
+impl Session {
+    /// Sends the frame that is due, if there is audio for it, and the event packet beside it, if there is one.
+    ///
+    /// Audio goes on beside an event: a digit does not shift what is being said (RFC 4733 §2.1 leaves this open).
+    pub(super) fn send_frame(&mut self) {
+        let out = &mut self.outbound;
+        let Some(to) = self.inbound.guard.destination() else {
+            // Nobody to talk to yet: audio waits, time does not.
+            out.skip(1);
+            return;
+        };
+        let (timestamp, ticks) = (out.timestamp, out.ticks);
+        out.timestamp = timestamp.plus(ticks);
+        let mut pcm = core::mem::take(&mut out.pcm);
+        let speaks = out.pacer.frame(&mut pcm);
+        out.pcm = pcm;
+        if speaks {
+            let mut bytes = out.header(!out.talking, out.codec.payload_type, timestamp);
+            out.encoder.encode(&out.pcm, &mut bytes);
+            self.transmit(to, bytes);
+        }
+        self.outbound.talking = speaks;
+        let Some(payload_type) = self.outbound.dtmf_payload_type else {
+            self.tell_progress();
+            return;
+        };
+        let out = &mut self.outbound;
+        let waiting = out.digits.queued();
+        if let Some(event) = out.digits.next(timestamp, ticks) {
+            self.stats.digits_sent += u64::from(waiting > out.digits.queued());
+            let mut bytes = out.header(event.marker, payload_type, event.timestamp);
+            bytes.extend_from_slice(&event.payload);
+            self.transmit(to, bytes);
+        }
+        self.tell_progress();
+    }
+
+    fn transmit(&mut self, to: std::net::SocketAddr, bytes: Vec<u8>) {
+        self.stats.packets_sent += 1;
+        self.stats.octets_sent += (bytes.len() - HEADER_LEN) as u64;
+        self.reports.sent_something();
+        self.output.push_back(Output::Datagram { to, port: Port::Rtp, bytes });
+    }
+}
+
+impl core::fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Outbound")
+            .field("codec", &self.codec)
+            .field("ssrc", &self.ssrc)
+            .field("seq", &self.seq)
+            .field("ptime", &self.ptime)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,190 @@
+//! RTCP of a session: what it reports, and what it learns from the far end's reports.
+
+use std::net::SocketAddr;
+
+use super::{Output, Port, RtcpMode, Session, SessionConfig};
+use crate::report::round_trip;
+use crate::rng::Rng;
+use crate::rtcp::{parse_compound, write_compound, ReportBlock, RtcpPacket, Schedule, SenderInfo};
+use crate::seq::Ssrc;
+use crate::stats::Stats;
+use crate::time::{Duration, NtpTime, Time};
+
+/// Who sent RTP since the report before the last one is a sender (RFC 3550 §6.4).
+const SENDER_FOR_REPORTS: u8 = 2;
+
+/// The RTCP side of a session.
+#[derive(Debug)]
+pub(super) struct Reports {
+    pub(super) mode: RtcpMode,
+    /// Where the far end's RTCP really comes from, once it came.
+    pub(super) remote: Option<SocketAddr>,
+    configured: Option<SocketAddr>,
+    schedule: Schedule,
+    cname: String,
+    wallclock: NtpTime,
+    /// Reports to come in which we count as a sender.
+    sender_for: u8,
+    /// True once any RTP or RTCP left: who never spoke does not say goodbye (RFC 3550 §6.3.7).
+    spoke: bool,
+    /// RTP packets and payload octets sent before the present SSRC: its sender reports count from zero (§6.4.1).
+    before_ssrc: (u64, u64),
+    /// The address that was seen with our SSRC: what comes from there is our own, looped (§8.2).
+    conflict: Option<SocketAddr>,
+    far: FarEnd,
+}
+
+/// What the far end says of our stream.
+#[derive(Clone, Copy, Debug, Default)]
+struct FarEnd {
+    block: Option<ReportBlock>,
+    round_trip: Option<Duration>,
+    clock_rate: u32,
+}
+
+impl Reports {
+    pub(super) fn new(config: &SessionConfig, now: Time, rng: &mut Rng) -> Reports {
+        Reports {
+            mode: config.rtcp,
+            remote: None,
+            configured: config.remote_rtcp,
+            schedule: Schedule::new(config.rtcp_interval, now, rng),
+            cname: config.cname.clone(),
+            wallclock: config.wallclock,
+            sender_for: 0,
+            spoke: false,
+            before_ssrc: (0, 0),
+            conflict: None,
+            far: FarEnd { clock_rate: config.send_codec.clock_rate, ..FarEnd::default() },
+        }
+    }
+
+    /// RTP left.
+    pub(super) fn sent_something(&mut self) {
+        self.sender_for = SENDER_FOR_REPORTS;
+        self.spoke = true;
+    }
+
+    pub(super) fn is_due(&mut self, now: Time, rng: &mut Rng) -> bool {
+        self.mode != RtcpMode::Off && self.schedule.due(now, rng)
+    }
+
+    pub(super) fn fill(&self, stats: &mut Stats) {
+        stats.round_trip = self.far.round_trip;
+        if let Some(block) = self.far.block {
+            stats.remote_lost = Some(block.cumulative_lost);
+            stats.remote_fraction_lost = Some(f32::from(block.fraction_lost) / 256.0);
+            let nanos = u64::from(block.jitter) * 1_000_000_000 / u64::from(self.far.clock_rate);
+            stats.remote_jitter = Some(Duration::from_nanos(nanos));
+        }
+    }
+
+    fn ntp(&self, now: Time) -> NtpTime {
+        self.wallclock.plus(now - Time::ZERO)
+    }
+}
+
+impl Session {
+    /// Sends a compound: with a `bye`, the last one.
+    pub(super) fn send_report(&mut self, now: Time, bye: Option<&str>) {
+        let reports = &mut self.reports;
+        if reports.mode == RtcpMode::Off || (bye.is_some() && !reports.spoke) {
+            return;
+        }
+        let Some((to, port)) = self.rtcp_destination() else {
+            // Nobody to report to yet; ask again in an interval.
+            self.reports.schedule.on_sent(now, &mut self.rng);
+            return;
+        };
+        let next_frame = self.frame_time(self.frame);
+        let reports = &mut self.reports;
+        let sent = (reports.sender_for > 0).then(|| SenderInfo {
+            ntp: reports.ntp(now),
+            rtp: self.outbound.timestamp_at(now, next_frame),
+            // Modulo 2³², as the fields are (RFC 3550 §6.4.1).
+            packets: (self.stats.packets_sent - reports.before_ssrc.0) as u32,
+            octets: (self.stats.octets_sent - reports.before_ssrc.1) as u32,
+        });
+        let source = self.inbound.source.as_mut();
+        let block = source.map(|source| source.reception.block(source.ssrc, now));
+        let mut bytes = Vec::with_capacity(128);
+        write_compound(&mut bytes, self.outbound.ssrc, sent, block.as_slice(), &reports.cname, bye);
+        reports.spoke = true;
+        reports.sender_for = reports.sender_for.saturating_sub(1);
+        reports.schedule.on_sent(now, &mut self.rng);
+        self.stats.rtcp_sent += 1;
+        self.output.push_back(Output::Datagram { to, port, bytes });
+    }
+
+    pub(super) fn receive_rtcp(&mut self, now: Time, from: SocketAddr, datagram: &[u8]) {
+        let Ok(compound) = parse_compound(datagram) else {
+            self.stats.rtcp_malformed += 1;
+            return;
+        };
+        if compound.sender() == self.outbound.ssrc {
+            self.meet_own_ssrc(now, from);
+            return;
+        }
+        if !self.inbound.guard.judge_rtcp(from, compound.sender()) {
+            self.stats.rtcp_stranger += 1;
+            return;
+        }
+        self.stats.rtcp_received += 1;
+        self.reports.remote = Some(from);
+        for packet in compound {
+            match packet {
+                RtcpPacket::SenderReport { ssrc, info, blocks } => {
+                    let source = self.inbound.source.as_mut().filter(|s| s.ssrc == ssrc);
+                    if let Some(source) = source {
+                        source.reception.on_sender_report(&info, now);
+                    }
+                    self.learn(now, blocks);
+                }
+                RtcpPacket::ReceiverReport { blocks, .. } => self.learn(now, blocks),
+                RtcpPacket::Bye { mut ssrcs, reason } => {
+                    let source = self.inbound.source.as_ref().map(|source| source.ssrc);
+                    if ssrcs.any(|ssrc| Some(ssrc) == source || ssrc == compound.sender()) {
+                        self.part(reason);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Somebody uses our SSRC. From the far end's host it is a collision the first time: we leave under the old SSRC and
+    /// go on under a new one. After that it is a loop, and is dropped (RFC 3550 §8.2).
+    pub(super) fn meet_own_ssrc(&mut self, now: Time, from: SocketAddr) {
+        self.stats.looped += 1;
+        let far_host = self.destination().map(|addr| addr.ip());
+        if far_host != Some(from.ip()) || self.reports.conflict.is_some() {
+            return;
+        }
+        self.reports.conflict = Some(from);
+        self.send_report(now, Some("SSRC collision"));
+        self.outbound.ssrc = Ssrc(self.rng.next_u32());
+        self.reports.before_ssrc = (self.stats.packets_sent, self.stats.octets_sent);
+    }
+
+    /// Takes from the far end's report what it says of our stream.
+    fn learn(&mut self, now: Time, blocks: impl Iterator<Item = ReportBlock>) {
+        let own = self.outbound.ssrc;
+        for block in blocks.filter(|block| block.ssrc == own) {
+            let far = &mut self.reports.far;
+            far.block = Some(block);
+            let wall = self.reports.wallclock.plus(now - Time::ZERO);
+            far.round_trip = round_trip(&block, wall).or(far.round_trip);
+        }
+    }
+
+    /// Where RTCP goes: to where the far end's comes from, else to where it is configured or usual to be.
+    fn rtcp_destination(&self) -> Option<(SocketAddr, Port)> {
+        let media = self.destination()?;
+        if self.reports.mode == RtcpMode::Mux {
+            return Some((self.reports.configured.unwrap_or(media), Port::Rtp));
+        }
+        let usual = SocketAddr::new(media.ip(), media.port().checked_add(1)?);
+        let to = self.reports.remote.or(self.reports.configured).unwrap_or(usual);
+        Some((to, Port::Rtcp))
+    }
+}
