@@ -5,11 +5,13 @@
 //! its source proves itself; when it has, the held packets are handed back in order, and nothing of it is lost.
 //!
 //! ```text
-//!               sequential packets, allowed address              silence + proof
-//!   probation ───────────────────────────────────────► locked ─────────────────────► locked on another
-//!       ▲                                                │ ▲                            source
-//!       └─── grace over, nobody proved itself ── on notice ┘ same address signalled again
-//!                                                  ▲ retarget
+//!              proof                     proof, and silence of the locked source
+//!  probation ────────► locked on a source ─────────────────────────────────────► locked on another
+//!      ▲                 │           ▲
+//!      │        retarget │           │ it may stay, or is signalled again
+//!      │                 ▼           │
+//!      └────────────── on notice ────┘
+//!        a second is over    └─── proof ──► locked on the new one
 //! ```
 //!
 //! Proof is a run of packets of one SSRC with consecutive sequence numbers (RFC 3550 §A.1): two from the signalled
