@@ -385,3 +385,21 @@ fn a_change_of_codec_in_the_middle_of_a_call_is_followed() {
     assert!(loud >= 145, "{loud} of {} frames carry the tone", heard.len());
     assert_eq!(session.stats().undecodable, 0);
 }
+
+#[test]
+fn while_muted_frames_are_silence_and_the_timeline_goes_on() {
+    let mut call = Call::new(good(), 1, |_| {});
+    call.a.play(1, voice(24_000, 8000), 8000);
+    call.run(Time::secs(1));
+    call.b.session.set_input_muted(true);
+    let (from, digits) = (call.b.frames.len(), call.b.digits());
+    call.run(Time::secs(2));
+    call.b.session.set_input_muted(false);
+    let muted = &call.b.frames[from..];
+    assert!(muted.len() >= 49);
+    assert!(muted.iter().all(|f| f.kind == FrameKind::Silence && f.pcm.iter().all(|s| *s == 0)));
+    call.run(Time::secs(3));
+    assert_eq!(call.b.frames.last().unwrap().kind, FrameKind::Received);
+    assert!(call.b.frames.windows(2).all(|p| p[1].timestamp - p[0].timestamp == MS(20)));
+    assert_eq!(digits, call.b.digits());
+}

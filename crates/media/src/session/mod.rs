@@ -201,7 +201,7 @@ impl Session {
         self.outbound.digits.push(digit, duration)
     }
 
-    /// Stops or resumes the delivery of frames; statistics and digits go on.
+    /// While muted, the frames delivered are silence: the timeline, statistics and digits go on.
     pub fn set_input_muted(&mut self, muted: bool) {
         self.inbound.muted = muted;
     }
@@ -305,10 +305,12 @@ impl Session {
     fn serve_frame(&mut self, send: bool) {
         let due = self.frame_time(self.frame);
         self.frame += 1;
-        if let Some(frame) = self.inbound.playout.frame(due) {
-            if !self.inbound.muted {
-                self.output.push_back(Output::Frame(frame));
+        if let Some(mut frame) = self.inbound.playout.frame(due) {
+            if self.inbound.muted {
+                frame.pcm.fill(0);
+                frame.kind = FrameKind::Silence;
             }
+            self.output.push_back(Output::Frame(frame));
         }
         if send {
             self.send_frame();
