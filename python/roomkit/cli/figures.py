@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from roomkit.rtp.stats import RTPStats
+from collections.abc import Mapping
+from typing import Any
 
 __all__ = ["figures", "summary"]
 
 
-def figures(stats: RTPStats) -> dict[str, str]:
-    """Name and value, in the order of interest."""
-    round_trip = stats.round_trip_ms
+def figures(stats: Mapping[str, Any]) -> dict[str, str]:
+    """Name and value, in the order of interest, from `RTPStats`."""
     shown = {
-        "received": f"{stats.packets_received}",
-        "lost": f"{max(stats.packets_lost, 0)}",
-        "concealed": f"{stats.frames_concealed}",
-        "jitter": f"{stats.jitter_ms:.1f} ms",
-        "sent": f"{stats.packets_sent}",
+        "received": f"{stats['packets_received']}",
+        "lost": f"{max(stats['packets_lost'], 0)}",
+        "concealed": f"{stats['frames_concealed']}",
+        "jitter": f"{stats['jitter_ms']:.1f} ms",
+        "sent": f"{stats['packets_sent']}",
     }
-    if round_trip is not None:
-        shown["round trip"] = f"{round_trip:.1f} ms"
-    if stats.stranger:
-        shown["refused"] = f"{stats.stranger}"
+    if stats["round_trip_ms"] is not None:
+        shown["round trip"] = f"{stats['round_trip_ms']:.1f} ms"
+    if stats["stranger"]:
+        shown["refused"] = f"{stats['stranger']}"
     return shown
 
 
-def summary(stats: RTPStats) -> str:
+def summary(stats: Mapping[str, Any]) -> str:
     """One line."""
     return ", ".join(f"{name} {value}" for name, value in figures(stats).items())

@@ -46,7 +46,14 @@ class Heard:
     start: float
     """Wall clock of the first sample."""
     lost: list[tuple[int, int]]
-    """Samples from, to, that the receiver concealed."""
+    """Samples from, to, that the receiver concealed in the middle of sound."""
+    faded: list[tuple[int, int]]
+    """Samples from, to, that it made up before a pause, until it knew of the pause."""
+
+    @property
+    def made_up(self) -> list[tuple[int, int]]:
+        """All samples that are not what was sent."""
+        return self.lost + self.faded
 
     def at(self, wall: float) -> int:
         """The sample that was heard at that time."""
@@ -143,16 +150,14 @@ def _statements(evidence: Evidence) -> Iterator[Check]:
     """Every sentence of the application, in order: heard whole, or up to where it was cut."""
     said = evidence.of("said", "application")
     for entry in said:
-        begun = entry.data["began"]
-        name, clip = entry.data["name"], entry.data["clip"]
-        reference = _carried(evidence.codec, clip)
-        if clip == "message":  # it went to the application over the same line before
-            reference = _carried(evidence.codec, clip, twice=True)
+        begun, clip = entry.data["began"], entry.data["clip"]
+        # The message went to the application over the same line before.
+        reference = _carried(evidence.codec, clip, twice=clip == "message")
         if entry.data["cut"] is None:
-            yield _whole(evidence, evidence.caller, f"{name} heard", reference, begun)
+            yield _whole(evidence, evidence.caller, f"{clip} heard", reference, begun)
         else:
             yield _cut(evidence, entry, reference)
-    expected = ["greeting", "menu", "record", "message", "menu", "story", "menu", "goodbye"]
+    expected = "greeting menu record tone message menu story menu goodbye".split()
     told = [entry.data["clip"] for entry in said]
     if told != expected:
         yield Check(False, f"the call took another way: said {', '.join(told) or 'nothing'}")
@@ -175,7 +180,7 @@ def _whole(
     if match is None or match.likeness < _EXACT:
         likeness = match.likeness if match else 0.0
         return Check(False, f"{name}: not found (best correlation {likeness:.2f})")
-    result = signals.compare(reference, heard.samples, match.offset, excuse=heard.lost)
+    result = signals.compare(reference, heard.samples, match.offset, excuse=heard.made_up)
     total = math.ceil(len(reference) / 160)
     allowed = _allowed(evidence, total)
     passed = result.frames == total and result.wrong == 0 and result.excused <= allowed
@@ -197,7 +202,7 @@ def _measured(result: signals.Comparison, total: int) -> str:
 
 def _cut(evidence: Evidence, entry: Entry, reference: array[int]) -> Check:
     """A sentence that was interrupted: a true prefix, then silence."""
-    name, heard = entry.data["name"], evidence.caller
+    name, heard = entry.data["clip"], evidence.caller
     rate = heard.sample_rate
     title = f"{name} interrupted by {entry.data['cut']}"
     played = round(entry.data["played_ms"] / 1000 * rate)
@@ -207,25 +212,34 @@ def _cut(evidence: Evidence, entry: Entry, reference: array[int]) -> Check:
     match = _find(reference[:played], heard, begun)
     if match is None or match.likeness < _EXACT:
         return Check(False, f"{title}: not found")
-    result = signals.compare(reference[:played], heard.samples, match.offset, excuse=heard.lost)
-    after = match.offset + played
-    # Half of the pause that the application makes before it speaks again.
+    result = signals.compare(reference[:played], heard.samples, match.offset, excuse=heard.made_up)
+    # What the receiver makes up until it knows of the pause fades; then there is silence, at least
+    # half as long as the application pauses before it speaks again.
+    end = match.offset + played
+    after = max([end, *(high for low, high in heard.faded if abs(low - end) < 160)])
     quiet = round(0.12 * rate)
     loud = signals.quiet_after(heard.samples, after, quiet)
     total = math.ceil(played / 160)
-    late = _last_packet(evidence, begun, cut_at) - cut_at
+    last = _last_packet(evidence, begun, cut_at)
     passed = (
         result.wrong == 0
         and result.frames == total
         and result.excused <= _allowed(evidence, total)
         and loud == 0
-        and late <= _FRAME
+        and after - end <= 0.11 * rate
+        and last - cut_at <= _FRAME
     )
+    late = (last - cut_at) * 1000
     text = (
         f"{title}: heard {played / rate:.2f} s of {len(reference) / rate:.2f} s,"
-        f" {_measured(result, total)}; last packet {late * 1000:+.1f} ms from the interruption"
+        f" {_measured(result, total)}; last packet {abs(late):.1f} ms"
+        f" {'after' if late > 0 else 'before'} the interruption"
     )
-    text += ", then silence" if loud == 0 else f", then {loud} loud samples of {quiet}"
+    cause = _cause(evidence, entry.data["cut"], cut_at)
+    if cause is not None:
+        what = "the key was up" if entry.data["cut"] == "key" else "the first packet of the voice"
+        text += f", {(last - cause) * 1000:.0f} ms after {what}"
+    text += "; then silence" if loud == 0 else f"; then {loud} loud samples of {quiet}"
     return Check(passed, text)
 
 
@@ -242,14 +256,15 @@ def _losses(evidence: Evidence) -> Iterator[Check]:
         packets = [p for p in evidence.packets if p.to == to]
         dropped = sum(p.dropped for p in packets)
         stats = evidence.stats[to]
-        got, concealed = stats["packets_received"], stats["frames_concealed"]
+        got, heard = stats["packets_received"], getattr(evidence, to)
+        concealed = sum(high - low for low, high in heard.lost) // 160
         passed = got == len(packets) - dropped and got > 0
         text = f"packets to the {to}: {len(packets)} on the wire, {got} accepted"
         if dropped:
             text += f", {dropped} lost on purpose"
         late = stats["late"]
         text += f", {late} too late" if late else ""
-        yield Check(passed, f"{text}, {concealed} frames concealed")
+        yield Check(passed, f"{text}, {concealed} frames concealed for loss")
 
 
 def _end(evidence: Evidence) -> Check:
@@ -295,6 +310,16 @@ def _last_packet(evidence: Evidence, begun: float, cut_at: float) -> float:
     return last
 
 
+def _cause(evidence: Evidence, by: str, cut_at: float) -> float | None:
+    """When what led to the interruption went by: the end of the key, the beginning of the voice."""
+    before = [p for p in evidence.packets if p.to == "application" and p.at <= cut_at]
+    if by == "key":
+        # RFC 4733 §2.3: the second byte's upper bit ends the event; the packet is sent three times.
+        ends = [p for p in before if p.event and int(p.event[2:4], 16) & 0x80]
+        return next((p.at for p in ends if p.timestamp == ends[-1].timestamp), None)
+    return next((p.at for p in reversed(before) if p.marker and not p.event), None)
+
+
 def _clock_rate(codec: str) -> int:
     parts = codec.partition("@")[0].split("/")
     return int(parts[1]) if len(parts) > 1 else 8000
@@ -307,5 +332,5 @@ def _ahead(before: int, now: int, bits: int) -> int:
 
 def _heard(path: Path, facts: dict[str, Any]) -> Heard:
     audio = wav.read(path)
-    lost = [(int(low), int(high)) for low, high in facts["lost"]]
-    return Heard(audio.samples, audio.sample_rate, float(facts["start"]), lost)
+    lost, faded = ([(int(a), int(b)) for a, b in facts[name]] for name in ("lost", "faded"))
+    return Heard(audio.samples, audio.sample_rate, float(facts["start"]), lost, faded)

@@ -48,6 +48,8 @@ class Lane:
     spans: Sequence[Span] = ()
     lost: Sequence[tuple[float, float]] = ()
     """From, to: audio that did not arrive and was concealed."""
+    faded: Sequence[tuple[float, float]] = ()
+    """From, to: what the receiver made up at the end of sound, before it knew of the pause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,16 +168,22 @@ class _Drawing:
             f'<rect x="{_LEFT}" y="{y}" width="{_PLOT}" height="{_LANE}" fill="{pale}"'
             ' fill-opacity="0.38"/>'
         )
-        for low, high in lane.lost:
-            left, wide = self.x(low), max(self.x(high) - self.x(low), 1.5)
-            yield (
-                f'<rect x="{left:.1f}" y="{y}" width="{wide:.1f}" height="{_LANE}" fill="{_BAD}"'
-                f' fill-opacity="0.35"><title>concealed at {low:.2f} s</title></rect>'
-            )
+        yield from self.shade(lane.faded, y, _SOFT, 0.22, "faded into a pause")
+        yield from self.shade(lane.lost, y, _BAD, 0.4, "concealed")
         yield _line(_LEFT, middle, _LEFT + _PLOT, middle, colour, 0.4)
         yield f'<path d="{self.wave(lane, middle, peak)}" fill="{colour}"/>'
         for span in lane.spans:
             yield from self.span(span, y + _LANE + 4, colour, pale)
+
+    def shade(
+        self, spans: Sequence[tuple[float, float]], y: float, colour: str, opacity: float, word: str
+    ) -> Iterator[str]:
+        for low, high in spans:
+            left, wide = self.x(low), max(self.x(high) - self.x(low), 1.5)
+            yield (
+                f'<rect x="{left:.1f}" y="{y}" width="{wide:.1f}" height="{_LANE}" fill="{colour}"'
+                f' fill-opacity="{opacity}"><title>{word} at {low:.2f} s</title></rect>'
+            )
 
     def wave(self, lane: Lane, middle: float, peak: int) -> str:
         """Outline of highest and lowest sample per column: a closed shape, two points a column."""

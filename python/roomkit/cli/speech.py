@@ -24,7 +24,9 @@ WORDS = {
 
 @cache
 def clip(name: str) -> wav.Audio:
-    """One of `WORDS`: 8 kHz, mono."""
+    """One of `WORDS`, or `"tone"`: 8 kHz, mono."""
+    if name == "tone":
+        return tone()
     with as_file(files("roomkit") / "data" / f"{name}.wav") as path:
         return wav.read(path)
 

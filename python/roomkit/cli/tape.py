@@ -30,7 +30,10 @@ class Tape:
         self.channels = 1
         self.frames = 0
         self.lost: list[tuple[int, int]] = []
-        """Samples from, to, that were concealed: not what was sent."""
+        """Samples from, to, that were concealed in the middle of sound: not what was sent."""
+        self.faded: list[tuple[int, int]] = []
+        """Samples from, to, that were concealed before a pause: that nothing more would come could
+        not be known yet."""
         self.start: float | None = None
         """Wall clock at which the first sample was heard, by the frame that was delivered with the
         least delay: the event loop may be late with one, never early."""
@@ -53,6 +56,8 @@ class Tape:
         self.start = began if self.start is None else min(self.start, began)
         if frame.kind == "concealed":
             self._mark(self._length, self._length + count)
+        elif frame.kind != "received" and self.lost and self.lost[-1][1] == self._length:
+            self.faded.append(self.lost.pop())
         self._length += count
         self.frames += 1
         self.level_db = level_db(samples)
@@ -74,6 +79,7 @@ class Tape:
             "start": self.start,
             "seconds": round(self.seconds, 3),
             "lost": self.lost,
+            "faded": self.faded,
         }
 
     def close(self) -> None:

@@ -1,0 +1,67 @@
+"""A tape keeps sound, what of it is real, and when it was heard."""
+
+from __future__ import annotations
+
+from array import array
+from pathlib import Path
+
+import pytest
+
+from roomkit.cli import tape as tape_module
+from roomkit.cli import wav
+from roomkit.cli.tape import Tape
+from roomkit.voice.frame import AudioFrame
+
+
+def frame(value: int, at_ms: float | None, kind: str = "received") -> AudioFrame:
+    data = array("h", [value] * 160).tobytes()
+    metadata = {} if kind == "received" else {"kind": kind}
+    return AudioFrame(data, 8000, 1, timestamp_ms=at_ms, metadata=metadata)
+
+
+def test_it_writes_what_it_hears_and_marks_what_was_concealed(tmp_path: Path) -> None:
+    tape = Tape(tmp_path / "t.wav", keep=True)
+    for n, kind in enumerate(["received", "concealed", "concealed", "silence", "concealed"]):
+        tape.add(frame(n * 100, n * 20.0, kind))
+    tape.close()
+    assert tape.lost == [(160, 480), (640, 800)]
+    assert tape.seconds == pytest.approx(0.1)
+    assert wav.read(tmp_path / "t.wav").samples == tape.samples
+    assert tape.facts()["sample_rate"] == 8000
+
+
+def test_frames_that_were_dropped_leave_silence_that_is_marked_lost(tmp_path: Path) -> None:
+    tape = Tape(tmp_path / "t.wav", keep=True)
+    tape.add(frame(100, 0.0))
+    tape.add(frame(200, 60.0))
+    tape.close()
+    assert tape.lost == [(160, 480)]
+    assert tape.samples == array("h", [100] * 160 + [0] * 320 + [200] * 160)
+    assert wav.read(tmp_path / "t.wav").samples == tape.samples
+
+
+def test_its_beginning_is_that_of_the_frame_with_the_least_delay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(tape_module.time, "time", lambda: now)
+    tape = Tape()
+    for n, late in enumerate([0.005, 0.001, 0.300, 0.002]):
+        now = 1000.0 + n * 0.020 + late
+        tape.add(frame(0, n * 20.0))
+    assert tape.start == pytest.approx(1000.001)
+
+
+def test_levels_are_those_of_the_latest_frames() -> None:
+    tape = Tape()
+    tape.add(frame(0, 0.0))
+    tape.add(frame(32767, 20.0))
+    assert list(tape.levels) == [-96.0, pytest.approx(0.0, abs=0.01)]
+    assert tape.level_db == tape.levels[-1]
+
+
+def test_nothing_heard_is_no_file(tmp_path: Path) -> None:
+    tape = Tape(tmp_path / "t.wav")
+    tape.close()
+    assert not (tmp_path / "t.wav").exists()
+    assert tape.facts()["start"] is None
