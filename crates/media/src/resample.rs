@@ -9,7 +9,7 @@
 //! |---|---|
 //! | pass band, to 600 Hz below the lower Nyquist frequency (3.4 kHz at 8 kHz) | flat within 0.45 dB |
 //! | stop band, from 600 Hz above it (4.6 kHz at 8 kHz) | 50.2 dB down; 52 dB where the rate falls |
-//! | images and aliases of a tone in the pass band | 50.2 dB down; 61 dB where the rate falls |
+//! | images and aliases of a tone in the pass band | 50.2 dB down; 64 dB where the rate falls |
 //! | delay, the same at all frequencies | 1.125 ms; 1.18 ms from 11.025 kHz |
 //!
 //! So what folds back into the telephone band (300 to 3400 Hz) is 50 dB down or more; between 3.4 and 4 kHz a weaker
