@@ -290,7 +290,7 @@ class RTPVoiceBackend(VoiceBackend):
 
     def send_dtmf(self, session: VoiceSession, digit: str, duration_ms: int = 160) -> None:
         """Queues one RFC 4733 digit (`0`-`9`, `*`, `#`, `A`-`D`, any case) of 20 to 60000 ms, sent
-        at the pace of the media clock in place of audio.
+        at the pace of the media clock beside the audio.
 
         Raises `ValueError` for anything else, `QueueFullError` when too many wait.
         """
