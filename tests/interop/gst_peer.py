@@ -4,11 +4,11 @@ Run by the system's Python, where Debian's bindings are, and told what to do on 
 
     digit 5 200     press 5 for 200 ms (RFC 4733: * is 10, # is 11, A to D are 12 to 15)
     stats           write what rtpbin knows of all sources
-    eos             end the sending side: rtpbin sends its BYE
     quit
 
 On standard output it writes one JSON object per line, with `what` naming it. Audio that it receives
-is decoded into the file given; audio that it sends comes from a WAV file.
+is decoded into the file given; audio that it sends comes from a WAV file, at whose end rtpbin says
+goodbye by RTCP.
 """
 
 import argparse
@@ -127,7 +127,6 @@ class Call:
         self.join(self.rtpbin, "send_rtcp_src_0", sink, "sink")
 
     def send(self):
-        # The file ends in silence, which goes on as long as the call: digits need a running clock.
         payloader = (
             f"filesrc location={self.options.play} ! wavparse ! audioconvert ! audioresample !"
             f" audio/x-raw,format=S16LE,rate={self.options.rate},channels=1 !"
@@ -166,9 +165,11 @@ class Call:
         if payload_type == self.options.dtmf_payload_type:
             description = "rtpdtmfdepay unit-time=0 ! fakesink sync=false async=false"
         else:
+            # Unbuffered: whoever started this reads along.
             description = (
                 f"{CODECS[self.options.codec]} ! audioconvert ! audio/x-raw,format=S16LE !"
-                f" filesink location={self.options.record} sync=false async=false"
+                f" filesink location={self.options.record} buffer-mode=unbuffered"
+                " sync=false async=false"
             )
         sink = Gst.parse_bin_from_description(description, True)
         self.pipeline.add(sink)
@@ -205,8 +206,6 @@ class Call:
             stats = self.session.get_property("stats")
             sources = stats.get_value("source-stats")
             say("stats", sources=[plain(source) for source in sources], **plain(stats))
-        elif word == "eos":
-            self.pipeline.send_event(Gst.Event.new_eos())
         elif word == "quit":
             self.loop.quit()
             return False

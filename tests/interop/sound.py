@@ -44,7 +44,11 @@ def speech(sample_rate: int = 8000) -> Pcm:
 
 
 def coded(pcm: Pcm, codec: str) -> Pcm:
-    """What is left of the samples after ffmpeg has encoded and decoded them."""
+    """What is left of the samples after ffmpeg has encoded and decoded them.
+
+    Encoders of G.711 differ in how they round what lies between two code words, decoders in
+    nothing. Samples that have been through one are code words, which all agree on.
+    """
     raw_format, encoder = RAW[codec]
     packets = _ffmpeg(
         *("-f", "s16le", "-ar", "8000", "-ac", "1", "-i", "-"),

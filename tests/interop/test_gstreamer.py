@@ -19,7 +19,7 @@ pytestmark = pytest.mark.interop
 async def test_both_ends_hear_every_sample_of_the_other(
     codec: str, payload_type: int, tmp_path: Path
 ) -> None:
-    said = speech()
+    said = coded(speech(), codec)
     wav = write_wav(tmp_path / "said.wav", said, 8000)
     theirs, port = free_ports(2)
     async with ours(port, theirs, payload_type=payload_type) as us:
@@ -27,13 +27,11 @@ async def test_both_ends_hear_every_sample_of_the_other(
             theirs, port, tmp_path / "heard.raw", codec=codec, payload_type=payload_type, play=wav
         ) as gst:
             await us.session.play(said.tobytes())
-            wanted = coded(said, codec)
-            await until(lambda: len(gst.heard) >= len(wanted), "GStreamer has heard all")
-            gst.peer.tell("eos")
+            await until(lambda: len(gst.heard) >= len(said), "GStreamer has heard all")
             await us.bye()
             await gst.quit()
-        assert_contains(us.heard, wanted)
-        assert_contains(gst.heard, wanted)
+        assert_contains(us.heard, said)
+        assert_contains(gst.heard, said)
         us.assert_contiguous()
 
 
@@ -92,6 +90,7 @@ async def test_each_end_has_the_reports_of_the_other(tmp_path: Path) -> None:
             stats = us.session.stats()
             assert stats.round_trip_ms is not None, stats
             assert 0 <= stats.round_trip_ms < 50, stats
-            assert stats.remote_lost == 0, stats
+            # rtpbin begins to count expected packets one late: none lost is -1 there.
+            assert stats.remote_lost in (0, -1), stats
         bye = await gst.wait("bye")
         assert bye["ssrc"] == ssrc

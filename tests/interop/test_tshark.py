@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from interop.capture import Capture, Packet, complaints, dissect
 from interop.ours import ours
@@ -43,7 +44,7 @@ class Call:
         return [packet for packet in self.packets if packet.source == port + 1]
 
 
-@pytest.fixture(scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def call(tmp_path_factory: pytest.TempPathFactory) -> Call:
     """Talkspurts with a pause, digits between and during them, reports, and a BYE each way."""
     path = tmp_path_factory.mktemp("tshark") / "call.pcap"
@@ -94,7 +95,7 @@ async def test_the_check_itself_sees_broken_packets(tmp_path: Path) -> None:
     assert "rtcp" in faults[1]
 
 
-async def test_tshark_finds_nothing_malformed_and_warns_of_nothing(call: Call) -> None:
+def test_tshark_finds_nothing_malformed_and_warns_of_nothing(call: Call) -> None:
     assert complaints(call.packets) == []
     # It understood each packet as what it is meant to be.
     for packet in call.packets:
@@ -104,7 +105,7 @@ async def test_tshark_finds_nothing_malformed_and_warns_of_nothing(call: Call) -
     assert len(call.rtcp(call.answerer)) > 3
 
 
-async def test_rfc3550_5_1_one_source_and_one_sequence(call: Call) -> None:
+def test_rfc3550_5_1_one_source_and_one_sequence(call: Call) -> None:
     packets = call.rtp()
     assert {packet.first("rtp.version") for packet in packets} == {"2"}
     assert len({packet.first("rtp.ssrc") for packet in packets}) == 1
@@ -112,7 +113,7 @@ async def test_rfc3550_5_1_one_source_and_one_sequence(call: Call) -> None:
     assert all(after == (before + 1) % 65536 for before, after in itertools.pairwise(sequence))
 
 
-async def test_rfc3551_4_1_marker_and_timestamp_across_pauses(call: Call) -> None:
+def test_rfc3551_4_1_marker_and_timestamp_across_pauses(call: Call) -> None:
     audio = [packet for packet in call.rtp() if packet.first("rtp.p_type") == "0"]
     talkspurts = [packet for packet in audio if packet.first("rtp.marker") == "1"]
     assert audio[0] is talkspurts[0]
@@ -126,7 +127,7 @@ async def test_rfc3551_4_1_marker_and_timestamp_across_pauses(call: Call) -> Non
             assert ticks == TICKS or digits_between(call, before, after)
 
 
-async def test_rfc4733_2_5_shape_of_events(call: Call) -> None:
+def test_rfc4733_2_5_shape_of_events(call: Call) -> None:
     events = [packet for packet in call.rtp() if packet.first("rtp.p_type") == "101"]
     digits = [list(run) for _, run in itertools.groupby(events, timestamp)]
     assert [event_code(run[0]) for run in digits] == [1, 9, 11, 15]
@@ -152,7 +153,7 @@ async def test_rfc4733_2_5_shape_of_events(call: Call) -> None:
     assert all(0 < (b - a) % 2**32 < 2**31 for a, b in itertools.pairwise(starts))
 
 
-async def test_rfc3550_6_1_compounds_carry_a_report_and_a_cname(call: Call) -> None:
+def test_rfc3550_6_1_compounds_carry_a_report_and_a_cname(call: Call) -> None:
     for port in (call.caller, call.answerer):
         names = set()
         for packet in call.rtcp(port):
@@ -166,7 +167,7 @@ async def test_rfc3550_6_1_compounds_carry_a_report_and_a_cname(call: Call) -> N
         assert byes == call.rtcp(port)[-1:]
 
 
-async def test_rfc3550_6_4_1_reports_agree_with_the_packets(call: Call) -> None:
+def test_rfc3550_6_4_1_reports_agree_with_the_packets(call: Call) -> None:
     reports = [packet for packet in call.rtcp(call.caller) if "200" in packet.all("rtcp.pt")]
     assert reports
     for report in reports:
