@@ -8,6 +8,24 @@ from typing import Any, final
 
 from typing_extensions import Buffer
 
+__all__ = [
+    "BYE",
+    "CLOSED",
+    "DIGIT",
+    "FAULT",
+    "FRAME",
+    "LOW_WATER",
+    "PLAYBACK_ENDED",
+    "PLAYBACK_STARTED",
+    "RTP_RESUMED",
+    "RTP_TIMEOUT",
+    "SOURCE",
+    "Engine",
+    "Inbox",
+    "Session",
+    "__version__",
+]
+
 __version__: str
 
 FRAME: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 from functools import cache
@@ -94,12 +95,17 @@ class GStreamer:
     def press(self, digit: str, milliseconds: int) -> None:
         self.peer.tell(f"digit {EVENTS.index(digit)} {milliseconds}")
 
-    async def source(self, ssrc: int) -> dict[str, Any]:
-        """What rtpbin knows of the source with that SSRC at this moment; empty if it knows none."""
-        after = len(self.peer.lines)
-        self.peer.tell("stats")
-        stats = await self.wait("stats", after=after)
-        return next((source for source in stats["sources"] if source["ssrc"] == ssrc), {})
+    async def source(self, ssrc: int, packets: int) -> dict[str, Any]:
+        """What rtpbin knows of that source once it has got that many packets of it."""
+        source: dict[str, Any] = {}
+        async with asyncio.timeout(10):
+            while source.get("packets-received", 0) < packets:
+                after = len(self.peer.lines)
+                self.peer.tell("stats")
+                stats = await self.wait("stats", after=after)
+                found = [each for each in stats["sources"] if each["ssrc"] == ssrc]
+                source = found[0] if found else {}
+        return source
 
     async def quit(self) -> None:
         """Ends the call, so that the recording is whole."""

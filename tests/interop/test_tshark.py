@@ -21,6 +21,9 @@ pytestmark = pytest.mark.interop
 
 TICKS = 160
 DIGITS = "19#D"
+# Seconds by which a busy machine may delay one packet. What must hold to the tick is tested on
+# virtual time; here it is the order of magnitude that shows a wrong clock or a burst.
+BUSY = 0.1
 
 
 @dataclass
@@ -121,7 +124,7 @@ def test_rfc3551_4_1_marker_and_timestamp_across_pauses(call: Call) -> None:
         ticks = (after.number_of("rtp.timestamp") - before.number_of("rtp.timestamp")) % 2**32
         if after.first("rtp.marker") == "1":
             # The clock ran on through the pause: it agrees with the time on the wire.
-            assert abs(ticks / 8000 - (after.time - before.time)) < 0.03
+            assert abs(ticks / 8000 - (after.time - before.time)) < BUSY
             assert ticks > TICKS
         else:
             assert ticks == TICKS or digits_between(call, before, after)
@@ -147,7 +150,7 @@ def test_rfc4733_2_5_shape_of_events(call: Call) -> None:
         # §2.5.1.2: updates at most 50 ms apart, and never in a burst.
         times = [packet.time for packet in run]
         steps = [after - before for before, after in itertools.pairwise(times)]
-        assert max(steps) < 0.05 + 0.03, steps
+        assert max(steps) < 0.05 + BUSY, steps
     # The events begin one after another.
     starts = [timestamp(run[0]) for run in digits]
     assert all(0 < (b - a) % 2**32 < 2**31 for a, b in itertools.pairwise(starts))
@@ -180,7 +183,7 @@ def test_rfc3550_6_4_1_reports_agree_with_the_packets(call: Call) -> None:
         ticks = after.number_of("rtcp.timestamp.rtp") - before.number_of("rtcp.timestamp.rtp")
         assert abs(ticks % 2**32 / 8000 - seconds) < 0.001
     # Wall clock, not uptime: seconds since 1900.
-    assert abs(ntp(reports[0]) - 2_208_988_800 - reports[0].time) < 0.1
+    assert abs(ntp(reports[0]) - 2_208_988_800 - reports[0].time) < BUSY
 
 
 def digits_between(call: Call, before: Packet, after: Packet) -> bool:
