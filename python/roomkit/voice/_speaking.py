@@ -60,12 +60,13 @@ class Speaking:
         """Plays `source` when its turn comes; returns when it was played out or cut short, which
         `playback` tells. `source` is closed in any case. Raises what the source raised."""
         self._playbacks.append(playback)
-        tap = _Tap(self._session, self._backend, self._recording, self._now_ms)
         try:
             async with self._turn:
                 if playback.cancelled is not None:
                     return
                 self._current = playback
+                # Made now, when nothing else plays: it looks where the playback before ended.
+                tap = _Tap(self._session, self._backend, self._recording, self._now_ms)
                 chunks = tap.through(source)
                 sending = self._backend.send_audio(self._session, chunks)
                 playback.task = asyncio.create_task(_run(sending), name="playback")
@@ -131,13 +132,12 @@ class _Tap:
         self._backend = backend
         self._recording = recording
         self._now_ms = now_ms
-        self._before: tuple[int, float] | None = None
+        self._before = _position(backend, session)
         self._begun_ms: float | None = None
         self._pending: deque[AudioChunk] = deque()
         self._recorded_ms = 0.0
 
     async def through(self, source: AsyncIterator[AudioChunk]) -> AsyncGenerator[AudioChunk]:
-        self._before = _position(self._backend, self._session)
         async for chunk in source:
             if self._begun_ms is None:
                 self._begun_ms = self._now_ms()
