@@ -1,7 +1,8 @@
 """The native core: sockets, clock and media of every call, on threads that never touch Python.
 
-This is the border, and only `roomkit._bridge` and `roomkit.rtp.session` stand next to it. Addresses are numeric IPs:
-names are resolved before they come here. PCM is signed 16 bit little endian, interleaved.
+This is the border, and only `roomkit._bridge` and `roomkit.rtp.session` stand next to it. Addresses
+are numeric IPs: names are resolved before they come here. PCM is signed 16 bit little endian,
+interleaved.
 """
 
 from typing import Any, final
@@ -29,18 +30,21 @@ __all__ = [
 __version__: str
 
 FRAME: int
-"""`a` = PCM (bytes), `b` = media time of its first sample in ms since the first frame (float), `c` = 0 received,
-1 concealed, 2 silence, 3 comfort noise."""
+"""`a` = PCM (bytes), `b` = media time of its first sample in ms since the first frame (float),
+`c` = 0 received, 1 concealed, 2 silence, 3 comfort noise."""
 DIGIT: int
 """`a` = digit (str), `b` = duration in ms (int)."""
 PLAYBACK_STARTED: int
 """`a` = playback id: its first packet left."""
 PLAYBACK_ENDED: int
-"""`a` = playback id, `b` = ms of it that left on the wire (float), `c` = whether it was cancelled (bool)."""
+"""`a` = playback id, `b` = ms of it that left on the wire (float), `c` = whether it was
+cancelled (bool)."""
 LOW_WATER: int
-"""After a `push` that did not fit: the queue fell below half of the lead, there is room for more."""
+"""After a `push` that did not fit: the queue fell below half of the lead, there is room for
+more."""
 SOURCE: int
-"""`a` = (host, port) of the remote source now trusted, `b` = its SSRC, `c` = whether it replaced another (bool)."""
+"""`a` = (host, port) of the remote source now trusted, `b` = its SSRC, `c` = whether it replaced
+another (bool)."""
 BYE: int
 """`a` = the reason the remote gave in its RTCP BYE (RFC 3550 §6.6), or an empty string."""
 RTP_TIMEOUT: int
@@ -56,9 +60,10 @@ CLOSED: int
 class Engine:
     """The media threads and their sockets. They start with the first session and end with `stop`.
 
-    `threads`: 1 to 64 media threads; a session belongs to one of them. `portable`: take the path of platforms without
-    epoll. `realtime`: ask for real-time scheduling (needs the privilege; without it the call is made without).
-    After a fork the child's copy has no threads: `open` raises `RuntimeError`, and a new engine is made.
+    `threads`: 1 to 64 media threads; a session belongs to one of them. `portable`: take the path of
+    platforms without epoll. `realtime`: ask for real-time scheduling (needs the privilege; without
+    it the call is made without). After a fork the child's copy has no threads: `open` raises
+    `RuntimeError`, and a new engine is made.
     """
 
     def __new__(
@@ -67,12 +72,14 @@ class Engine:
     def open(self, inbox: Inbox, config: dict[str, Any]) -> Session:
         """Opens a session whose items arrive at `inbox`.
 
-        Keys: `local` (host, port; port 0 takes a free even one) · `remote` (host, port) or None · `codecs`, a list of
-        dict(kind="PCMU"|"PCMA"|"L16", payload_type, clock_rate, sample_rate, channels), the first is sent, all are
-        received · `dtmf_payload_type` or None · `ptime_ms` · `rtcp` "separate"|"mux"|"off" · `rtcp_interval` in s ·
-        `policy` "strict"|"host"|"learn" · `remote_ssrc` or None · `jitter_ms` · `rtp_timeout` in s or None ·
-        `lead_ms`, audio that may wait to be sent (1000) · `inbound_ms`, frames that may wait for Python (2000) ·
-        `sample_rate` and `channels` of the frames delivered · `shared`, whether sessions may share the local address.
+        Keys: `local` (host, port; port 0 takes a free even one) · `remote` (host, port) or None ·
+        `codecs`, a list of dict(kind="PCMU"|"PCMA"|"L16", payload_type, clock_rate, sample_rate,
+        channels), the first is sent, all are received · `dtmf_payload_type` or None · `ptime_ms` ·
+        `rtcp` "separate"|"mux"|"off" · `rtcp_interval` in s · `policy` "strict"|"host"|"learn" ·
+        `remote_ssrc` or None · `jitter_ms` · `rtp_timeout` in s or None · `lead_ms`, audio that may
+        wait to be sent (1000) · `inbound_ms`, frames that may wait for Python (2000) ·
+        `sample_rate` and `channels` of the frames delivered · `shared`, whether sessions may share
+        the local address.
 
         Raises `ValueError` for a key that does not fit, `OSError` if the address cannot be bound.
         """
@@ -88,13 +95,16 @@ class Engine:
 
 @final
 class Inbox:
-    """Where the sessions of one event loop put their items; `fileno` is readable while something waits."""
+    """Where the sessions of one event loop put their items; `fileno` is readable while something
+    waits.
+    """
 
     def __new__(cls) -> Inbox: ...
     def fileno(self) -> int: ...
     def drain(self, limit: int = 4096) -> list[tuple[int, int, Any, Any, Any]]:
-        """Takes up to about `limit` items `(session key, kind, a, b, c)`, in order per session, and clears the wake
-        once nothing waits. The kinds and what they carry are this module's constants.
+        """Takes up to about `limit` items `(session key, kind, a, b, c)`, in order per session,
+        and clears the wake once nothing waits. The kinds and what they carry are this module's
+        constants.
         """
 
     def close(self) -> None:
@@ -102,7 +112,8 @@ class Inbox:
 
 @final
 class Session:
-    """One RTP session. Methods may be called from any thread and none waits for the media thread but `close`.
+    """One RTP session. Methods may be called from any thread and none waits for the media thread
+    but `close`.
 
     An object that is dropped without `close` is closed in the background.
     """
@@ -121,19 +132,22 @@ class Session:
     def rtcp_addr(self) -> tuple[str, int] | None:
         """The bound RTCP address; the RTP one when multiplexed, None when RTCP is off."""
 
-    def push(
-        self, data: Buffer, sample_rate: int, channels: int, playback: int, last: bool
-    ) -> int:
-        """Queues PCM of a playback and returns how many bytes were taken: fewer than offered when `lead_ms` of audio
-        wait already, and then `LOW_WATER` tells when to go on. `last` counts only if everything was taken; it ends the
-        playback (empty `data` is fine then). Playback ids ascend. Never waits.
+    def push(self, data: Buffer, sample_rate: int, channels: int, playback: int, last: bool) -> int:
+        """Queues PCM of a playback and returns how many bytes were taken: fewer than offered
+        when `lead_ms` of audio wait already, and then `LOW_WATER` tells when to go on. `last`
+        counts only if everything was taken; it ends the playback (empty `data` is fine then).
+        Playback ids ascend. Never waits.
         """
 
     def cancel(self, upto: int) -> bool:
-        """Drops all playbacks with an id up to `upto`, before the next packet leaves. True if there was anything."""
+        """Drops all playbacks with an id up to `upto`, before the next packet leaves. True if
+        there was anything.
+        """
 
     def send_dtmf(self, digit: str, duration_ms: int) -> None:
-        """Queues a digit (0-9 * # A-D); `ValueError` for anything else, `BlockingIOError` if too many wait."""
+        """Queues a digit (0-9 * # A-D); `ValueError` for anything else, `BlockingIOError` if too
+        many wait.
+        """
 
     def set_input_muted(self, muted: bool) -> None: ...
     def retarget(self, host: str, port: int) -> None:
@@ -150,4 +164,6 @@ class Session:
 
     def stats(self) -> dict[str, int | float | str | None]: ...
     def close(self, reason: str = "") -> None:
-        """Sends the RTCP BYE and gives the socket back; returns when the port is free. Idempotent; bounded."""
+        """Sends the RTCP BYE and gives the socket back; returns when the port is free.
+        Idempotent; bounded.
+        """
