@@ -11,6 +11,7 @@ use crate::receive::Io;
 use crate::shard::{Mailbox, NewSession, Order, Shard, GRID, PHASES};
 use crate::slot::Parts;
 use crate::socket::bind_pair;
+use crate::wait::{schedule_promptly, Measures};
 use roomkit_media::session::{RtcpMode, Session as MediaSession, SessionConfig};
 use roomkit_media::time::{Duration, Time};
 use std::collections::HashMap;
@@ -239,9 +240,7 @@ impl Engine {
             .spawn(move || {
                 // Dropped with the thread, however it ends.
                 let _alive = alive;
-                #[cfg(target_os = "linux")]
-                crate::linux::schedule_promptly(realtime);
-                let _ = realtime;
+                schedule_promptly(Measures { realtime, ..Measures::default() });
                 shard.run();
                 running.fetch_sub(1, Ordering::SeqCst);
             })?;
@@ -284,12 +283,11 @@ fn least(gauges: &[AtomicUsize]) -> usize {
     loads.enumerate().min_by_key(|(_, load)| *load).map_or(0, |(index, _)| index)
 }
 
-/// The last point of the grid before now that is in `phase`. It is in the past, so that no datagram can come before a
-/// session's beginning.
+/// The next point of the grid that is in `phase`.
 fn start_in(phase: usize) -> Time {
-    let now = GRID.index(clock::now());
-    let behind = (now + PHASES as u64 - phase as u64) % PHASES as u64;
-    GRID.point(now - behind)
+    let next = GRID.index(clock::now()) + 1;
+    let ahead = (phase as u64 + PHASES as u64 - next % PHASES as u64) % PHASES as u64;
+    GRID.point(next + ahead)
 }
 
 fn next_key() -> u64 {

@@ -31,7 +31,7 @@ mod slot;
 mod socket;
 #[cfg(test)]
 mod tests;
-mod wait;
+pub mod wait;
 mod wake;
 
 pub use endpoint::SocketStats;

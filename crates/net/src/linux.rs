@@ -1,6 +1,7 @@
 //! What the engine asks of Linux beyond the standard library: clock, waiting, readiness, a wake-up descriptor and
 //! prompt scheduling. Datagrams in batches are in `mmsg`.
 
+use crate::wait::Measures;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::AtomicU32;
@@ -59,24 +60,23 @@ pub fn futex_wake(word: &AtomicU32) {
     };
 }
 
-/// Asks the scheduler to run the calling thread as soon as its timer expires. Each measure is taken if it is allowed,
-/// and none is needed for correctness; `examples/wake_lateness.rs` measures what they bring.
-pub fn schedule_promptly(realtime: bool) {
-    // SAFETY: PR_SET_TIMERSLACK takes one integer and concerns the calling thread only. The default slack of 50 µs is
-    // the kernel's licence to let every timer expire so much late.
-    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong) };
-    if realtime && sched_setattr(libc::SCHED_FIFO as u32, 0, 1, 0).is_ok() {
+/// Asks the scheduler to run the calling thread as soon as its timer expires, by these measures. Each is taken if it is
+/// allowed, and none is needed for correctness.
+pub fn schedule_promptly(measures: Measures) {
+    if measures.exact_timers {
+        // SAFETY: PR_SET_TIMERSLACK takes one integer and concerns the calling thread only.
+        unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong) };
+    }
+    if measures.realtime && sched_setattr(libc::SCHED_FIFO as u32, 0, 1, Duration::ZERO).is_ok() {
         return;
     }
-    // A thread that asks for a short slice gets an early virtual deadline in EEVDF, and so preempts a thread that
-    // spins (Linux 6.12 and later; older kernels ignore the field). 100 µs is the least the kernel takes, and some
-    // hundred calls are served in it. The nice level needs a privilege that a container's root often lacks.
-    const SLICE: Duration = Duration::from_micros(100);
-    const NICE: i32 = -15;
-    let slice = SLICE.as_nanos() as u64;
-    if sched_setattr(libc::SCHED_OTHER as u32, NICE, 0, slice).is_err() {
-        // SAFETY: no pointers. Raising the present level would need the privilege again, so it stays.
-        let present = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+    // 100 µs is the least the kernel takes, and some ten calls are served in it.
+    let slice = if measures.short_slice { Duration::from_micros(100) } else { Duration::ZERO };
+    // SAFETY: no pointers.
+    let present = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+    let wanted = if measures.high_priority { present.min(-15) } else { present };
+    // The nice level needs a privilege that a container's root often lacks; then it stays as it is.
+    if sched_setattr(libc::SCHED_OTHER as u32, wanted, 0, slice).is_err() {
         let _ = sched_setattr(libc::SCHED_OTHER as u32, present, 0, slice);
     }
 }
@@ -94,7 +94,8 @@ struct SchedAttr {
     period: u64,
 }
 
-fn sched_setattr(policy: u32, nice: i32, priority: u32, runtime: u64) -> io::Result<()> {
+fn sched_setattr(policy: u32, nice: i32, priority: u32, slice: Duration) -> io::Result<()> {
+    let runtime = slice.as_nanos() as u64;
     let size = size_of::<SchedAttr>() as u32;
     let attr =
         SchedAttr { size, policy, flags: 0, nice, priority, runtime, deadline: 0, period: 0 };
@@ -222,7 +223,8 @@ mod tests {
 
     #[test]
     fn asking_for_prompt_scheduling_is_allowed_to_be_refused() {
-        std::thread::spawn(|| schedule_promptly(false)).join().unwrap();
-        assert!(sched_setattr(99, 0, 0, 0).is_err(), "an unknown policy is an error");
+        let all = Measures { realtime: true, ..Measures::default() };
+        std::thread::spawn(move || schedule_promptly(all)).join().unwrap();
+        assert!(sched_setattr(99, 0, 0, Duration::ZERO).is_err(), "an unknown policy is an error");
     }
 }

@@ -181,6 +181,7 @@ fn ask_linux(socket: &Socket) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::home;
 
     fn addr(text: &str) -> SocketAddr {
         text.parse().unwrap()
@@ -204,13 +205,13 @@ mod tests {
 
     #[test]
     fn a_busy_rtcp_port_is_named_and_the_rtp_port_is_given_back() {
-        let taken = bind_pair(addr("127.0.0.1:0"), true).unwrap();
+        let taken = bind_pair(SocketAddr::new(home(), 0), true).unwrap();
         let free = taken.rtp_addr;
         let Pair { rtp, rtcp, .. } = taken;
         drop(rtp);
         let error = bind_pair(free, true).unwrap_err().to_string();
         assert!(
-            error.contains(&format!("RTCP socket to 127.0.0.1:{}", free.port() + 1)),
+            error.contains(&format!("RTCP socket to {}:{}", free.ip(), free.port() + 1)),
             "{error}"
         );
         drop(bind_pair(free, false).expect("the RTP port was given back"));

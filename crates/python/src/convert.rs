@@ -13,17 +13,16 @@ pub fn open_error(error: OpenError) -> PyErr {
     match error {
         OpenError::Config(_) | OpenError::Ambiguous { .. } => PyValueError::new_err(message),
         OpenError::Full(_) => PyBlockingIOError::new_err(message),
-        OpenError::Socket { error, .. } => os_error(error.raw_os_error(), message),
+        // Python writes the number before the message.
+        OpenError::Socket { error, .. } => match error.raw_os_error() {
+            Some(errno) => {
+                let plain = message.replace(&format!(" (os error {errno})"), "");
+                PyOSError::new_err((errno, plain))
+            }
+            None => PyOSError::new_err(message),
+        },
         OpenError::Stopped | OpenError::Forked => PyRuntimeError::new_err(message),
         OpenError::Unresponsive(_) => PyTimeoutError::new_err(message),
-    }
-}
-
-/// Python picks the subclass by the errno.
-pub fn os_error(errno: Option<i32>, message: String) -> PyErr {
-    match errno {
-        Some(errno) => PyOSError::new_err((errno, message)),
-        None => PyOSError::new_err(message),
     }
 }
 

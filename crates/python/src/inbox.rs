@@ -1,12 +1,12 @@
 //! `Inbox`: items of all sessions of an event loop, as tuples.
 
-use crate::convert::{address, os_error};
+use crate::convert::{address, open_error};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyString, PyTuple};
 use pyo3::IntoPyObject;
 use roomkit_media::session::FrameKind;
 use roomkit_media::time::Duration;
-use roomkit_net::Item;
+use roomkit_net::{Item, OpenError};
 
 /// The kinds of items, as the module's constants and in the tuples.
 const KINDS: [(&str, u8); 11] = [
@@ -56,7 +56,8 @@ impl Inbox {
     #[new]
     fn new() -> PyResult<Inbox> {
         roomkit_net::Inbox::new().map(Inbox).map_err(|error| {
-            os_error(error.raw_os_error(), format!("cannot make an inbox: {error}"))
+            let what = "cannot make an inbox".to_string();
+            open_error(OpenError::Socket { what, error })
         })
     }
 
