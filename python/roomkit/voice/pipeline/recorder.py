@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import sys
 import wave
 from array import array
 from collections.abc import Sequence
@@ -32,7 +33,8 @@ _MAX_BYTES = 2**31 - 2**20
 
 class WavRecorder(RecorderProvider):
     """Writes `<session id>-in.wav` and, once something was played, `<session id>-out.wav` into
-    `directory` (made if missing), 16 bit PCM in the call's own rate.
+    `directory` (made if missing), 16 bit PCM: the caller in the rate of the call, the other side in
+    the rate of what is played first. `session.metadata["recordings"]` names the files at the end.
 
     Both begin with the session, so they can be laid over each other: gaps are silence of their
     length. Files are written by a thread, about once a second, and their headers are right after
@@ -177,7 +179,7 @@ def _convert(data: bytes, rate: int, channels: int, to_rate: int, to_channels: i
     """Another format for a recording: mixed to mono where channels differ, rate by averaging down
     and interpolating linearly up. Good enough to hear what was said; the call itself is resampled
     by the media core."""
-    samples = array("h", data)
+    samples = _native_order(array("h", data))
     mono = [sum(samples[i : i + channels]) // channels for i in range(0, len(samples), channels)]
     count = len(mono) * to_rate // rate
     out = array("h")
@@ -192,4 +194,11 @@ def _convert(data: bytes, rate: int, channels: int, to_rate: int, to_channels: i
             high = min(low + 1, len(mono) - 1)
             value = int(mono[low] + (mono[high] - mono[low]) * (at - low))
         out.extend([value] * to_channels)
-    return out.tobytes()
+    return _native_order(out).tobytes()
+
+
+def _native_order(samples: array[int]) -> array[int]:
+    """Between little-endian and this machine's order: the same both ways."""
+    if sys.byteorder == "big":
+        samples.byteswap()
+    return samples

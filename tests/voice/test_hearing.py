@@ -1,0 +1,146 @@
+"""Hearing and its feed: in order, bounded, and transcribed while the caller speaks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from roomkit.hooks import HookContext, HookRunner, HookTrigger
+from roomkit.rooms import Room
+from roomkit.voice._hearing import FrameFeed, Hearing
+from roomkit.voice.base import AudioChunk, VoiceSession
+from roomkit.voice.frame import AudioFrame
+from roomkit.voice.pipeline import AudioPipelineConfig
+from roomkit.voice.stt.base import STTProvider, TranscriptionResult
+from roomkit.voice.vad import EnergyVAD, VADEvent, VADProvider
+from support.sound import silence, tone
+
+
+class Numbers(VADProvider):
+    """Notes which frames it was given; `shared` is the same list for all its copies."""
+
+    def __init__(self, shared: list[float | None]) -> None:
+        self.shared = shared
+
+    def process(self, frame: AudioFrame) -> VADEvent | None:
+        self.shared.append(frame.timestamp_ms)
+        return None
+
+    def reset(self) -> None: ...
+
+    def new_session(self) -> Numbers:
+        return self
+
+
+class Live(STTProvider):
+    """Hears how long it has been, after every fifth chunk."""
+
+    supports_streaming = True  # type: ignore[assignment]
+
+    def __init__(self, fails: bool = False) -> None:
+        self.fails = fails
+
+    async def transcribe(self, audio: AudioChunk) -> TranscriptionResult:
+        raise AssertionError("the channel should stream")
+
+    async def transcribe_stream(
+        self, audio: AsyncIterator[AudioChunk]
+    ) -> AsyncIterator[TranscriptionResult]:
+        heard_ms, count = 0.0, 0
+        async for chunk in audio:
+            heard_ms, count = heard_ms + chunk.duration_ms, count + 1
+            if self.fails:
+                raise ConnectionError("the recogniser hung up")
+            if count % 5 == 0:
+                yield TranscriptionResult(f"{heard_ms:g}", is_final=False)
+        yield TranscriptionResult(f"{heard_ms:g}")
+
+
+def hearing(
+    config: AudioPipelineConfig, stt: STTProvider | None = None
+) -> tuple[Hearing, HookRunner, list[str]]:
+    room, heard = Room("room"), []
+    hooks = HookRunner(lambda _: HookContext(room, (), ()))
+
+    async def note(session: VoiceSession, text: str) -> None:
+        heard.append(text)
+
+    session = VoiceSession("s", "room", "ann", "phone")
+    one = Hearing(session, hooks, config, stt, speaking=lambda: None, heard=note)
+    return one, hooks, heard
+
+
+def frames(pcm: bytes) -> list[AudioFrame]:
+    return [
+        AudioFrame(pcm[offset : offset + 320], 8000, timestamp_ms=offset / 16)
+        for offset in range(0, len(pcm), 320)
+    ]
+
+
+async def test_the_feed_hands_frames_over_later_and_in_order() -> None:
+    seen: list[float | None] = []
+    one, _, _ = hearing(AudioPipelineConfig(vad=Numbers(seen)))
+    feed = FrameFeed()
+    for frame in frames(silence(100)):
+        feed.put(one, frame)
+    assert seen == []
+    await asyncio.sleep(0)
+    assert seen == [0, 20, 40, 60, 80]
+
+
+async def test_of_a_backlog_the_newest_two_seconds_are_kept_and_the_rest_is_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    seen: list[float | None] = []
+    one, _, _ = hearing(AudioPipelineConfig(vad=Numbers(seen)))
+    feed = FrameFeed()
+    for frame in frames(silence(2100)):
+        feed.put(one, frame)
+    while one.waiting:
+        await asyncio.sleep(0)
+    assert one.dropped == 5
+    assert (seen[0], seen[-1], len(seen)) == (100, 2080, 100)
+
+
+async def test_a_streaming_recogniser_hears_the_utterance_while_it_is_spoken() -> None:
+    config = AudioPipelineConfig(vad=EnergyVAD(stop_ms=100), pre_roll_ms=60)
+    one, hooks, heard = hearing(config, Live())
+    partial: list[str] = []
+
+    async def on_partial(event: Any, ctx: HookContext) -> None:
+        partial.append(event.text)
+
+    hooks.add(HookTrigger.ON_PARTIAL_TRANSCRIPTION, on_partial)
+    for frame in frames(silence(200) + tone(300) + silence(100)):
+        one.process(
+            frame,
+        )
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    await one.settle(5)
+    await hooks.drain(5)
+    assert heard == ["400"]
+    assert partial == ["100", "200", "300", "400"]
+
+
+async def test_a_recogniser_that_fails_is_reported_and_the_call_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = AudioPipelineConfig(vad=EnergyVAD(stop_ms=100))
+    one, hooks, heard = hearing(config, Live(fails=True))
+    errors: list[tuple[str, str]] = []
+
+    async def on_error(event: Any, ctx: HookContext) -> None:
+        errors.append((event.where, str(event.error)))
+
+    hooks.add(HookTrigger.ON_ERROR, on_error)
+    for frame in frames(silence(200) + tone(300) + silence(200)):
+        one.process(frame)
+    await one.end()
+    await one.settle(5)
+    await hooks.drain(5)
+    assert heard == []
+    assert errors == [("stt", "the recogniser hung up")]
