@@ -72,8 +72,12 @@ def test_what_people_say_is_not_in_reprs() -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "kind"),
-    [({"provider": "gpt"}, TypeError), ({"history": 0}, ValueError), ({"history": 1001}, ValueError)],
-)  # fmt: skip
+    [
+        ({"provider": "gpt"}, TypeError),
+        ({"history": 0}, ValueError),
+        ({"history": 1001}, ValueError),
+    ],
+)
 def test_options_that_do_not_fit_are_named(wrong: dict[str, Any], kind: type[Exception]) -> None:
     with pytest.raises(kind, match=next(iter(wrong))):
         AIChannel("model", **{"provider": Counting(), **wrong})

@@ -58,7 +58,10 @@ class FrameFeed:
         while self._frames:
             hearing, frame = self._frames.popleft()
             hearing.waiting -= 1
-            hearing.process(frame)
+            try:
+                hearing.process(frame)
+            except Exception:  # noqa: BLE001 (one call's trouble must not stop the others' audio)
+                _log.exception("a frame could not be processed")
             if time.monotonic() >= turn_ends and self._frames:
                 asyncio.get_running_loop().call_soon(self._work)
                 return
