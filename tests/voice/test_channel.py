@@ -312,3 +312,31 @@ async def test_a_transcript_hook_may_end_the_call() -> None:
 def test_parts_that_do_not_fit_are_named(wrong: dict[str, Any]) -> None:
     with pytest.raises(TypeError, match=next(iter(wrong))):
         VoiceChannel("phone", **{"backend": LoopbackBackend(), **wrong})
+
+
+async def test_a_model_may_hang_up_in_the_middle_of_its_answer() -> None:
+    class Rude(AIProvider):
+        async def reply(self, session: VoiceSession, turns: Sequence[Turn]) -> AsyncIterator[str]:
+            yield "Good bye. "
+            await kit.leave(session)
+            yield "Not said."
+
+    tts = Letters()
+    async with call(tts=tts) as (kit, channel, _, session, events):
+        answer = AIChannel("model", provider=Rude()).reply(session, "hello")
+        assert not await asyncio.wait_for(channel.say(session, answer), 2)
+        assert session.ended
+    assert tts.texts == ["Good bye."]
+    assert names(events)[-1] == "SessionEnded"
+
+
+async def test_a_hook_may_interrupt_the_text_that_it_was_asked_about() -> None:
+    tts = Letters()
+    async with call(tts=tts) as (kit, channel, _, session, _):
+
+        @kit.hook(HookTrigger.BEFORE_TTS)
+        async def silence_it(event: Any, ctx: HookContext) -> None:
+            await channel.interrupt(event.session)
+
+        assert not await asyncio.wait_for(channel.say(session, "hello"), 2)
+    assert tts.texts == []
