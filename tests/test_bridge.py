@@ -23,8 +23,18 @@ from rtp.wire import Peer
 Main = Callable[[], Coroutine[Any, Any, Any]]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def libuv_s_own() -> None:
+    """libuv keeps a pipe per process, from the first loop on."""
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(asyncio.sleep(0))
+
+
 @pytest.fixture(autouse=True)
-def nothing_left() -> Iterator[None]:
+def nothing_left(libuv_s_own: None) -> Iterator[None]:
     before = held()
     yield
     gc.collect()
@@ -63,6 +73,7 @@ def test_a_call_works_on_asyncio_and_on_uvloop(run: Callable[[Main], Any], peer:
     async def main() -> None:
         async with to(peer) as session:
             assert (await session.play(tone(440, 100))).played_ms == 100
+            peer.greet(session.local_addr)
             async with asyncio.timeout(5):
                 assert (await anext(aiter(session))).sample_rate == 8000
 
@@ -156,7 +167,8 @@ def test_several_loops_in_several_threads_share_the_engine(peer: Peer) -> None:
 def test_threads_and_descriptors_exist_only_while_there_are_sessions(peer: Peer) -> None:
     async def main() -> None:
         before = held()
-        async with to(peer):
+        async with to(peer) as first:
+            await first.play(tone(440, 20))  # the thread has run, and has its name
             with_one = held()
             async with to(peer):
                 # The second session adds its sockets, and neither a thread nor an inbox.
@@ -180,7 +192,8 @@ def test_a_failed_opening_leaves_no_inbox_and_no_thread(peer: Peer) -> None:
 
 def test_the_number_of_threads_is_set_before_the_first_session(peer: Peer) -> None:
     async def main() -> None:
-        async with to(peer), to(peer):
+        async with to(peer) as first, to(peer) as second:
+            await asyncio.gather(first.play(tone(440, 20)), second.play(tone(440, 20)))
             assert media_threads() == 2
             configure_media(threads=2)  # what is so already may be said
             with pytest.raises(RuntimeError, match="before the first session"):
@@ -217,6 +230,7 @@ def test_a_backlog_is_worked_off_in_pieces_between_which_others_run(
 
     async def main() -> None:
         async with to(peer) as session:
+            peer.greet(session.local_addr)
             await anext(aiter(session))
             stall(0.4)
             session.on_frame(lambda _: seen.append("frame"))
@@ -244,6 +258,9 @@ def test_a_receiver_that_raises_is_logged_and_the_others_go_on(
 
             broken._bridge._frames[broken._native.key] = fail
             frames = aiter(sound)
+            for session in (broken, sound):
+                peer.ssrc += 1
+                peer.greet(session.local_addr)
             for _ in range(5):
                 await anext(frames)
 

@@ -86,8 +86,7 @@ async def test_the_dtmf_hook_prints_the_digit_of_a_real_call() -> None:
         await kit.create_room(room_id="call")
         await kit.attach_channel("call", "voice")
         session = await kit.join("call", "voice")
-        for _ in range(5):
-            peer.audio(session.metadata["local_addr"])
+        peer.greet(session.metadata["local_addr"])
         for event in (7, 7, 11):
             peer.digit(session.metadata["local_addr"], event)
         async with asyncio.timeout(10):

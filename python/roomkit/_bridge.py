@@ -122,6 +122,8 @@ class LoopBridge:
                 self._retire()
 
     def _drain(self) -> None:
+        if self.closed:
+            return
         frames = self._frames
         frame_kind = _native.FRAME
         for key, kind, a, b, c in self._inbox.drain(_DRAIN_LIMIT):
@@ -145,6 +147,9 @@ class LoopBridge:
         if not self.loop.is_closed():
             self.loop.remove_reader(self._inbox.fileno())
         self._inbox.close()
+        # Its descriptor goes with the last reference, and a session that the program keeps for its
+        # numbers keeps this bridge.
+        del self._inbox
         if not self._ending:
             _step(self._sentinel.aclose())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -19,7 +20,8 @@ async def no_leaks() -> AsyncIterator[None]:
     before = held()
     yield
     gc.collect()
-    assert held() == before
+    left = Counter(held()) - Counter(before)
+    assert not left, f"left behind: {dict(left)}"
 
 
 def held() -> list[str]:

@@ -33,8 +33,9 @@ def frequency(pcm: bytes, rate: int = 8000) -> float:
 
 
 def audible(frames: list[AudioFrame], threshold: float = 500) -> list[AudioFrame]:
-    """The frames in which there is sound."""
-    return [frame for frame in frames if level(frame.data) > threshold]
+    """The frames in which received sound is heard. When a peer just stops sending, nobody can tell
+    at once whether that is a pause or a loss: what fades out after it is made up."""
+    return [f for f in frames if f.kind == "received" and level(f.data) > threshold]
 
 
 async def listen(

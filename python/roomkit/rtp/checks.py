@@ -4,8 +4,21 @@ fits. A boolean is not a number here."""
 from __future__ import annotations
 
 import math
+from typing import Final
 
-__all__ = ["number", "one_of", "seconds"]
+__all__ = ["digits", "number", "one_of", "seconds"]
+
+_DIGITS: Final = "0123456789*#ABCD"
+
+
+def digits(value: object, name: str, *, most: int | None = None) -> str:
+    """`value` in upper case, if it is a string of telephone keys: at least one, at most `most`."""
+    if isinstance(value, str) and 0 < len(value) <= (most or len(value)):
+        keys = value.upper()
+        if not keys.strip(_DIGITS):
+            return keys
+    how_many = "one" if most == 1 else "one or more"
+    raise ValueError(f"{name}: {value!r}; {how_many} of {_DIGITS} fits")
 
 
 def number(value: object, name: str, low: int, high: int) -> int:

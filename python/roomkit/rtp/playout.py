@@ -103,6 +103,7 @@ class Playout:
                 taken = self._native.push(
                     piece.pcm, piece.sample_rate, piece.channels, live.number, False
                 )
+                live.format = (piece.sample_rate, piece.channels)
                 if taken and self._live is None:
                     self._live = self._entries[live.number] = live
             self.live_dropped += len(piece.pcm) - taken
@@ -146,9 +147,10 @@ class Playout:
         """Returns when all that plays or waits now has ended: True if every bit was played."""
         with self._lock:
             self._end_live()
-            pending = [entry.done for entry in self._entries.values()]
-        if pending:
-            await asyncio.wait(pending)
+            leaving = [entry.done for entry in self._entries.values() if entry.dropped]
+            pending = [entry.done for entry in self._entries.values() if not entry.dropped]
+        if leaving or pending:
+            await asyncio.wait(leaving + pending)
         return not any(done.result().cancelled for done in pending)
 
     # --- told by the core, on the loop's thread -------------------------------------------------
@@ -191,17 +193,19 @@ class Playout:
 
     def _new(self, *, live: bool) -> _Entry:
         self._last += 1
-        return _Entry(self._last, live, self._loop)
+        return _Entry(self._last, live, self._format, self._loop)
 
     def _end_live(self) -> None:
         live, self._live = self._live, None
         if live is not None:
-            self._native.push(b"", *self._format, live.number, True)
+            self._native.push(b"", *live.format, live.number, True)
 
     def _pass_turn(self) -> None:
         """The first playback that is not in the core completely may push."""
         with self._lock:
             unfed = [entry for entry in self._entries.values() if not entry.fed]
+            if self._over or (unfed and unfed[0].cancelled):
+                return  # it is on its way out, and so are those behind it
         if unfed and not unfed[0].turn.done():
             unfed[0].turn.set_result(None)
 
@@ -220,7 +224,7 @@ class Playout:
         with self._lock:
             entry.abandoned = True
             if entry.pushed and not entry.fed and not entry.cancelled and not self._over:
-                self._native.push(b"", *self._format, entry.number, True)
+                self._native.push(b"", *entry.format, entry.number, True)
             entry.fed = True
         if not entry.pushed:
             self._resolve(entry, 0.0, True)
@@ -272,7 +276,7 @@ class Playout:
             return
         with self._lock:
             if not entry.cancelled and not self._over:
-                self._native.push(b"", *self._format, entry.number, True)
+                self._native.push(b"", *entry.format, entry.number, True)
             entry.fed = True
         self._pass_turn()
 
@@ -286,9 +290,10 @@ class Playout:
             offered = rest[:most]
             room = self._room = self._loop.create_future()
             with self._lock:
-                if entry.cancelled or entry.abandoned or self._over:
+                if entry.dropped or self._over:
                     return False
                 taken = self._native.push(offered, sample_rate, channels, entry.number, False)
+                entry.format = (sample_rate, channels)
                 entry.pushed = entry.pushed or taken > 0
             rest = rest[taken:]
             if taken < len(offered):
@@ -297,13 +302,32 @@ class Playout:
 
 
 class _Entry:
-    """A playback that has not ended."""
+    """A playback of which the end has not been told yet."""
 
-    __slots__ = ("abandoned", "cancelled", "done", "fed", "live", "number", "pushed", "turn")
+    __slots__ = (
+        "abandoned",
+        "cancelled",
+        "done",
+        "fed",
+        "format",
+        "live",
+        "number",
+        "pushed",
+        "turn",
+    )
 
-    def __init__(self, number: int, live: bool, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        number: int,
+        live: bool,
+        format: tuple[int, int],  # noqa: A002 (nothing is formatted here)
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
         self.number = number
         self.live = live
+        self.format = format
+        """Rate and channels of its newest piece. Its end is pushed in the same, or the core would
+        begin another conversion and lose the tail of the last one."""
         self.pushed = live
         """The core knows of it, and will tell its end."""
         self.fed = live
@@ -314,6 +338,11 @@ class _Entry:
         """Its task has gone; it is to be dropped alone."""
         self.turn: asyncio.Future[None] = loop.create_future()
         self.done: asyncio.Future[Playback] = loop.create_future()
+
+    @property
+    def dropped(self) -> bool:
+        """It was cut short already."""
+        return self.cancelled or self.abandoned
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -11,10 +11,10 @@ from types import TracebackType
 from typing import Any, Final
 
 from roomkit import _bridge, _native
-from roomkit.errors import QueueFullError, SessionEndedError
+from roomkit.errors import AddressConflictError, QueueFullError, SessionEndedError
+from roomkit.rtp import checks
 from roomkit.rtp.addresses import Address, check_address, check_family, is_numeric, resolve
 from roomkit.rtp.audio import Audio, PieceReader
-from roomkit.rtp.checks import number
 from roomkit.rtp.codecs import Codec
 from roomkit.rtp.events import (
     Disconnected,
@@ -36,7 +36,6 @@ __all__ = ["RTPSession"]
 
 _log = logging.getLogger("roomkit.rtp")
 
-_DIGITS: Final = "0123456789*#ABCD"
 _EVENTS_WAITING: Final = 256  # of one `events()` iterator; the far end could send digits for ever
 
 
@@ -52,8 +51,8 @@ class RTPSession:
     `play` and the iterators are used there; `send`, `cancel`, `send_dtmf`, `stats` and the
     properties from any thread.
 
-    Frames come contiguously, one per `ptime_ms`, whatever the network lost: `frame.kind` tells
-    what was received and what was filled in.
+    Frames come from the peer's first packet on, contiguously, one per `ptime_ms`, whatever the
+    network lost: `frame.kind` tells what was received and what was filled in.
     """
 
     def __init__(
@@ -142,7 +141,8 @@ class RTPSession:
         """Binds the ports and starts the media. `async with` does it.
 
         Raises `OSError` when an address cannot be bound or a name not be resolved, `ValueError`
-        when addresses do not fit together; nothing is left open then.
+        when addresses do not fit together, `AddressConflictError` when the peer could not be told
+        from that of another session on a shared address. Nothing is left open then.
         """
         if self._opening:
             raise RuntimeError("this session was opened before; make a new one")
@@ -156,16 +156,21 @@ class RTPSession:
             raise SessionEndedError(self.id, "open it")
         bridge = _bridge.running_bridge()
         # No await from here on: either all of it exists, or nothing.
-        self._native = bridge.open(options.native(local, remote, shared=self._shared), self)
+        try:
+            native = bridge.open(options.native(local, remote, shared=self._shared), self)
+        except ValueError as error:
+            # The options were checked before; the rest is between the sessions of one address.
+            raise AddressConflictError(f"remote_addr: {error}") from None
+        self._native = native
         self._bridge = bridge
         self._playout = Playout(
-            self._native,
+            native,
             bridge.loop,
             sample_rate=self._rate,
             channels=self._channels,
             lead_ms=options.lead_ms,
         )
-        _log.debug("session %s: open on %s:%d", self.id, *self._native.local_addr)
+        _log.debug("session %s: open on %s:%d", self.id, *native.local_addr)
         return self
 
     async def close(self, reason: str = "") -> None:
@@ -311,19 +316,18 @@ class RTPSession:
         Raises `ValueError` for anything else, before any is queued, and `QueueFullError` when too
         many wait.
         """
-        if not _are_digits(digits):
-            raise ValueError(f"digits: {digits!r}; one or more of {_DIGITS} fits")
-        number(duration_ms, "duration_ms", 20, 60_000)
+        keys = checks.digits(digits, "digits")
+        checks.number(duration_ms, "duration_ms", 20, 60_000)
         if self.options.dtmf_payload_type is None:
             raise ValueError("digits: this session has none; dtmf_payload_type=101 fits")
         self._out("send digits")
         native = self._opened()
-        for sent, digit in enumerate(digits.upper()):
+        for sent, digit in enumerate(keys):
             try:
                 native.send_dtmf(digit, duration_ms)
             except BlockingIOError:
                 raise QueueFullError(
-                    f"{sent} of {len(digits)} digits were queued; the others found no room"
+                    f"{sent} of {len(keys)} digits were queued; the others found no room"
                 ) from None
 
     def set_input_muted(self, muted: bool) -> None:
@@ -507,10 +511,6 @@ async def _in_thread(work: Callable[[str], None], argument: str) -> None:
     if cancelled is not None:
         raise cancelled
     done.result()
-
-
-def _are_digits(value: object) -> bool:
-    return isinstance(value, str) and value != "" and not value.upper().strip(_DIGITS)
 
 
 def _ignore() -> None:

@@ -202,8 +202,7 @@ async def test_sessions_on_one_port_are_told_apart_by_the_remote_address() -> No
 
         backend.on_dtmf_received(on_dtmf)
         for event, peer in ((1, first), (2, second)):
-            for _ in range(5):
-                peer.audio((LOOPBACK, port))
+            peer.greet((LOOPBACK, port))
             peer.digit((LOOPBACK, port), event)
         async with asyncio.timeout(10):
             await got.wait()
@@ -241,8 +240,7 @@ async def test_sessions_with_one_peer_are_told_apart_by_ssrc() -> None:
         backend.on_dtmf_received(lambda session, e: got.put_nowait((session.id, e.digit)))
         for ssrc in (11, 12):
             peer.ssrc = ssrc
-            for _ in range(5):
-                peer.audio((LOOPBACK, port))
+            peer.greet((LOOPBACK, port))
             peer.digit((LOOPBACK, port), ssrc - 10)
         async with asyncio.timeout(10):
             digits = {await got.get() for _ in sessions}
@@ -304,7 +302,7 @@ async def test_live_frames_may_come_from_another_thread(
 
 
 async def test_frames_reach_every_callback_in_order_and_async_ones_are_awaited_in_order(
-    backend: RTPVoiceBackend,
+    backend: RTPVoiceBackend, peer: Peer
 ) -> None:
     plain: list[float | None] = []
     awaited: list[float | None] = []
@@ -322,7 +320,8 @@ async def test_frames_reach_every_callback_in_order_and_async_ones_are_awaited_i
     backend.on_audio_received(broken)
     backend.on_audio_received(lambda _, frame: plain.append(frame.timestamp_ms))
     unsubscribe = backend.on_audio_received(slowly)
-    await connect(backend)
+    session = await connect(backend)
+    peer.greet(session.metadata["local_addr"])
     async with asyncio.timeout(10):
         await enough.wait()
     unsubscribe()
@@ -368,8 +367,7 @@ async def test_digits_go_out_and_come_in(backend: RTPVoiceBackend, peer: Peer) -
     got: asyncio.Queue[tuple[VoiceSession, DTMFEvent]] = asyncio.Queue()
     backend.on_dtmf_received(lambda session, event: got.put_nowait((session, event)))
     session = await connect(backend)
-    for _ in range(5):
-        peer.audio(session.metadata["local_addr"])
+    peer.greet(session.metadata["local_addr"])
     peer.digit(session.metadata["local_addr"], 11)
     async with asyncio.timeout(10):
         assert await got.get() == (session, DTMFEvent("#", 100.0))
@@ -405,8 +403,7 @@ async def test_transcripts_and_digits_are_logged_at_debug_unless_asked(
     with caplog.at_level(logging.DEBUG):
         await backend.send_transcription(session, "my card number is 4711")
         await backend.send_transcription(session, "thank you", "assistant")
-        for _ in range(5):
-            peer.audio(session.metadata["local_addr"])
+        peer.greet(session.metadata["local_addr"])
         peer.digit(session.metadata["local_addr"], 7)
         async with asyncio.timeout(10):
             await got.wait()
@@ -434,8 +431,7 @@ async def test_a_peer_that_says_bye_is_told_and_the_session_stays_until_disconne
     backend.on_client_disconnected(lambda session, why: told.put_nowait((session, why)))
     session = await connect(backend)
     host, port = session.metadata["local_addr"]
-    for _ in range(5):
-        peer.audio((host, port))
+    peer.greet((host, port))
     await anext(aiter(backend._media[session.id]))
     peer.bye((host, port + 1), "hung up")
     async with asyncio.timeout(10):

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from roomkit.errors import BackendClosedError, CloseError, SessionEndedError
 from roomkit.rtp.addresses import Address, check_address
+from roomkit.rtp.checks import digits
 from roomkit.rtp.codecs import Codec
 from roomkit.rtp.events import Disconnected
 from roomkit.rtp.options import RTCPMode, RTPOptions, SourcePolicy
@@ -294,8 +295,7 @@ class RTPVoiceBackend(VoiceBackend):
 
         Raises `ValueError` for anything else, `QueueFullError` when too many wait.
         """
-        if len(digit) != 1:
-            raise ValueError(f"digit: {digit!r}; one of 0123456789*#ABCD fits")
+        digits(digit, "digit", most=1)
         self._require(session, "send a digit").send_dtmf(digit, duration_ms)
 
     def set_input_muted(self, session: VoiceSession, muted: bool) -> None:
