@@ -9,7 +9,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 
 __all__ = ["Packet", "Peer", "digit_payload", "free_port_pair", "rtcp_bye", "rtp"]
@@ -83,6 +83,29 @@ class Peer:
         """Sends 100 ms of audio at once: enough to be trusted, and frames flow from then on."""
         for _ in range(5):
             self.audio(to)
+
+    async def stream(
+        self,
+        to: tuple[str, int],
+        packets: int,
+        *,
+        lose: Container[int] = (),
+        payload: bytes = b"\x2a" * 160,
+        ptime: float = 0.02,
+    ) -> None:
+        """Sends audio in real time, on absolute deadlines of a thread; some of it is lost."""
+        ticks = threading.Event()
+
+        def send() -> None:
+            start = time.monotonic()
+            for number in range(packets):
+                ticks.wait(max(0.0, start + number * ptime - time.monotonic()))
+                if number not in lose:
+                    self._rtp.sendto(rtp(self.seq, self.timestamp, self.ssrc, payload), to)
+                self.seq = (self.seq + 1) % 65_536
+                self.timestamp = (self.timestamp + round(ptime * 8000)) % 2**32
+
+        await asyncio.to_thread(send)
 
     def digit(self, to: tuple[str, int], event: int, *, pt: int = 101) -> None:
         """Sends a whole digit of 100 ms in one go."""

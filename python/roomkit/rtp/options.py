@@ -58,9 +58,10 @@ class RTPOptions:
     inbound_ms: int = 2000
     """Audio that may wait for Python to take it, 100 to 60000 ms; then the oldest is dropped."""
     source_policy: SourcePolicy = "host"
-    """Who is heard: `"host"`: the host of `remote_addr`, from any port (symmetric RTP, RFC 4961);
-    `"strict"`: exactly `remote_addr`; `"learn"`: the first source that proves itself by a run of
-    packets. It is then the only one."""
+    """Who is heard. `"host"`: the host of `remote_addr`, from any port; we send to `remote_addr`.
+    `"strict"`: exactly `remote_addr`. `"learn"`: the first source that proves itself by a run of
+    packets, and we send to where it speaks from (symmetric RTP, RFC 4961). Once a source has proved
+    itself, it alone is heard."""
     remote_ssrc: int | None = None
     """The only SSRC that is heard, where signalling told it."""
     rtcp: RTCPMode = "separate"

@@ -93,7 +93,8 @@ class RTPVoiceBackend(VoiceBackend):
             lead_ms: Audio that may wait in the core to be sent, 100 to 60000 ms.
             inbound_ms: Audio that may wait for Python, 100 to 60000 ms; then the oldest is dropped.
             source_policy: Who is heard: `"host"` the host of `remote_addr` from any port,
-                `"strict"` exactly `remote_addr`, `"learn"` the first source that proves itself.
+                `"strict"` exactly `remote_addr`, `"learn"` the first source that proves itself,
+                and we send to where it speaks from (symmetric RTP, for peers behind a NAT).
             rtcp: `"separate"` on RTP port + 1, `"mux"` on the RTP port (RFC 5761), `"off"`.
             rtp_timeout: Seconds without RTP after which `on_client_disconnected` is told; None:
                 never.
