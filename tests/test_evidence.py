@@ -1,6 +1,6 @@
 """What callers suffer with other implementations does not happen here: a test per complaint.
 
-Real sockets on loopback against a bare one; what needs loss, jitter and minutes of time is tested in
+Real sockets on loopback against a bare one; what needs loss, jitter and minutes of time is a matter of
 the media core on virtual time.
 """
 

@@ -93,20 +93,19 @@ class Playout:
                 feeder.exception()  # seen: another one may be on its way up
             await reader.aclose()
 
-    def send(self, piece: Piece) -> int:
+    def send(self, pcm: bytes | memoryview, sample_rate: int, channels: int) -> int:
         """Queues live audio and returns the bytes taken: fewer than given when the lead is full,
         none while something else plays. Never waits."""
         with self._lock:
             taken = 0
             if not self._plays and not self._over:
                 live = self._live or self._new(live=True)
-                taken = self._native.push(
-                    piece.pcm, piece.sample_rate, piece.channels, live.number, False
-                )
-                live.format = (piece.sample_rate, piece.channels)
+                taken = self._native.push(pcm, sample_rate, channels, live.number, False)
+                live.format = (sample_rate, channels)
                 if taken and self._live is None:
                     self._live = self._entries[live.number] = live
-            self.live_dropped += len(piece.pcm) - taken
+            if taken < len(pcm):
+                self.live_dropped += len(pcm) - taken
             return taken
 
     def cancel(self) -> bool:

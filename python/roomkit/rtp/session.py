@@ -28,7 +28,7 @@ from roomkit.rtp.options import RTCPMode, RTPOptions, SourcePolicy
 from roomkit.rtp.playout import Playback, Playout
 from roomkit.rtp.stats import RTPStats
 from roomkit.rtp.streams import Listeners, Stream
-from roomkit.voice.base import PlaybackPosition, Unsubscribe
+from roomkit.voice.base import AudioChunk, PlaybackPosition, Unsubscribe
 from roomkit.voice.events import DTMFEvent
 from roomkit.voice.frame import FRAME_KINDS, AudioFrame, frame_from_media
 
@@ -278,10 +278,17 @@ class RTPSession:
         `audio`: a buffer or an `AudioChunk`. Returns the bytes taken: fewer than given when
         `lead_ms` of audio wait, none while `play` has the line. The rest is dropped and counted.
         """
+        playout = self._playout
+        if self._closed or playout is None:
+            playout = self._out("send audio")  # raises
+        if type(audio) is bytes:  # the two forms of 50 frames a second and call
+            return playout.send(audio, self._rate, self._channels)
+        if type(audio) is AudioChunk and audio.format == "pcm_s16le":
+            return playout.send(audio.data, audio.sample_rate, audio.channels)
         piece = PieceReader(audio, self._rate, self._channels).whole
         if piece is None:
             raise TypeError(f"audio: {type(audio).__name__}; bytes or an AudioChunk fits")
-        return self._out("send audio").send(piece)
+        return playout.send(*piece)
 
     def cancel(self) -> bool:
         """Drops all that plays or waits now, before the next packet leaves. True if there was

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
-from roomkit.errors import BackendClosedError, CloseError, SessionEndedError
+from roomkit.errors import BackendClosedError, CloseError, SessionEndedError, SessionNotFoundError
 from roomkit.rtp.addresses import Address, check_address
 from roomkit.rtp.checks import digits
 from roomkit.rtp.codecs import Codec
@@ -344,9 +344,12 @@ class RTPVoiceBackend(VoiceBackend):
         return options
 
     def _require(self, session: VoiceSession, doing: str) -> RTPSession:
-        if session.ended:
-            raise SessionEndedError(session.id, doing)
-        return self._media[self.require(session).id]
+        media = self._media.get(session.id)
+        if media is None or session.state is VoiceSessionState.ENDED:
+            if session.ended:
+                raise SessionEndedError(session.id, doing)
+            raise SessionNotFoundError(session.id, "the RTP backend's")
+        return media
 
     def _check_open(self) -> None:
         if self._closed:
