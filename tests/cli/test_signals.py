@@ -57,11 +57,30 @@ def test_it_is_found_through_noise_and_a_change_of_level() -> None:
     assert result.likeness > 0.99
 
 
+def test_losses_do_not_mislead_the_search() -> None:
+    recording, starts = conversation()
+    losses = random.Random(2)
+    for at in range(0, len(recording) - 160, 160):
+        if losses.random() < 0.1:
+            recording[at : at + 160] = silence(160)
+    for name in speech.WORDS:
+        match = signals.find(carried(name), recording)
+        assert match is not None
+        assert (name, match.offset) == (name, starts[name])
+
+
+def test_a_steady_tone_is_found_by_its_ends() -> None:
+    tone = g711.through("PCMU", speech.tone().samples)
+    match = signals.find(tone, silence(777) + tone + silence(2000))
+    assert match is not None
+    assert match.offset == 777
+
+
 def test_a_sentence_that_was_not_said_is_not_found() -> None:
     recording, starts = conversation()
     match = signals.find(carried("story"), recording[: starts["story"]])
     assert match is not None
-    assert match.likeness < 0.5
+    assert match.likeness < 0.8
     result = signals.compare(carried("story"), recording, match.offset)
     assert result.equal == 0
     assert result.wrong == result.frames
@@ -124,7 +143,7 @@ def test_the_search_keeps_to_its_window() -> None:
     assert inside is not None
     assert inside.offset == at
     assert outside is not None
-    assert outside.likeness < 0.8
+    assert outside.likeness < 0.9
 
 
 def test_silence_and_scraps_are_not_searched() -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from roomkit.cli import tape as tape_module
 from roomkit.cli import wav
 from roomkit.cli.tape import Tape
 from roomkit.voice.frame import AudioFrame
+
+_KINDS = ["received", "concealed", "concealed", "received", "concealed", "silence"]
 
 
 def frame(value: int, at_ms: float | None, kind: str = "received") -> AudioFrame:
@@ -21,11 +22,12 @@ def frame(value: int, at_ms: float | None, kind: str = "received") -> AudioFrame
 
 def test_it_writes_what_it_hears_and_marks_what_was_concealed(tmp_path: Path) -> None:
     tape = Tape(tmp_path / "t.wav", keep=True)
-    for n, kind in enumerate(["received", "concealed", "concealed", "silence", "concealed"]):
+    for n, kind in enumerate(_KINDS):
         tape.add(frame(n * 100, n * 20.0, kind))
     tape.close()
-    assert tape.lost == [(160, 480), (640, 800)]
-    assert tape.seconds == pytest.approx(0.1)
+    assert tape.lost == [(160, 480)]
+    assert tape.faded == [(640, 800)], "before a pause nobody can know that nothing more will come"
+    assert tape.seconds == pytest.approx(0.12)
     assert wav.read(tmp_path / "t.wav").samples == tape.samples
     assert tape.facts()["sample_rate"] == 8000
 
@@ -44,12 +46,25 @@ def test_its_beginning_is_that_of_the_frame_with_the_least_delay(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 0.0
-    monkeypatch.setattr(tape_module.time, "time", lambda: now)
+    monkeypatch.setattr("roomkit.cli.tape.time.time", lambda: now)
     tape = Tape()
     for n, late in enumerate([0.005, 0.001, 0.300, 0.002]):
         now = 1000.0 + n * 0.020 + late
         tape.add(frame(0, n * 20.0))
     assert tape.start == pytest.approx(1000.001)
+
+
+def test_a_tape_with_an_origin_begins_there_with_silence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("roomkit.cli.tape.time.time", lambda: 1000.5)
+    tape = Tape(tmp_path / "t.wav", origin=1000.0)
+    tape.add(frame(7, 0.0))
+    tape.add(frame(8, 40.0))
+    tape.close()
+    assert wav.read(tmp_path / "t.wav").samples[3998:4002] == array("h", [0, 0, 7, 7])
+    assert tape.lost == [(4160, 4320)]
+    assert tape.seconds == pytest.approx(0.56)
 
 
 def test_levels_are_those_of_the_latest_frames() -> None:

@@ -4,7 +4,7 @@ It hears only what comes over RTP, and acts on that: waits for a voice to begin 
 presses keys, speaks, speaks into the other's words, and hangs up when it is left. What it does and
 hears goes to standard output as lines of JSON; the recording of what it heard to a WAV file.
 
-    python -m roomkit.cli.caller PORT CODEC WAV
+    python -m roomkit.cli.caller PORT CODEC WAV ORIGIN
 """
 
 from __future__ import annotations
@@ -138,8 +138,8 @@ class Caller:
         self.gone.set()
 
 
-async def _run(port: int, codec: str, path: Path) -> int:
-    tape = Tape(path)
+async def _run(port: int, codec: str, path: Path, origin: float) -> int:
+    tape = Tape(path, origin=origin)
     journal = Journal("caller")
     journal.listeners.append(lambda entry: _tell(entry.line()))
     session = RTPSession(
@@ -155,8 +155,12 @@ async def _run(port: int, codec: str, path: Path) -> int:
         caller = Caller(session, tape, journal)
         talk = asyncio.ensure_future(caller.talk())
         tell = asyncio.ensure_future(_report(session, tape))
-        await asyncio.wait({talk, parent}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (talk, tell, parent):
+        left = asyncio.ensure_future(caller.gone.wait())
+        await asyncio.wait({talk, parent, left}, return_when=asyncio.FIRST_COMPLETED)
+        if left.done():
+            # The conversation ends so, too; if it does not, it was not over.
+            await asyncio.wait({talk}, timeout=0.2)
+        for task in (talk, tell, parent, left):
             task.cancel()
         results = await asyncio.gather(talk, tell, return_exceptions=True)
         if isinstance(results[0], Exception):
@@ -198,7 +202,7 @@ def main(argv: list[str]) -> int:
     """See the top of the file."""
     # Ctrl-C in a terminal reaches every process of the demo; this one ends when its parent says so.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return asyncio.run(_run(int(argv[0]), argv[1], Path(argv[2])))
+    return asyncio.run(_run(int(argv[0]), argv[1], Path(argv[2]), float(argv[3])))
 
 
 if __name__ == "__main__":

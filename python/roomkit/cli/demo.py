@@ -67,18 +67,17 @@ def conclude(folder: Path) -> int:
 
 
 async def _demo(options: argparse.Namespace, folder: Path) -> int:
-    journal = Journal("application")
-    tape = Tape(folder / APPLICATION_WAV)
+    began = time.time()
+    journal, tape = Journal("application"), Tape(folder / APPLICATION_WAV, origin=began)
     far: dict[str, Any] = {"status": {"levels": [], "figures": {}}}
     steps = _Steps(journal)
     meters = [Meter("caller hears"), Meter("application hears")]
-    began = time.time()
     with stop_on_signals() as stop:
         loss = [f"{options.loss:g}"] if options.loss else []
         async with _child("tap", str(folder / PACKETS), *loss) as tap:
             ports = await _line(tap)
-            caller_arguments = (str(ports["caller"]), options.codec, str(folder / CALLER_WAV))
-            async with _child("caller", *caller_arguments) as caller:
+            far_end = (str(ports["caller"]), options.codec, str(folder / CALLER_WAV), f"{began}")
+            async with _child("caller", *far_end) as caller:
                 far.update(await _line(caller))
                 backend_options = {
                     "local_addr": ("127.0.0.1", 0),
@@ -108,10 +107,12 @@ async def _demo(options: argparse.Namespace, folder: Path) -> int:
                         journal.note("end", "hangs up")
                         await call.kit.leave(call.session)
                         stats = dict(call.backend.stats(call.session))
-                        # The caller writes its recording when it has heard the BYE.
-                        with contextlib.suppress(TimeoutError):
-                            async with asyncio.timeout(_GRACE):
-                                await hearing
+                        if not stop.is_set():
+                            # The caller writes its recording when it has heard the BYE.
+                            with contextlib.suppress(TimeoutError):
+                                async with asyncio.timeout(_GRACE):
+                                    await hearing
+                        hearing.cancel()
     if stop.is_set():
         print(f"stopped; nothing was judged. What there is lies in {folder}")
         return 130

@@ -19,12 +19,16 @@ class Tape:
     """Takes the frames of one session, in order.
 
     With a `path` they are written to that WAV file as they come; the rate is that of the first.
-    `keep` holds the samples in memory too.
+    `keep` holds the samples in memory too. With an `origin`, a wall clock time, the tape begins
+    there, with silence until the first frame: tapes of one origin can be laid side by side.
     """
 
-    def __init__(self, path: Path | None = None, *, keep: bool = False) -> None:
+    def __init__(
+        self, path: Path | None = None, *, keep: bool = False, origin: float | None = None
+    ) -> None:
         self.path = path
         self.keep = keep
+        self.origin = origin
         self.samples: array[int] = array("h")
         self.sample_rate = 0
         self.channels = 1
@@ -41,6 +45,7 @@ class Tape:
         self.levels: deque[float] = deque(maxlen=120)
         """Levels of the latest frames, in dB relative to full scale."""
         self._length = 0
+        self._before = 0
         self._file: Recorder | None = None
 
     def add(self, frame: AudioFrame) -> None:
@@ -49,6 +54,9 @@ class Tape:
             self.sample_rate, self.channels = frame.sample_rate, frame.channels
             if self.path is not None:
                 self._file = Recorder(self.path, frame.sample_rate, frame.channels)
+            if self.origin is not None:
+                self._before = max(round((time.time() - self.origin) * self.sample_rate), 0)
+                self._silence(self._before)
         samples = samples_of(frame.data)
         count = len(samples) // self.channels
         self._fill(frame.timestamp_ms)
@@ -89,12 +97,17 @@ class Tape:
 
     def _fill(self, timestamp_ms: float | None) -> None:
         """Keeps media time when frames were dropped because this process was too slow for them."""
-        missing = round(((timestamp_ms or 0.0) / 1000) * self.sample_rate) - self._length
-        if timestamp_ms is None or missing < self.sample_rate // 200:
+        if timestamp_ms is None:
             return
-        self._mark(self._length, self._length + missing)
-        self._length += missing
-        silence = bytes(2 * missing * self.channels)
+        due = self._before + round(timestamp_ms / 1000 * self.sample_rate)
+        missing = due - self._length
+        if missing >= self.sample_rate // 200:
+            self._mark(self._length, due)
+            self._silence(missing)
+
+    def _silence(self, count: int) -> None:
+        self._length += count
+        silence = bytes(2 * count * self.channels)
         if self._file is not None:
             self._file.add(silence)
         if self.keep:

@@ -1,0 +1,210 @@
+"""`roomkit serve` and `roomkit call` against each other, as processes on loopback."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from roomkit.cli import g711, signals, speech, wav
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
+
+
+def free_port() -> int:
+    """An even UDP port that is free, with the odd one above it."""
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as first:
+            first.bind(("127.0.0.1", 0))
+            port: int = first.getsockname()[1]
+            if port % 2:
+                continue
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as second:
+                try:
+                    second.bind(("127.0.0.1", port + 1))
+                except OSError:
+                    continue
+                return port
+
+
+class Command:
+    """`roomkit …` as a process; `started` when it has printed its first line."""
+
+    def __init__(self, *argv: str, cwd: Path | None = None) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "roomkit.cli", *argv, "--plain"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=cwd,
+        )
+        assert self.process.stdout is not None
+        _running.append(self.process)
+        self.first = self.process.stdout.readline()
+
+    def until(self, word: str) -> str:
+        """Reads on until a line with that word."""
+        assert self.process.stdout is not None
+        while word not in (line := self.process.stdout.readline()):
+            assert line, f"it ended without {word!r}: {self.process.communicate()[1]}"
+        return line
+
+    def finish(self, *, interrupt: bool = False) -> tuple[int, str, str]:
+        if interrupt:
+            self.process.send_signal(signal.SIGINT)
+        out, err = self.process.communicate(timeout=40)
+        return self.process.returncode, out, err
+
+
+_running: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_running() -> Iterator[None]:
+    """A test that fails half-way leaves no process behind."""
+    yield
+    while _running:
+        process = _running.pop()
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def clip_file(folder: Path, name: str) -> str:
+    path = folder / f"{name}.wav"
+    wav.write(path, speech.clip(name).samples, 8000)
+    return str(path)
+
+
+def assert_heard(path: Path, reference: array[int]) -> None:
+    recording = wav.read(path).samples
+    match = signals.find(reference, recording)
+    assert match is not None
+    result = signals.compare(reference, recording, match.offset)
+    # Processes of a busy machine: a frame here and there may have come too late.
+    assert result.equal >= 0.95 * (len(reference) // 160), result
+
+
+@pytest.mark.parametrize("codec", ["PCMU", "PCMA", "L16/16000"])
+def test_echo_sends_back_what_was_said_and_hears_the_digits(tmp_path: Path, codec: str) -> None:
+    port = free_port()
+    serve = Command("serve", "--local", f"127.0.0.1:{port}", "--app", "echo", "--codec", codec)
+    assert f"echo on 127.0.0.1:{port} for whoever calls" in serve.first
+    heard = tmp_path / "heard.wav"
+    steps = ("--dtmf", "12#", "--play", clip_file(tmp_path, "stop"), "--dtmf", "d")
+    remote = ("--remote", f"127.0.0.1:{port}", "--codec", codec)
+    call = Command("call", *remote, *steps, "--record", str(heard), "--seconds", "4")
+    code, out, err = call.finish()
+    assert (code, err) == (0, ""), err
+    assert "ended with a BYE" in out
+    assert "recorded" in out
+    code, out, err = serve.finish()
+    assert (code, err) == (0, "")
+    assert [line.split("key ")[1][0] for line in out.splitlines() if "hears key" in line] == [
+        "1",
+        "2",
+        "#",
+        "D",
+    ]
+    assert "the caller has left (bye)" in out
+    if codec.startswith("PCM"):
+        law: g711.Law = "PCMU" if codec == "PCMU" else "PCMA"
+        assert_heard(heard, g711.through(law, speech.clip("stop").samples))
+    else:
+        assert wav.read(heard).sample_rate == 16000
+
+
+def test_parrot_repeats_the_sentence_after_the_pause(tmp_path: Path) -> None:
+    port = free_port()
+    serve = Command("serve", "--local", f"127.0.0.1:{port}", "--app", "parrot")
+    heard = tmp_path / "heard.wav"
+    remote = ("--remote", f"127.0.0.1:{port}")
+    # A key first: by the time of the sentence the source has proved itself.
+    steps = ("--dtmf", "5", "--play", clip_file(tmp_path, "greeting"))
+    call = Command("call", *remote, *steps, "--record", str(heard), "--seconds", "8")
+    assert call.finish()[0] == 0
+    assert serve.finish()[0] == 0
+    assert_heard(heard, g711.through("PCMU", speech.clip("greeting").samples))
+
+
+def test_ctrl_c_ends_either_side_with_a_bye_and_a_summary(tmp_path: Path) -> None:
+    port = free_port()
+    serve = Command("serve", "--local", f"127.0.0.1:{port}", "--app", "menu")
+    call = Command("call", "--remote", f"127.0.0.1:{port}", "--play", clip_file(tmp_path, "stop"))
+    call.until("has played it")
+    code, out, err = call.finish(interrupt=True)
+    assert err == ""
+    assert code == 0
+    assert "ended with a BYE: received" in out
+    code, out, err = serve.finish()
+    assert (code, err) == (0, "")
+    assert "the caller has left (bye)" in out
+
+    port = free_port()
+    serve = Command("serve", "--local", f"127.0.0.1:{port}", "--app", "menu")
+    call = Command("call", "--remote", f"127.0.0.1:{port}", "--play", clip_file(tmp_path, "story"))
+    serve.until("begin to speak")
+    code, out, err = serve.finish(interrupt=True)
+    assert (code, err) == (0, "")
+    assert "ended with a BYE: received" in out
+    assert "the far end has gone (bye)" in call.until("far end")
+    assert call.finish()[0] == 0
+
+
+def test_nobody_there_is_told_with_what_to_look_at() -> None:
+    port = free_port()
+    call = Command("call", "--remote", f"127.0.0.1:{port}", "--seconds", "0.5")
+    code, _, err = call.finish()
+    assert code == 1
+    assert f"nothing came back from 127.0.0.1:{port}" in err
+    serve = Command("serve", "--local", f"127.0.0.1:{port}", "--app", "echo")
+    code, _, err = serve.finish(interrupt=True)
+    assert code == 1
+    assert f"nothing valid was received on 127.0.0.1:{port}" in err
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    port = free_port()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", port))
+        code, out, err = Command("serve", "--local", f"127.0.0.1:{port}").finish()
+    assert code == 1
+    assert str(port) in err
+    assert "Traceback" not in err
+    assert out == ""
+
+
+def test_an_application_of_one_s_own(tmp_path: Path) -> None:
+    (tmp_path / "answer_app.py").write_text(
+        "async def greet(call):\n"
+        "    await call.play(call.clip('greeting'))\n"
+        "    assert await call.key(timeout=20) == '7'\n"
+        "    await call.play(call.clip('goodbye'))\n"
+    )
+    port = free_port()
+    local = ("--local", f"127.0.0.1:{port}")
+    called = free_port()
+    remote = ("--remote", f"127.0.0.1:{called}")
+    heard = tmp_path / "heard.wav"
+    far = ("--local", f"127.0.0.1:{called}", "--remote", f"127.0.0.1:{port}")
+    call = Command("call", *far, "--wait", "4", "--dtmf", "7", "--record", str(heard))
+    serve = Command("serve", *local, *remote, "--app", "answer_app:greet", cwd=tmp_path)
+    assert serve.finish()[0] == 0
+    code, out, _ = call.finish()
+    assert code == 0
+    assert "the far end has gone (bye)" in out
+    assert_heard(heard, g711.through("PCMU", speech.clip("goodbye").samples))
+
+
+def test_an_application_that_fails_says_so_and_hangs_up(tmp_path: Path) -> None:
+    (tmp_path / "failing_app.py").write_text("async def fail(call):\n    raise LookupError('no')\n")
+    serve = Command("serve", "--local", "127.0.0.1:0", "--app", "failing_app:fail", cwd=tmp_path)
+    code, out, err = serve.finish()
+    assert code == 1
+    assert "the application failed: LookupError('no')" in out + err
