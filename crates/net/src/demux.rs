@@ -27,6 +27,8 @@ pub struct Demux {
     entries: HashMap<Id, Entry>,
     by_addr: HashMap<(SocketAddr, bool), Vec<Id>>,
     by_ssrc: HashMap<Ssrc, Vec<Id>>,
+    /// The session that is alone, if one is.
+    alone: Option<Id>,
 }
 
 #[derive(Debug, Default)]
@@ -91,9 +93,9 @@ impl Demux {
         }
     }
 
-    /// How many sessions share the local address.
-    pub fn len(&self) -> usize {
-        self.entries.len()
+    /// Whether several sessions share the local address.
+    pub fn is_shared(&self) -> bool {
+        self.entries.len() > 1
     }
 
     /// Whether there is none.
@@ -103,8 +105,8 @@ impl Demux {
 
     /// The session this datagram is for, if there is exactly one that it can be for.
     pub fn route(&self, port: Port, from: SocketAddr, datagram: &[u8]) -> Option<Id> {
-        if self.entries.len() == 1 {
-            return self.entries.keys().next().copied();
+        if self.alone.is_some() {
+            return self.alone;
         }
         let ssrc = ssrc_of(datagram);
         if let Some(known) = self.by_addr.get(&(from, port == Port::Rtcp)) {
@@ -133,6 +135,7 @@ impl Demux {
             self.by_ssrc.entry(ssrc).or_default().push(id);
         }
         self.entries.insert(id, entry);
+        self.alone = only(self.entries.keys());
     }
 
     fn unlink(&mut self, id: Id) -> Option<Entry> {
@@ -143,6 +146,7 @@ impl Demux {
         if let Some(ssrc) = entry.ssrc {
             take_out(&mut self.by_ssrc, &ssrc, id);
         }
+        self.alone = only(self.entries.keys());
         Some(entry)
     }
 }
@@ -280,6 +284,6 @@ mod tests {
         assert!(demux.is_empty() && demux.by_addr.is_empty() && demux.by_ssrc.is_empty());
         demux.learned(1, addr("10.0.0.1:1"), Ssrc(1));
         demux.retargeted(1, addr("10.0.0.1:1"));
-        assert_eq!(demux.len(), 0, "a session that is gone stays gone");
+        assert!(demux.is_empty(), "a session that is gone stays gone");
     }
 }

@@ -107,6 +107,12 @@ pub struct Endpoint {
     pub outbox: Outbox,
     /// Counters.
     pub stats: SocketStats,
+    /// Read at every point of the grid rather than when its session is due.
+    pub eager: bool,
+    /// Under a flood: read oftener, until then.
+    pub hot_until: Time,
+    /// Reads since RTCP was looked for.
+    pub reads: u32,
     /// When each socket (RTP, RTCP) was last read to its end: what is in it arrived later.
     pub drained: [Time; 2],
     /// The kernel's count of drops per socket, as last seen.
@@ -121,6 +127,9 @@ impl Endpoint {
             demux: Demux::default(),
             outbox: Outbox::default(),
             stats: SocketStats::default(),
+            eager: false,
+            hot_until: Time::ZERO,
+            reads: 0,
             drained: [now; 2],
             drops_seen: [0; 2],
         }

@@ -8,7 +8,7 @@ use crate::inbox::Inbox;
 use crate::line;
 use crate::outbound;
 use crate::receive::Io;
-use crate::shard::{Mailbox, NewSession, Order, Shard, GRID, PHASES};
+use crate::shard::{Mailbox, NewSession, Order, Shard, GRID, PHASES, READ_WITH_TICK};
 use crate::slot::Parts;
 use crate::socket::bind_pair;
 use crate::wait::{schedule_promptly, Measures};
@@ -121,6 +121,7 @@ impl Engine {
         let mut config = options.session;
         config.wallclock = clock::wallclock_at_zero();
         config.cname = random_cname();
+        let ptime = config.ptime;
         let frames = options.inbound.as_nanos().div_ceil(config.ptime.as_nanos().max(1)) as usize;
         let rtcp_addr = match config.rtcp {
             RtcpMode::Off => None,
@@ -153,7 +154,9 @@ impl Engine {
         mailbox.sessions.fetch_add(1, Ordering::SeqCst);
         mailbox.phases[phase].fetch_add(1, Ordering::SeqCst);
         let weak = Arc::downgrade(&sockets);
-        let new = NewSession { key, sockets, remote, remote_rtcp, remote_ssrc, phase, parts };
+        let eager = ptime > READ_WITH_TICK;
+        let new =
+            NewSession { key, sockets, eager, remote, remote_rtcp, remote_ssrc, phase, parts };
         mailbox.post(Order::Open(Box::new(new)));
         Ok(Session {
             line,
@@ -231,7 +234,7 @@ impl Engine {
     fn start_one(&self, index: usize) -> std::io::Result<Running> {
         let EngineOptions { portable, realtime, .. } = self.options;
         let mailbox = Arc::new(Mailbox::new(portable));
-        let mut shard = Shard::new(mailbox.clone(), Io::new(portable)?);
+        let mut shard = Shard::new(mailbox.clone(), Io::new(portable));
         let (alive, ended) = channel::<()>();
         let running = self.running.clone();
         let thread = std::thread::Builder::new()

@@ -1,5 +1,5 @@
-//! What the engine asks of Linux beyond the standard library: clock, waiting, readiness, a wake-up descriptor and
-//! prompt scheduling. Datagrams in batches are in `mmsg`.
+//! What the engine asks of Linux beyond the standard library: clock, waiting, a wake-up descriptor and prompt
+//! scheduling. Datagrams in batches are in `mmsg`.
 
 use crate::wait::Measures;
 use std::io;
@@ -140,56 +140,6 @@ impl EventFd {
     }
 }
 
-/// Tells which of many sockets have datagrams. It is asked, never waited on: a packet's arrival wakes no thread.
-#[derive(Debug)]
-pub struct Poller {
-    epoll: OwnedFd,
-    events: Vec<libc::epoll_event>,
-}
-
-impl Poller {
-    /// Sockets reported by one [`poll`](Self::poll); the others come with the next, as epoll rotates.
-    const BATCH: usize = 512;
-
-    /// One that knows no sockets.
-    pub fn new() -> io::Result<Poller> {
-        // SAFETY: no pointers; the descriptor is checked before it is owned.
-        let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
-        let events = vec![libc::epoll_event { events: 0, u64: 0 }; Self::BATCH];
-        Ok(Poller { epoll: own(fd)?, events })
-    }
-
-    /// Reports `socket` as `token` from now on, level-triggered: what is left unread is reported again.
-    pub fn add(&self, socket: &impl AsRawFd, token: u64) -> io::Result<()> {
-        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: token };
-        self.control(libc::EPOLL_CTL_ADD, socket.as_raw_fd(), &mut event)
-    }
-
-    /// Forgets `socket`.
-    pub fn remove(&self, socket: &impl AsRawFd) -> io::Result<()> {
-        let mut unused = libc::epoll_event { events: 0, u64: 0 };
-        self.control(libc::EPOLL_CTL_DEL, socket.as_raw_fd(), &mut unused)
-    }
-
-    fn control(&self, op: i32, fd: RawFd, event: &mut libc::epoll_event) -> io::Result<()> {
-        // SAFETY: `event` is valid for the call, and the kernel copies it.
-        match unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), op, fd, event) } {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        }
-    }
-
-    /// Appends the tokens of the sockets that have something to read, without waiting.
-    pub fn poll(&mut self, ready: &mut Vec<u64>) {
-        let room = self.events.len() as i32;
-        // SAFETY: `events` is that long and writable; a timeout of 0 returns at once.
-        let n =
-            unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), self.events.as_mut_ptr(), room, 0) };
-        // An error here can only be an interruption by a signal: the next poll will tell.
-        ready.extend(self.events.iter().take(n.max(0) as usize).map(|event| event.u64));
-    }
-}
-
 fn own(fd: RawFd) -> io::Result<OwnedFd> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
@@ -201,25 +151,6 @@ fn own(fd: RawFd) -> io::Result<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::UdpSocket;
-
-    #[test]
-    fn the_poller_reports_a_socket_until_it_is_read_or_removed() {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let mut poller = Poller::new().unwrap();
-        poller.add(&socket, 7).unwrap();
-        let mut ready = Vec::new();
-        poller.poll(&mut ready);
-        assert_eq!(ready, []);
-        socket.send_to(b"x", socket.local_addr().unwrap()).unwrap();
-        poller.poll(&mut ready);
-        poller.poll(&mut ready);
-        assert_eq!(ready, [7, 7], "level-triggered: reported until read");
-        poller.remove(&socket).unwrap();
-        ready.clear();
-        poller.poll(&mut ready);
-        assert_eq!(ready, []);
-    }
 
     #[test]
     fn asking_for_prompt_scheduling_is_allowed_to_be_refused() {

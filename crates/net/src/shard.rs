@@ -1,14 +1,15 @@
 //! One media thread: its clock, its sockets, its sessions.
 //!
-//! Everything happens on a grid of 5 ms. The thread sleeps until the next point of it, reads what has arrived, serves the
-//! sessions whose frame is due, sends what they made, and rings each inbox once. Sessions start in the phase that has
-//! the fewest, so that the work of a frame time is spread evenly and yet every wake-up serves many. A packet's arrival
-//! wakes nobody: the kernel's timestamp says when it was. Without sessions the thread sleeps until it gets an order.
+//! Everything happens on a grid of 5 ms. The thread sleeps until the next point of it at which somebody is due, and
+//! serves who is: reads the session's socket, lets it make its frames, sends what it made. Then it rings each inbox
+//! once. Sessions start in the phase that has the fewest, so that the work of a frame time is spread evenly and yet
+//! every wake-up serves many. A packet's arrival wakes nobody, and nobody asks who has one: audio is not needed before
+//! its frame is due, and the kernel's timestamp says when it came. Without sessions the thread sleeps until an order.
 
 use crate::clock::{self, Grid};
 use crate::endpoint::{Endpoint, Sockets};
 use crate::inbox::Bell;
-use crate::receive::{Io, Pressure};
+use crate::receive::{Io, Moment};
 use crate::slot::{Parts, Slot};
 use crate::wait::Waiter;
 use roomkit_media::seq::Ssrc;
@@ -25,8 +26,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub const GRID: Grid = Grid::new(Duration::from_millis(5));
 /// Phases that sessions start in: the points of the grid in the most usual frame, 20 ms.
 pub const PHASES: usize = 4;
-/// The grid of polls under a flood, so that the sockets' buffers do not overflow between two of them.
+/// The longest frame with which a socket is read only when its session is due. A longer one would delay digits.
+pub const READ_WITH_TICK: Duration = Duration::from_millis(20);
+/// RTCP is looked for at every fifth read: reports are not urgent, and their time of arrival is the kernel's.
+const RTCP_EVERY: u32 = 5;
+/// Datagrams read for one session before its frame: more than 20 ms of any honest remote, even after a gap. What is
+/// more is a flood, and waits until all frames are served.
+const TICK_BUDGET: usize = 64;
+/// Datagrams read from a shared socket before the frames: what 250 calls of 20 ms send in 5 ms, eight times.
+const SHARED_BUDGET: usize = 500;
+/// The grid on which a flooded socket is read, so that its buffer does not overflow between two reads.
 const FLOOD_GRID: Grid = Grid::new(Duration::from_millis(1));
+/// Datagrams read from it at a time, and the time that all of them together may take.
+const FLOOD_BUDGET: usize = 500;
+const FLOOD_TIME: Duration = Duration::from_millis(2);
 /// How long a flood is thought to go on after the last sign of it.
 const FLOOD_MEMORY: Duration = Duration::from_millis(100);
 
@@ -73,6 +86,8 @@ pub struct NewSession {
     pub remote_rtcp: Option<SocketAddr>,
     /// The SSRC of its remote, if it was announced.
     pub remote_ssrc: Option<Ssrc>,
+    /// Whether its socket is to be read at every point of the grid, even if it is alone on it.
+    pub eager: bool,
     /// The phase of its ticks.
     pub phase: usize,
     /// The session and its borders.
@@ -124,8 +139,11 @@ pub struct Shard {
     to_ring: Vec<Arc<Bell>>,
     /// Endpoints that may have datagrams to send at the end of this pass.
     to_flush: Vec<usize>,
-    next_poll: Time,
-    flood_until: Time,
+    /// Endpoints that are read at every point of the grid, and the next one.
+    eager: Vec<usize>,
+    next_eager: Time,
+    /// Endpoints under a flood.
+    hot: Vec<usize>,
     stopping: bool,
 }
 
@@ -142,8 +160,9 @@ impl Shard {
             endpoints: Vec::new(),
             to_ring: Vec::new(),
             to_flush: Vec::new(),
-            next_poll: Time::ZERO,
-            flood_until: Time::ZERO,
+            eager: Vec::new(),
+            next_eager: Time::ZERO,
+            hot: Vec::new(),
             stopping: false,
         }
     }
@@ -169,19 +188,29 @@ impl Shard {
         if self.by_key.is_empty() {
             return None;
         }
-        let due = self.due.iter().copied().min().unwrap_or(Time::FAR);
-        Some(due.min(self.next_poll))
+        let mut wake = self.due.iter().copied().min().unwrap_or(Time::FAR);
+        if !self.eager.is_empty() {
+            wake = wake.min(self.next_eager);
+        }
+        if !self.hot.is_empty() {
+            wake = wake.min(FLOOD_GRID.after(clock::now()));
+        }
+        Some(wake)
     }
 
     fn pass(&mut self) {
         for order in self.mailbox.take() {
             self.carry_out(order);
         }
-        let now = clock::now();
-        if now >= self.next_poll && !self.by_key.is_empty() {
-            self.receive(now);
+        let moment = Moment::take();
+        if moment.now >= self.next_eager {
+            self.next_eager = GRID.after(moment.now);
+            for n in 0..self.eager.len() {
+                self.read(self.eager[n], moment, SHARED_BUDGET);
+            }
         }
-        self.serve(clock::now());
+        self.serve(moment);
+        self.read_hot();
         while let Some(endpoint) = self.to_flush.pop() {
             self.flush(endpoint);
         }
@@ -190,55 +219,94 @@ impl Shard {
         }
     }
 
-    /// Reads what has arrived since the last poll, within bounds, and feeds it to the sessions.
-    fn receive(&mut self, now: Time) {
-        let Shard { io, endpoints, slots, to_flush, .. } = self;
-        let pressure = io.receive(endpoints, now, |id, endpoint, arrival, from, port, bytes| {
-            let Some(slot) = slots.get_mut(id).and_then(Option::as_mut) else { return };
-            slot.receive(id, arrival, from, port, bytes, &mut endpoint.outbox);
-            endpoint.follow();
-            if endpoint.outbox.has_datagrams() {
-                to_flush.push(slot.endpoint);
-            }
-        });
-        if pressure == Pressure::Flood {
-            self.flood_until = now + FLOOD_MEMORY;
+    /// Reads an endpoint's sockets and feeds its sessions. True if all was read.
+    fn read(&mut self, id: usize, moment: Moment, budget: usize) -> bool {
+        let Shard { io, endpoints, slots, hot, .. } = self;
+        let Some(endpoint) = endpoints.get_mut(id).and_then(Option::as_mut) else { return true };
+        let mut deliver =
+            |to: usize, at: &mut Endpoint, arrival: Time, from, port, bytes: &[u8]| {
+                let Some(slot) = slots.get_mut(to).and_then(Option::as_mut) else { return };
+                slot.receive(to, arrival, from, port, bytes, &mut at.outbox);
+                at.follow();
+            };
+        let mut all = io.read(endpoint, Port::Rtp, moment, budget, &mut deliver);
+        endpoint.reads += 1;
+        if endpoint.reads >= RTCP_EVERY {
+            endpoint.reads = 0;
+            all &= io.read(endpoint, Port::Rtcp, moment, budget, &mut deliver);
         }
-        let grid = if now < self.flood_until { FLOOD_GRID } else { GRID };
-        self.next_poll = grid.after(now);
+        if endpoint.outbox.has_datagrams() {
+            self.to_flush.push(id);
+        }
+        if !all {
+            endpoint.hot_until = moment.now + FLOOD_MEMORY;
+            endpoint.reads = RTCP_EVERY;
+            if !hot.contains(&id) {
+                hot.push(id);
+            }
+        }
+        all
     }
 
-    /// Serves the sessions that are due.
-    fn serve(&mut self, now: Time) {
+    /// Reads the flooded sockets, each in its turn, when all frames have been served.
+    fn read_hot(&mut self) {
+        if self.hot.is_empty() {
+            return;
+        }
+        let moment = Moment::take();
+        for _ in 0..self.hot.len() {
+            let id = self.hot.remove(0);
+            self.read(id, moment, FLOOD_BUDGET);
+            let endpoint = self.endpoints.get(id).and_then(Option::as_ref);
+            let goes_on = endpoint.is_some_and(|endpoint| endpoint.hot_until > moment.now);
+            if goes_on && !self.hot.contains(&id) {
+                self.hot.push(id);
+            }
+            if clock::now() >= moment.now + FLOOD_TIME {
+                return;
+            }
+        }
+    }
+
+    /// Serves the sessions that are due, one after another, each from its socket to its packet.
+    fn serve(&mut self, moment: Moment) {
         for id in 0..self.due.len() {
-            if self.due[id] > now {
+            if self.due[id] > moment.now {
                 continue;
             }
-            let Some(slot) = self.slots[id].as_mut() else {
+            let Some(endpoint_id) = self.slots[id].as_ref().map(|slot| slot.endpoint) else {
                 self.due[id] = Time::FAR;
                 continue;
             };
-            let endpoint_id = slot.endpoint;
-            let Some(endpoint) = self.endpoints[endpoint_id].as_mut() else { continue };
-            slot.tick(id, now, &mut endpoint.outbox);
+            if self.endpoints[endpoint_id].as_ref().is_some_and(|endpoint| !endpoint.eager) {
+                self.read(endpoint_id, moment, TICK_BUDGET);
+            }
+            let (Some(slot), Some(endpoint)) =
+                (self.slots[id].as_mut(), self.endpoints[endpoint_id].as_mut())
+            else {
+                continue;
+            };
+            slot.tick(id, moment.now, &mut endpoint.outbox);
             endpoint.follow();
             if slot.is_faulty() {
                 self.end(id);
                 continue;
             }
-            slot.show(endpoint.stats);
             self.due[id] = slot.due();
+            // Alone on its socket, its packet leaves now; packets that share a socket leave together, in one call.
+            if endpoint.eager {
+                if self.to_flush.last() != Some(&endpoint_id) {
+                    self.to_flush.push(endpoint_id);
+                }
+            } else {
+                self.io.flush(endpoint);
+            }
+            slot.show(endpoint.stats);
             if let Some(bell) = slot.publish() {
                 let known = self.to_ring.iter().any(|other| Arc::ptr_eq(other, bell));
                 if !known {
                     self.to_ring.push(bell.clone());
                 }
-            }
-            // Alone on its socket, its packet leaves now; packets that share a socket leave together, in one call.
-            if endpoint.demux.len() == 1 {
-                self.flush(endpoint_id);
-            } else if self.to_flush.last() != Some(&endpoint_id) {
-                self.to_flush.push(endpoint_id);
             }
         }
     }
@@ -270,7 +338,8 @@ impl Shard {
     }
 
     fn open(&mut self, new: NewSession) {
-        let NewSession { key, sockets, remote, remote_rtcp, remote_ssrc, phase, parts } = new;
+        let NewSession { key, sockets, remote, remote_rtcp, remote_ssrc, eager, phase, parts } =
+            new;
         let endpoint = self.endpoint_of(sockets);
         let slot = Slot::new(key, endpoint, phase, parts);
         let due = slot.due();
@@ -282,8 +351,12 @@ impl Shard {
         self.slots[id] = Some(slot);
         self.due[id] = due;
         self.by_key.insert(key, id);
-        if let Some(endpoint) = self.endpoints[endpoint].as_mut() {
-            endpoint.demux.insert(id, remote, remote_rtcp, remote_ssrc);
+        let Some(place) = self.endpoints[endpoint].as_mut() else { return };
+        place.demux.insert(id, remote, remote_rtcp, remote_ssrc);
+        // Sessions that share a socket are due in different phases, and each would wait for another's read.
+        if !place.eager && (eager || place.demux.is_shared()) {
+            place.eager = true;
+            self.eager.push(endpoint);
         }
     }
 
@@ -297,7 +370,6 @@ impl Shard {
             self.endpoints.push(None);
             self.endpoints.len() - 1
         });
-        self.io.watch(&sockets, id);
         self.endpoints[id] = Some(Endpoint::new(sockets, clock::now()));
         id
     }
@@ -330,8 +402,9 @@ impl Shard {
         if let Some(endpoint) = place {
             endpoint.demux.remove(id);
             if endpoint.demux.is_empty() {
-                self.io.forget(&endpoint.sockets);
                 *place = None;
+                self.eager.retain(|&other| other != slot.endpoint);
+                self.hot.retain(|&other| other != slot.endpoint);
             }
         }
         slot.finish().ring();
@@ -344,21 +417,13 @@ impl Shard {
             self.mailbox.phases[slot.phase].fetch_sub(1, Ordering::SeqCst);
             slot.fail("internal fault of the engine, the session is over").ring();
         }
-        for endpoint in self.endpoints.drain(..).flatten() {
-            self.io.forget(&endpoint.sockets);
-        }
+        self.endpoints.clear();
+        self.eager.clear();
+        self.hot.clear();
         self.due.clear();
         self.free.clear();
         self.by_key.clear();
         self.to_ring.clear();
         self.to_flush.clear();
-    }
-}
-
-/// Which of an endpoint's two sockets a port is.
-pub fn port_index(port: Port) -> usize {
-    match port {
-        Port::Rtp => 0,
-        Port::Rtcp => 1,
     }
 }
