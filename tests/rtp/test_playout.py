@@ -149,11 +149,11 @@ async def test_after_a_cancel_at_most_one_packet_leaves(peer: Peer, queued: str)
         assert result.cancelled
         assert not session.playing
         assert session.cancel() is False
+        heard = int(result.played_ms // 20)
+        assert heard - count <= 1
         await session.play(tone(880, 40))  # the next one is heard at once
-        await peer.until(lambda: sum(packet.marker for packet in peer.packets) == 2)
-        (resumed,) = [n for n, packet in enumerate(peer.packets) if packet.marker and n]
-    assert resumed - count <= 1
-    assert result.played_ms == resumed * 20
+        await peer.until(lambda: len(peer.packets) >= heard + 2)
+    assert len(peer.packets) == heard + 2
 
 
 async def test_a_cancel_ends_what_waits_too(peer: Peer) -> None:
