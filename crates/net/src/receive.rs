@@ -75,7 +75,7 @@ impl Io {
                 Io::Batch(batch) => batch.receive(socket, left.min(ask), |arrival| {
                     endpoint.take(moment, port, &arrival, &mut deliver);
                 }),
-                Io::Portable(buffer) => receive_one(socket, buffer, |arrival| {
+                Io::Portable(buffer) => receive_singly(socket, buffer, left.min(ask), |arrival| {
                     endpoint.take(moment, port, &arrival, &mut deliver);
                 }),
             };
@@ -114,7 +114,7 @@ impl Io {
                 (Io::Batch(batch), many @ [_, _, ..]) => {
                     endpoint.stats.sent.add(batch.send(socket, many));
                 }
-                (_, few) => endpoint.stats.sent.add(send_one_by_one(socket, few)),
+                (_, few) => endpoint.stats.sent.add(send_singly(socket, few)),
             }
             queue.clear();
         }
@@ -163,23 +163,26 @@ fn socket_of(sockets: &Sockets, port: Port) -> Option<&UdpSocket> {
     }
 }
 
-/// Says how many were read, and whether that was all.
-fn receive_one(
+/// Receives up to `limit` datagrams and says how many there were and whether that was all.
+fn receive_singly(
     socket: &UdpSocket,
     buffer: &mut [u8],
-    take: impl FnOnce(Arrival<'_>),
+    limit: usize,
+    mut take: impl FnMut(Arrival<'_>),
 ) -> io::Result<(usize, bool)> {
-    match socket.recv_from(buffer) {
-        Ok((length, from)) => {
-            take(Arrival { from, bytes: &buffer[..length], received_ns: None, drops: None });
-            Ok((1, false))
+    for taken in 0..limit {
+        match socket.recv_from(buffer) {
+            Ok((length, from)) => {
+                take(Arrival { from, bytes: &buffer[..length], received_ns: None, drops: None });
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok((taken, true)),
+            Err(error) => return Err(error),
         }
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok((0, true)),
-        Err(error) => Err(error),
     }
+    Ok((limit, false))
 }
 
-fn send_one_by_one(socket: &UdpSocket, datagrams: &[Datagram]) -> SendCount {
+fn send_singly(socket: &UdpSocket, datagrams: &[Datagram]) -> SendCount {
     let mut count = SendCount::default();
     for datagram in datagrams {
         match socket.send_to(&datagram.bytes, datagram.to) {
