@@ -9,7 +9,7 @@ import numpy as np
 
 from roomkit.voice.frame import AudioFrame
 
-__all__ = ["audible", "frequency", "level", "listen", "tone"]
+__all__ = ["audible", "frequency", "level", "likeness", "listen", "tone"]
 
 
 def tone(hz: float, ms: int, rate: int = 8000, channels: int = 1, amplitude: int = 10_000) -> bytes:
@@ -30,6 +30,20 @@ def frequency(pcm: bytes, rate: int = 8000) -> float:
     samples = np.frombuffer(pcm, "<i2").astype(float)
     spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples)), 1 << 16))
     return float(np.argmax(spectrum) * rate / (1 << 16))
+
+
+def likeness(heard: bytes, said: bytes) -> float:
+    """How much of `said` is somewhere in `heard`, 0 to 1: the peak of the normalised correlation."""
+    a = np.frombuffer(heard, "<i2").astype(float)
+    b = np.frombuffer(said, "<i2").astype(float)
+    if len(a) < len(b):
+        return 0.0
+    size = 1 << (len(a) + len(b)).bit_length()
+    product = np.fft.irfft(np.fft.rfft(a, size) * np.conj(np.fft.rfft(b, size)), size)
+    sums = np.concatenate(([0.0], np.cumsum(a**2)))
+    places = len(a) - len(b) + 1
+    energy = (sums[len(b) :] - sums[:places]) * np.sum(b**2)
+    return float(np.max(product[:places] / np.sqrt(energy + 1.0)))
 
 
 def audible(frames: list[AudioFrame], threshold: float = 500) -> list[AudioFrame]:
