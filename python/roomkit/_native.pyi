@@ -83,8 +83,8 @@ class Engine:
 
         `remote_rtcp`, (host, port), where the remote's RTCP is elsewhere than on its RTP port + 1.
 
-        Raises `ValueError` for a key that does not fit, `OSError` if the address cannot be bound, `RuntimeError` after
-        `stop` and after a fork.
+        Raises `ValueError` for a key that does not fit, `OSError` if the address cannot be bound,
+        `RuntimeError` after `stop` and after a fork.
         """
 
     def stop(self) -> None:
@@ -156,8 +156,8 @@ class Session:
     def retarget(self, host: str, port: int) -> None:
         """Sends to another address and expects the remote there, from the next packet on.
 
-        Raises `ValueError` for a host that is no numeric IP, and for a remote that another session on the same local
-        address has already; `BlockingIOError` if too many orders wait.
+        Raises `ValueError` for a host that is no numeric IP, and for a remote that another session
+        on the same local address has already; `BlockingIOError` if too many orders wait.
         """
 
     def position(self) -> tuple[int, float]:
@@ -170,10 +170,11 @@ class Session:
         """Where packets go now: the signalled address, or the one symmetric RTP learned."""
 
     def stats(self) -> dict[str, int | float | str | None]:
-        """As of the last frame: what the session counted, spans in ms (`…_ms`), and of its local address
-        `datagrams_sent`, `send_dropped` (no room in the kernel), `send_errors` (refused, no route), `unmatched` (for
-        none of the sessions there), `kernel_drops` (the socket's buffer was full), `receive_errors`. `inbound_dropped`
-        are frames and events that the program did not drain in time.
+        """As of the last frame: what the session counted, spans in ms (`…_ms`), and of its local
+        address `datagrams_sent`, `send_dropped` (no room in the kernel), `send_errors` (refused, no
+        route), `unmatched` (for none of the sessions there), `kernel_drops` (the socket's buffer
+        was full), `receive_errors`. `inbound_dropped` are frames and events that the program did
+        not drain in time.
         """
 
     def close(self, reason: str = "") -> None:
