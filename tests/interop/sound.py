@@ -26,20 +26,27 @@ RAW = {"PCMU": ("mulaw", "pcm_mulaw"), "PCMA": ("alaw", "pcm_alaw"), "L16": ("s1
 
 @cache
 def speech(sample_rate: int = 8000) -> Pcm:
-    """Three seconds of a human voice, mono; where there is none, the package's synthesised one."""
+    """About three seconds of a human voice, mono; where there is none, the package's synthesised.
+
+    It begins and ends in the middle of a sound: what is missing there cannot be mistaken for a
+    pause. It is whole packets of 20 ms long, so that a sender need not pad the last one.
+    """
     source = HUMAN
     if not source.exists():
         if REQUIRED:
             not_tested("real human speech", "apt-get install asterisk-core-sounds-en-wav")
         source = Path(str(files("roomkit") / "data" / "story.wav"))
     raw = _ffmpeg(
-        *("-i", str(source), "-t", str(SECONDS), "-ac", "1", "-ar", str(sample_rate)),
+        *("-i", str(source), "-t", str(SECONDS + 1), "-ac", "1", "-ar", str(sample_rate)),
         *("-f", "s16le", "-"),
     )
     pcm = np.frombuffer(raw, "<i2")
-    # Whole packets of 20 ms, whatever the rate: a sender need not pad the last one.
-    pcm = pcm[: len(pcm) - len(pcm) % (sample_rate // 50)]
-    assert np.abs(pcm).max() > 3000, "the clip is not speech"
+    loud = np.abs(pcm.astype(int)) > 500
+    pcm, loud = pcm[np.argmax(loud) :], loud[np.argmax(loud) :]
+    packet = sample_rate // 50
+    ends = np.flatnonzero(loud[packet - 1 : int(SECONDS * sample_rate) : packet])
+    pcm = pcm[: (int(ends[-1]) + 1) * packet]
+    assert len(pcm) > 2 * sample_rate, "the clip is too short"
     return pcm
 
 
