@@ -2,7 +2,7 @@
 //! that [`roomkit_net::wait`] can take.
 //!
 //! ```text
-//! cargo run --release -p roomkit-net --example wake_lateness -- [seconds per row] [spinning processes] [work in µs]
+//! cargo run --release -p roomkit-net --example wake_lateness -- [rounds] [spinning processes] [work in µs]
 //! ```
 //!
 //! The spinners are processes of their own, as a busy Python program is not, but its worker processes are: they share
@@ -21,7 +21,7 @@ fn main() {
     if arguments.first().is_some_and(|first| first == SPIN) {
         return spin(Duration::from_secs(number(&arguments, 1, 60)));
     }
-    let seconds = number(&arguments, 0, 5);
+    let rounds = number(&arguments, 0, 5);
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
     let spinners = number(&arguments, 1, cores);
     let work = Duration::from_micros(number(&arguments, 2, 100));
@@ -41,31 +41,33 @@ fn main() {
         ("real-time", Measures { realtime: true, ..exact }, false),
     ];
     println!("{spinners} spinning processes, {work:?} of work every {STEP:?}; lateness in µs");
-    let _spinning = Spinners::start(spinners, rows.len() as u64 * (seconds + 1));
-    for (name, measures, parked) in rows {
-        // A thread of its own: what it asks of the scheduler ends with it.
-        let row = std::thread::spawn(move || lateness(measures, parked, seconds, work));
-        let mut late = row.join().expect("the timer thread does not panic");
+    let _spinning = Spinners::start(spinners, rows.len() as u64 * (rounds + 1));
+    // Row after row, a second each, round after round: what else the machine does falls on all of them.
+    let mut late: Vec<Vec<Duration>> = vec![Vec::new(); rows.len()];
+    for _ in 0..rounds {
+        for ((_, measures, parked), late) in rows.into_iter().zip(&mut late) {
+            // A thread of its own: what it asks of the scheduler ends with it.
+            let row = std::thread::spawn(move || lateness(measures, parked, work));
+            late.extend(row.join().expect("the timer thread does not panic"));
+        }
+    }
+    for ((name, ..), mut late) in rows.into_iter().zip(late) {
         late.sort_unstable();
         let at = |share: f64| {
             let index = (late.len() as f64 * share) as usize;
             late[index.min(late.len() - 1)].as_micros()
         };
-        println!(
-            "{name:34} p50 {:6}  p99 {:6}  p99.9 {:6}  max {:6}",
-            at(0.5),
-            at(0.99),
-            at(0.999),
-            at(1.0)
-        );
+        let (p50, p99, p999, max) = (at(0.5), at(0.99), at(0.999), at(1.0));
+        println!("{name:34} p50 {p50:6}  p99 {p99:6}  p99.9 {p999:6}  max {max:6}");
     }
 }
 
-fn lateness(measures: Measures, parked: bool, seconds: u64, work: Duration) -> Vec<Duration> {
+/// How late each wake of a second was.
+fn lateness(measures: Measures, parked: bool, work: Duration) -> Vec<Duration> {
     schedule_promptly(measures);
     let waiter = Waiter::new(parked);
     let grid = Grid::new(STEP);
-    let wakes = seconds * 1000 / STEP.as_millis() as u64;
+    let wakes = 1000 / STEP.as_millis() as u64;
     let start = grid.index(clock::now()) + 2;
     (start..start + wakes)
         .map(|index| {
