@@ -70,7 +70,7 @@ def running_bridge() -> LoopBridge:
 class LoopBridge:
     """The inbox of one event loop and the sessions that read it.
 
-    `open` belongs on the loop's thread; `release` may be called from anywhere, also when the loop
+    `open` belongs on the loop's thread; a session may be closed from anywhere, also when the loop
     has closed.
     """
 
@@ -105,8 +105,22 @@ class LoopBridge:
         self._frames[session.key] = receiver.on_media_frame
         return session
 
-    def release(self, session: _native.Session) -> None:
-        """Forgets a session that has been closed. Idempotent."""
+    async def close(self, session: _native.Session, reason: str) -> None:
+        """Closes a session and forgets it; from any loop. If the caller is cancelled meanwhile,
+        that is raised when all is done."""
+        try:
+            await _in_thread(lambda: session.close(reason))
+        finally:
+            self._forget(session)
+
+    def close_now(self, session: _native.Session) -> None:
+        """`close` for when nothing can be awaited any longer: it blocks for a few ms."""
+        try:
+            session.close("")
+        finally:
+            self._forget(session)
+
+    def _forget(self, session: _native.Session) -> None:
         if self._receivers.pop(session.key, None) is None:
             return
         self._frames.pop(session.key, None)
@@ -218,6 +232,34 @@ class _Process:
             self._open = 0
         if engine is not None:
             engine.stop()
+
+
+async def _in_thread(work: Callable[[], None]) -> None:
+    """Awaits what blocks for a few ms and must not be left half done. A thread of its own, since
+    the loop's pool would keep its threads."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def run() -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 (it is raised where it is awaited)
+            loop.call_soon_threadsafe(done.set_exception, error)
+        else:
+            loop.call_soon_threadsafe(done.set_result, None)
+
+    thread = threading.Thread(target=run, name="roomkit-close", daemon=True)
+    thread.start()
+    cancelled: asyncio.CancelledError | None = None
+    while not done.done():
+        try:
+            await asyncio.wait((done,))
+        except asyncio.CancelledError as error:
+            cancelled = error
+    thread.join()
+    if cancelled is not None:
+        raise cancelled
+    done.result()
 
 
 def _step(awaitable: Any) -> None:

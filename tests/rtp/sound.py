@@ -33,7 +33,7 @@ def frequency(pcm: bytes, rate: int = 8000) -> float:
 
 
 def likeness(heard: bytes, said: bytes) -> float:
-    """How much of `said` is somewhere in `heard`, 0 to 1: the peak of the normalised correlation."""
+    """How much of `said` is somewhere in `heard`, 0 to 1: the peak of the correlation."""
     a = np.frombuffer(heard, "<i2").astype(float)
     b = np.frombuffer(said, "<i2").astype(float)
     if len(a) < len(b):

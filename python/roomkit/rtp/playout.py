@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from roomkit import _native
 from roomkit.rtp.audio import Audio, Piece, PieceReader
+from roomkit.rtp.played import PlayedTap
 from roomkit.voice.base import PlaybackPosition
 
 __all__ = ["Playback", "Playout"]
@@ -63,6 +64,8 @@ class Playout:
         self._room: asyncio.Future[None] | None = None
         self._over = False
         self._final = PlaybackPosition(0, 0.0)
+        self.tap: PlayedTap | None = None
+        """Set while someone wants to be told what was played."""
         self.live_dropped = 0
         """Bytes given to `send` that were not taken."""
 
@@ -104,6 +107,8 @@ class Playout:
                 live.format = (sample_rate, channels)
                 if taken and self._live is None:
                     self._live = self._entries[live.number] = live
+                if self.tap is not None and taken:
+                    self.tap.pushed(live.number, pcm[:taken], sample_rate, channels)
             if taken < len(pcm):
                 self.live_dropped += len(pcm) - taken
             return taken
@@ -294,6 +299,8 @@ class Playout:
                 taken = self._native.push(offered, sample_rate, channels, entry.number, False)
                 entry.format = (sample_rate, channels)
                 entry.pushed = entry.pushed or taken > 0
+                if self.tap is not None and taken:
+                    self.tap.pushed(entry.number, offered[:taken], sample_rate, channels)
             rest = rest[taken:]
             if taken < len(offered):
                 await room

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
@@ -25,6 +24,7 @@ from roomkit.rtp.events import (
     SourceTrusted,
 )
 from roomkit.rtp.options import RTCPMode, RTPOptions, SourcePolicy
+from roomkit.rtp.played import PlayedTap
 from roomkit.rtp.playout import Playback, Playout
 from roomkit.rtp.stats import RTPStats
 from roomkit.rtp.streams import Listeners, Stream
@@ -134,6 +134,9 @@ class RTPSession:
         self._frame_streams: weakref.WeakSet[Stream[AudioFrame]] = weakref.WeakSet()
         self._event_streams: weakref.WeakSet[Stream[RTPEvent]] = weakref.WeakSet()
         self._frames_overrun = 0
+        self._played: Listeners[AudioFrame] = Listeners()
+        self._tap: PlayedTap | None = None
+        self._now_ms: float | None = None  # the end of the newest inbound frame, while tapped
 
     # --- life -----------------------------------------------------------------------------------
 
@@ -170,6 +173,7 @@ class RTPSession:
             channels=self._channels,
             lead_ms=options.lead_ms,
         )
+        self._set_tap()
         _log.debug("session %s: open on %s:%d", self.id, *native.local_addr)
         return self
 
@@ -182,13 +186,12 @@ class RTPSession:
                 await asyncio.wait((self._closing,))
             return
         self._end()
-        if self._native is None:
+        if self._native is None or self._bridge is None:
             return
         self._closing = loop.create_future()
         try:
-            await _in_thread(self._native.close, reason)
+            await self._bridge.close(self._native, reason)
         finally:
-            self._release()
             self._closing.set_result(None)
 
     async def __aenter__(self) -> RTPSession:
@@ -384,6 +387,25 @@ class RTPSession:
         """
         return self._frames.add(callback)
 
+    def on_played(self, callback: Callable[[AudioFrame], object]) -> Unsubscribe:
+        """`callback(frame)` for audio that has left, in frames of 20 ms in the rate and channels in
+        which it was given. Its `timestamp_ms` is on the timeline of the frames received (None
+        before the first). It is told as frames come in and when a playback ends.
+
+        While there is a callback, copies of what is pushed are kept until it has left.
+        """
+        unsubscribe = self._played.add(callback)
+        self._tap = self._tap or PlayedTap(self._played.call)
+        self._set_tap()
+
+        def take_back() -> None:
+            unsubscribe()
+            if not self._played.calls:
+                self._tap = None
+                self._set_tap()
+
+        return take_back
+
     def on_event(self, callback: Callable[[RTPEvent], object]) -> Unsubscribe:
         """`callback(event)` for everything that `events` tells."""
         return self._events.add(callback)
@@ -404,6 +426,9 @@ class RTPSession:
 
     def on_media_frame(self, pcm: bytes, timestamp_ms: float, kind: int) -> None:
         """One tick of audio from the core: the way that every frame of every call takes."""
+        if self._tap is not None:
+            self._now_ms = timestamp_ms + len(pcm) / (2 * self._channels) * 1000 / self._rate
+            self._tell_played()
         for callback in self._frames.calls:
             # Each has a frame of its own: what one writes into its metadata is not another's.
             frame = frame_from_media(
@@ -424,12 +449,15 @@ class RTPSession:
         if playout is None:
             return
         if kind == _native.LOW_WATER:
+            self._tell_played()
             playout.on_low_water()
         elif kind == _native.DIGIT:
             self._events.call(DTMFEvent(a, b))
         elif kind == _native.PLAYBACK_STARTED:
             self._events.call(PlaybackStarted(a))
         elif kind == _native.PLAYBACK_ENDED:
+            if self._tap is not None:
+                self._tap.ended(a, b, self._now_ms)
             playout.on_ended(a, b, c)
             self._events.call(PlaybackEnded(a, b, c))
         elif kind == _native.SOURCE:
@@ -444,16 +472,14 @@ class RTPSession:
         elif kind == _native.FAULT:
             _log.error("session %s: the media core gave it up: %s", self.id, a)
             self._gone(Disconnected("fault", a))
-            self._end()
-            self._release()
+            self.on_loop_end()
 
     def on_loop_end(self) -> None:
-        """The event loop ends with the session still open."""
+        """The event loop ends, or the core has given up, with the session still open."""
         if not self._closed:
             self._end()
-            if self._native is not None:
-                self._native.close("")
-            self._release()
+            if self._native is not None and self._bridge is not None:
+                self._bridge.close_now(self._native)
 
     # --- inside ---------------------------------------------------------------------------------
 
@@ -474,6 +500,14 @@ class RTPSession:
         for stream in list(self._frame_streams):
             stream.finish()
 
+    def _set_tap(self) -> None:
+        if self._playout is not None:
+            self._playout.tap = self._tap
+
+    def _tell_played(self) -> None:
+        if self._tap is not None and self._native is not None:
+            self._tap.left(*self._native.position(), self._now_ms)
+
     def _end(self) -> None:
         """Ends all that Python does for the session."""
         self._closed = True
@@ -484,40 +518,8 @@ class RTPSession:
         for events in list(self._event_streams):
             events.finish()
 
-    def _release(self) -> None:
-        if self._bridge is not None and self._native is not None:
-            self._bridge.release(self._native)
-
     def _count_overrun(self) -> None:
         self._frames_overrun += 1
-
-
-async def _in_thread(work: Callable[[str], None], argument: str) -> None:
-    """Awaits what blocks for a few ms and must not be left half done: a cancellation is raised when
-    it has finished. A thread of its own, since the loop's pool would keep its threads."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[None] = loop.create_future()
-
-    def run() -> None:
-        try:
-            work(argument)
-        except Exception as error:  # noqa: BLE001 (it is raised where it is awaited)
-            loop.call_soon_threadsafe(done.set_exception, error)
-        else:
-            loop.call_soon_threadsafe(done.set_result, None)
-
-    thread = threading.Thread(target=run, name="roomkit-close", daemon=True)
-    thread.start()
-    cancelled: asyncio.CancelledError | None = None
-    while not done.done():
-        try:
-            await asyncio.wait((done,))
-        except asyncio.CancelledError as error:
-            cancelled = error
-    thread.join()
-    if cancelled is not None:
-        raise cancelled
-    done.result()
 
 
 def _ignore() -> None:

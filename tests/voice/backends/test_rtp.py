@@ -301,6 +301,14 @@ async def test_live_frames_may_come_from_another_thread(
     await peer.until(lambda: len(peer.packets) >= 5)
 
 
+async def test_what_was_played_is_told(backend: RTPVoiceBackend) -> None:
+    told: list[tuple[VoiceSession, bytes]] = []
+    backend.on_audio_played(lambda session, frame: told.append((session, frame.data)))
+    session = await connect(backend)
+    await backend.send_audio(session, tone(440, 60))
+    assert b"".join(data for of, data in told if of is session) == tone(440, 60)
+
+
 async def test_frames_reach_every_callback_in_order_and_async_ones_are_awaited_in_order(
     backend: RTPVoiceBackend, peer: Peer
 ) -> None:
@@ -455,6 +463,39 @@ async def test_disconnecting_during_playback_ends_it(backend: RTPVoiceBackend, p
     assert session.state is VoiceSessionState.ENDED
     assert backend.get_session(session.id) is None
     await peer.until(lambda: len(peer.reports) >= 1, what="the BYE")
+
+
+@pytest.mark.parametrize("steps", range(14))
+async def test_disconnecting_at_any_moment_leaks_and_hangs_nothing(
+    backend: RTPVoiceBackend, steps: int
+) -> None:
+    """The fixture checks for leaks; `steps` passes of the event loop, then everything ends."""
+
+    async def voice() -> AsyncIterator[AudioChunk]:
+        while True:
+            await asyncio.sleep(0)
+            yield AudioChunk(tone(440, 20), 8000)
+
+    session = await connect(backend)
+    work = [
+        asyncio.create_task(backend.send_audio(session, voice())),
+        asyncio.create_task(backend.send_audio(session, tone(440, 200))),
+        asyncio.create_task(backend.wait_playback(session)),
+        asyncio.create_task(connect(backend)),
+    ]
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        ending = asyncio.create_task(backend.disconnect(session))
+        for _ in range(steps % 3):
+            await asyncio.sleep(0)
+        ending.cancel()
+        await asyncio.gather(ending, return_exceptions=True)
+        await backend.disconnect(session)
+        results = await asyncio.gather(*work, return_exceptions=True)
+    assert session.ended
+    unexpected = [r for r in results if isinstance(r, Exception)]
+    assert all(isinstance(error, SessionEndedError) for error in unexpected)
 
 
 async def test_many_sessions_close_together_in_a_moment(backend: RTPVoiceBackend) -> None:

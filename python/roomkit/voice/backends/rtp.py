@@ -22,7 +22,9 @@ from roomkit.rtp.stats import RTPStats
 from roomkit.voice.backends.base import VoiceBackend
 from roomkit.voice.base import (
     AudioChunk,
+    AudioPlayedCallback,
     PlaybackPosition,
+    Unsubscribe,
     VoiceCapability,
     VoiceSession,
     VoiceSessionState,
@@ -124,6 +126,7 @@ class RTPVoiceBackend(VoiceBackend):
         )
         self._log_transcripts = log_transcripts
         self._media: dict[str, RTPSession] = {}
+        self._tells_played = False
         # What can still be asked about a session that has ended, for as long as someone holds it.
         self._last_stats: weakref.WeakKeyDictionary[VoiceSession, RTPStats] = (
             weakref.WeakKeyDictionary()
@@ -169,6 +172,8 @@ class RTPVoiceBackend(VoiceBackend):
         media.on_frame(partial(self.audio_received.fire, session))
         media.on_dtmf(partial(self._on_dtmf, session))
         media.on_disconnected(partial(self._on_disconnected, session))
+        if self._tells_played:
+            media.on_played(partial(self.audio_played.fire, session))
         await media.open()
         self._media[session.id] = media
         try:
@@ -287,6 +292,15 @@ class RTPVoiceBackend(VoiceBackend):
     def playback_position(self, session: VoiceSession) -> PlaybackPosition:
         """The playback heard last and the ms of it that left on the wire, to the frame."""
         return self._require(session, "tell its position").position
+
+    def on_audio_played(self, callback: AudioPlayedCallback) -> Unsubscribe:
+        """`callback(session, frame)` for audio that has left, as `RTPSession.on_played` tells it.
+
+        Sessions keep copies of their audio for it, so only those that connect after the first
+        registration report.
+        """
+        self._tells_played = True
+        return super().on_audio_played(callback)
 
     # --- beside the audio -----------------------------------------------------------------------
 
