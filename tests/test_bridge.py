@@ -134,6 +134,38 @@ def test_a_session_may_be_closed_after_its_loop_was(run: Callable[[Main], Any], 
     assert session.closed
 
 
+def test_a_session_may_be_closed_by_another_loop_while_its_own_runs(peer: Peer) -> None:
+    opened: list[RTPSession] = []
+    ready = threading.Event()
+    ended: list[str] = []
+
+    async def owner() -> None:
+        session = await to(peer).open()
+        peer.greet(session.local_addr)
+        frames = aiter(session)
+        playing = asyncio.create_task(session.play(tone(440, 5000)))
+        await anext(frames)
+        opened.append(session)
+        ready.set()
+        async for _ in frames:
+            pass
+        ended.append("frames")
+        if (await playing).cancelled:
+            ended.append("playback")
+
+    async def other() -> None:
+        with pytest.raises(RuntimeError, match="belongs to another event loop"):
+            await opened[0].play(b"")
+        await opened[0].close()
+
+    thread = threading.Thread(target=lambda: asyncio.run(owner()))
+    thread.start()
+    assert ready.wait(10)
+    asyncio.run(other())
+    thread.join(10)
+    assert ended == ["frames", "playback"]
+
+
 def test_several_loops_in_several_threads_share_the_engine(peer: Peer) -> None:
     failures: list[BaseException] = []
     running = threading.Barrier(3, timeout=20)

@@ -105,6 +105,11 @@ class LoopBridge:
         self._frames[session.key] = receiver.on_media_frame
         return session
 
+    @property
+    def here(self) -> bool:
+        """Whether the caller runs on this loop."""
+        return _running_loop() is self.loop
+
     async def close(self, session: _native.Session, reason: str) -> None:
         """Closes a session and forgets it; from any loop. If the caller is cancelled meanwhile,
         that is raised when all is done."""
@@ -127,7 +132,7 @@ class LoopBridge:
         _process.release()
         if self._receivers:
             return
-        if self.loop.is_closed() or _running_loop() is self.loop:
+        if self.loop.is_closed() or self.here:
             self._retire()
         else:
             try:

@@ -75,6 +75,7 @@ class Playout:
         What the source raises is raised here, after what was queued of it has been dropped;
         cancelling the task drops it too. The source is closed in any case.
         """
+        self._check_loop()
         reader = PieceReader(audio, *self._format)
         entry = self._enter()
         feeder = self._loop.create_task(self._feed(entry, reader), name="roomkit playout")
@@ -149,6 +150,7 @@ class Playout:
 
     async def wait(self) -> bool:
         """Returns when all that plays or waits now has ended: True if every bit was played."""
+        self._check_loop()
         with self._lock:
             self._end_live()
             leaving = [entry.done for entry in self._entries.values() if entry.dropped]
@@ -183,6 +185,13 @@ class Playout:
             self._resolve_all()
         else:
             self._loop.call_soon_threadsafe(self._resolve_all)
+
+    def _check_loop(self) -> None:
+        if asyncio.get_running_loop() is not self._loop and not self._over:
+            raise RuntimeError(
+                "this session belongs to another event loop, whose futures it waits for;"
+                " asyncio.run_coroutine_threadsafe gets there"
+            )
 
     # --- playbacks ------------------------------------------------------------------------------
 

@@ -513,6 +513,13 @@ class RTPSession:
         self._closed = True
         if self._playout is not None:
             self._playout.on_over()
+        bridge = self._bridge
+        if bridge is None or bridge.here:
+            self._finish_streams()
+        elif not bridge.loop.is_closed():
+            bridge.loop.call_soon_threadsafe(self._finish_streams)
+
+    def _finish_streams(self) -> None:
         for frames in list(self._frame_streams):
             frames.finish()
         for events in list(self._event_streams):

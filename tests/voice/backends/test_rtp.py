@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from roomkit import _native
 from roomkit.errors import (
     AddressConflictError,
     BackendClosedError,
@@ -446,6 +447,25 @@ async def test_a_peer_that_says_bye_is_told_and_the_session_stays_until_disconne
         assert await told.get() == (session, "bye")
     assert session.state is VoiceSessionState.ACTIVE
     await backend.disconnect(session)
+
+
+async def test_a_fault_of_the_core_ends_the_session_and_gives_everything_back(
+    backend: RTPVoiceBackend,
+) -> None:
+    told: list[tuple[VoiceSession, str]] = []
+    backend.on_client_disconnected(lambda session, why: told.append((session, why)))
+    session, other = await connect(backend), await connect(backend)
+    playing = asyncio.create_task(backend.send_audio(session, tone(440, 5000)))
+    await asyncio.sleep(0)
+    # What the core reports when it has caught a panic in this session.
+    backend._media[session.id].on_media_item(_native.FAULT, "it broke", None, None)
+    await playing
+    assert told == [(session, "fault: it broke")]
+    assert session.ended
+    assert backend.list_sessions("room") == [other]
+    assert backend.stats(session)["malformed"] == 0
+    await backend.disconnect(session)
+    await backend.send_audio(other, tone(440, 20))
 
 
 # --- ending --------------------------------------------------------------------------------------
