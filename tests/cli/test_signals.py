@@ -173,3 +173,39 @@ def test_a_call_s_worth_of_searching_takes_a_second_or_two() -> None:
     for name in speech.WORDS:
         signals.find(carried(name), recording)
     assert time.process_time() - began < 10
+
+
+def test_audio_that_runs_later_after_a_stall_is_followed() -> None:
+    """The receiver ran dry in frame 50, made a frame up, and played on where it was."""
+    reference = carried("menu")
+    cut = 160 * 50
+    made_up = array("h", [100] * 160)
+    joined = array("h", [s // 2 for s in reference[cut : cut + 160]])
+    heard = reference[:cut] + made_up + joined + reference[cut + 160 :]
+    result = signals.compare(reference, heard, 0, excuse=[(cut, cut + 160)])
+    assert result.slips == (160,)
+    assert (result.wrong, result.excused, result.equal) == (0, 1, result.frames - 1)
+    assert result.end == len(heard)
+    unexcused = signals.compare(reference, heard, 0)
+    assert unexcused.wrong > 100, "without a word of the receiver it is simply not the same"
+
+
+def test_a_frame_that_was_left_out_to_give_back_delay_is_followed_once() -> None:
+    reference = carried("menu")
+    cut = 160 * 50
+    blend = [(a + b) // 2 for a, b in zip(reference[cut:], reference[cut + 160 :], strict=False)]
+    heard = reference[:cut] + array("h", blend[:160]) + reference[cut + 320 :]
+    followed = signals.compare(reference, heard, 0, given_back=1)
+    assert followed.slips == (-160,)
+    assert (followed.wrong, followed.excused) == (0, 2)
+    assert signals.compare(reference, heard, 0).wrong > 100
+
+
+def test_a_lost_frame_of_a_steady_tone_is_no_slip() -> None:
+    tone = g711.through("PCMU", speech.tone().samples)
+    heard = tone[:]
+    for n in range(800, 960):
+        heard[n] = 0
+    result = signals.compare(tone, heard, 0, excuse=[(800, 960)])
+    assert result.slips == ()
+    assert (result.wrong, result.excused) == (0, 1)

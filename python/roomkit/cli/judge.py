@@ -191,7 +191,10 @@ def _whole(
         # What was lost on the way to the application could not be played back.
         excuse += [(low + match.offset, high + match.offset) for low, high in _gaps(evidence)]
         dropped += _dropped(evidence, "application", _spoken_at(evidence), total)
-    result = signals.compare(reference, heard.samples, match.offset, excuse=excuse)
+    given_back = evidence.stats[to]["frames_given_back"]
+    result = signals.compare(
+        reference, heard.samples, match.offset, excuse=excuse, given_back=given_back
+    )
     passed = result.frames == total and _tolerable(result, total, dropped)
     delay = (heard.start + match.offset / heard.sample_rate - begun) * 1000
     return Check(passed, f"{name}: {_measured(result, total)}, {delay:.0f} ms after it was said")
@@ -200,7 +203,9 @@ def _whole(
 def _measured(result: signals.Comparison, total: int) -> str:
     text = f"{result.equal} of {total} frames equal, sample for sample"
     if result.excused:
-        text += f"; {result.excused} lost on the way and concealed"
+        text += f"; {result.excused} lost or late on the way and concealed"
+    for slip in result.slips:
+        text += f"; {abs(slip) / 8:.0f} ms {'later' if slip > 0 else 'earlier'} from there on"
     if result.wrong or result.frames < total:
         text += (
             f"; {result.wrong} wrong, {total - result.frames} missing"
@@ -221,10 +226,16 @@ def _cut(evidence: Evidence, entry: Entry, reference: array[int]) -> Check:
     match = _find(reference[:played], heard, begun)
     if match is None or match.likeness < _EXACT:
         return Check(False, f"{title}: not found")
-    result = signals.compare(reference[:played], heard.samples, match.offset, excuse=heard.made_up)
+    result = signals.compare(
+        reference[:played],
+        heard.samples,
+        match.offset,
+        excuse=heard.made_up,
+        given_back=evidence.stats["caller"]["frames_given_back"],
+    )
     # What the receiver makes up until it knows of the pause fades; then there is silence, at least
     # half as long as the application pauses before it speaks again.
-    end = match.offset + played
+    end = result.end
     after = max([end, *(high for low, high in heard.faded if low < end + 160 and high > end)])
     quiet = round(0.12 * rate)
     loud = signals.quiet_after(heard.samples, after, quiet)

@@ -53,6 +53,10 @@ class Comparison:
     """Level of the recording relative to the reference, over the same."""
     snr_db: float
     """Mean segmental signal-to-noise ratio over frames with speech, each limited to 0 … 90 dB."""
+    slips: tuple[int, ...]
+    """By how many samples the recording ran later (or, negative, earlier) from some frame on."""
+    end: int
+    """Where in the recording the reference ends."""
 
     @property
     def wrong(self) -> int:
@@ -105,18 +109,36 @@ def compare(
     *,
     frame: int = 160,
     excuse: Sequence[Span] = (),
+    given_back: int = 0,
 ) -> Comparison:
     """Lays `reference` on `recording` at `offset` and counts, frame by frame.
 
-    `excuse` are spans of the *recording* that the receiver marked as not received. The frame after
-    such a span is excused too when it differs: there, concealment fades back into the real signal.
+    `excuse` are spans of the *recording* that the receiver marked as made up. The frame after such
+    a span is excused too when it differs: there, concealment fades back into the real signal.
+
+    A receiver that runs dry makes audio up and then plays on where it was: the rest comes later.
+    And it may leave frames out, `given_back` times, to make up for that: two frames become one.
+    Such a slip is followed if what comes after it is equal again; the frames it cost are excused.
     """
     frames = equal = excused = heard = 0
     dot = own = other = 0
     ratios: list[float] = []
+    slips: list[int] = []
+    anchored = False
+    doubtful = 0  # frames just before, that differ and are not excused yet
     for at in range(0, len(reference), frame):
         said = reference[at : at + frame]
         start = offset + at
+        near = [span for span in excuse if span[0] < start + frame and start < span[1] + 5 * frame]
+        if said != recording[max(start, 0) : start + len(said)]:
+            slip = _slip(reference[at : at + 2 * frame], recording, start, frame)
+            if slip and (not anchored or (slip > 0 and near) or (slip < 0 and given_back)):
+                offset, start = offset + slip, start + slip
+                if anchored:
+                    slips.append(slip)
+                    if slip < 0:
+                        given_back -= 1
+                        excused += min(doubtful, 2)
         if start < 0 or start + len(said) > len(recording):
             continue
         frames += 1
@@ -124,9 +146,13 @@ def compare(
         if said == got:
             equal += 1
             heard = frames
-        elif any(low < start + frame and start < high + frame for low, high in excuse):
+            doubtful = 0
+            anchored = anchored or len(set(said)) > 1
+        elif any(start < high + frame for _, high in near):
             excused += 1
             continue
+        else:
+            doubtful += 1
         said_power, got_power = sum(map(mul, said, said)), sum(map(mul, got, got))
         product = sum(map(mul, said, got))
         dot, own, other = dot + product, own + said_power, other + got_power
@@ -141,7 +167,30 @@ def compare(
         likeness=dot / math.sqrt(own * other) if own and other else 0.0,
         gain_db=_db(other, own),
         snr_db=sum(ratios) / len(ratios) if ratios else 0.0,
+        slips=tuple(slips),
+        end=offset + len(reference),
     )
+
+
+def _slip(said: array[int], recording: array[int], start: int, frame: int) -> int:
+    """How far from `start` exactly the first of these two frames lies, within a few frames; 0 if
+    nowhere, or if the second one is where it should be: then only the first was lost.
+
+    A frame of one value, such as silence, lies everywhere and tells nothing.
+    """
+    first, second = said[:frame], said[frame:]
+    next_at = start + frame
+    if len(set(first)) == 1 or second == recording[next_at : next_at + len(second)]:
+        return 0
+    low = max(start - 4 * frame, 0)
+    wanted, around = first.tobytes(), recording[low : start + 7 * frame].tobytes()
+    slips: list[int] = []
+    at = around.find(wanted)
+    while at >= 0:
+        if at % said.itemsize == 0:
+            slips.append(low + at // said.itemsize - start)
+        at = around.find(wanted, at + 1)
+    return min(slips, key=abs, default=0)
 
 
 def quiet_after(recording: array[int], start: int, length: int, *, threshold: int = 8) -> int:

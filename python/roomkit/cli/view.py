@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -117,7 +117,10 @@ def _draw(view: View) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    view.refresh()
+    # The call may end, or write what is being read, while this thread draws: then the meters are
+    # those of the drawing before.
+    with suppress(LookupError, RuntimeError):
+        view.refresh()
     meters = Table.grid(padding=(0, 2), expand=True)
     meters.add_column(no_wrap=True, style="bold")
     meters.add_column(no_wrap=True, ratio=1)
