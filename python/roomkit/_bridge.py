@@ -33,14 +33,19 @@ _log = logging.getLogger("roomkit.media")
 _DRAIN_LIMIT: Final = 512
 
 
-def configure_media(*, threads: int = 1) -> None:
-    """Sets the number of media threads, 1 to 64, shared by all sessions of this process.
+def configure_media(*, threads: int = 1, realtime: bool = True) -> None:
+    """Sets the media threads that all sessions of this process share.
 
-    One serves hundreds of calls. It counts for the next engine: call it before the first session.
-    Raises `RuntimeError` while there are sessions, `ValueError` for a number that does not fit.
+    `threads`: how many, 1 to 64; one serves hundreds of calls. `realtime`: schedule them before
+    everything that is not real-time, where the process may (root, or a limit on `rtprio`): the only
+    way to be on time on an overloaded machine. Without it, or without the right, they ask for a
+    short slice and a high nice level.
+
+    It counts for the next engine: call it before the first session. Raises `RuntimeError` while
+    there are sessions, `ValueError` for a number that does not fit.
     """
     number(threads, "threads", 1, 64)
-    _process.configure(threads)
+    _process.configure(threads, bool(realtime))
 
 
 class Receiver(Protocol):
@@ -195,22 +200,25 @@ class _Process:
             asyncio.AbstractEventLoop, weakref.ref[LoopBridge]
         ] = weakref.WeakKeyDictionary()
         self._threads = 1
+        self._realtime = True
         self._engine: _native.Engine | None = None
         self._open = 0
 
-    def configure(self, threads: int) -> None:
+    def configure(self, threads: int, realtime: bool) -> None:
         with self.lock:
-            if self._engine is not None and threads != self._threads:
+            changed = (threads, realtime) != (self._threads, self._realtime)
+            if self._engine is not None and changed:
                 raise RuntimeError(
                     f"threads: {self._open} session(s) already run on {self._threads} media"
                     " thread(s); configure_media comes before the first session"
                 )
             self._threads = threads
+            self._realtime = realtime
 
     def open(self, inbox: _native.Inbox, config: dict[str, Any]) -> _native.Session:
         with self.lock:
             if self._engine is None:
-                self._engine = _native.Engine(self._threads)
+                self._engine = _native.Engine(self._threads, realtime=self._realtime)
             engine = self._engine
             self._open += 1
         try:

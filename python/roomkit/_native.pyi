@@ -61,13 +61,13 @@ class Engine:
     """The media threads and their sockets. They start with the first session and end with `stop`.
 
     `threads`: 1 to 64 media threads; a session belongs to one of them. `portable`: take the path of
-    platforms without epoll. `realtime`: ask for real-time scheduling (needs the privilege; without
-    it the call is made without). After a fork the child's copy has no threads: `open` raises
+    platforms without epoll. `realtime`: schedule them in real time, where the process may (elsewhere
+    with a short slice and a high nice level). After a fork the child's copy has no threads: `open` raises
     `RuntimeError`, and a new engine is made.
     """
 
     def __new__(
-        cls, threads: int = 1, *, portable: bool = False, realtime: bool = False
+        cls, threads: int = 1, *, portable: bool = False, realtime: bool = True
     ) -> Engine: ...
     def open(self, inbox: Inbox, config: dict[str, Any]) -> Session:
         """Opens a session whose items arrive at `inbox`.

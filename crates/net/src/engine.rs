@@ -35,13 +35,13 @@ pub struct EngineOptions {
     pub threads: usize,
     /// Take the path of platforms without epoll.
     pub portable: bool,
-    /// Ask for real-time scheduling; without the privilege it stays at normal scheduling.
+    /// Take real-time scheduling where the process may.
     pub realtime: bool,
 }
 
 impl Default for EngineOptions {
     fn default() -> EngineOptions {
-        EngineOptions { threads: 1, portable: false, realtime: false }
+        EngineOptions { threads: 1, portable: false, realtime: true }
     }
 }
 

@@ -16,7 +16,7 @@ pub struct Engine(roomkit_net::Engine);
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (threads = 1, *, portable = false, realtime = false))]
+    #[pyo3(signature = (threads = 1, *, portable = false, realtime = true))]
     fn new(threads: i64, portable: bool, realtime: bool) -> PyResult<Engine> {
         let threads = usize::try_from(threads).map_err(|_| {
             PyValueError::new_err(format!("threads {threads}: 1 to {MOST_THREADS} fit"))
