@@ -92,7 +92,7 @@ class RTPOptions:
             one_of(self.sample_rate, "sample_rate", _RATES)
         if self.channels is not None:
             number(self.channels, "channels", 1, 2)
-        number(self.jitter_ms, "jitter_ms", 0, 1000)
+        number(self.jitter_ms, "jitter_ms", 0, 500)
         number(self.lead_ms, "lead_ms", 100, 60_000)
         number(self.inbound_ms, "inbound_ms", 100, 60_000)
         one_of(self.source_policy, "source_policy", ("host", "strict", "learn"))

@@ -27,7 +27,7 @@ pub struct SessionConfig {
     pub receive_codecs: Vec<CodecSpec>,
     /// The payload type of RFC 4733 events, both ways; `None` for no events.
     pub dtmf_payload_type: Option<u8>,
-    /// The length of a frame: 10, 20, 30, 40 or 60 ms.
+    /// The length of a frame: 10 to 60 ms in tens.
     pub ptime: Duration,
     /// Where the far end is said to be; `None` to learn it from its first valid stream.
     pub remote: Option<SocketAddr>,
@@ -91,8 +91,8 @@ impl SessionConfig {
     pub fn check(&self) -> Result<(), ConfigError> {
         let fail = |field, message: String| Err(ConfigError { field, message });
         let ms = self.ptime.as_millis();
-        if ![10, 20, 30, 40, 60].contains(&ms) || self.ptime.subsec_nanos() % 1_000_000 != 0 {
-            return fail("ptime", format!("{:?}; expected 10, 20, 30, 40 or 60 ms", self.ptime));
+        if ![10, 20, 30, 40, 50, 60].contains(&ms) || self.ptime.subsec_nanos() % 1_000_000 != 0 {
+            return fail("ptime", format!("{:?}; expected 10 to 60 ms in tens", self.ptime));
         }
         if self.receive_codecs.is_empty() {
             return fail("receive_codecs", "empty; expected at least one codec".into());
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn frames_at_44100_hz_are_whole_at_10_and_20_ms() {
-        for ms in [10, 20, 30, 40, 60] {
+        for ms in [10, 20, 30, 40, 50, 60] {
             let mut config = SessionConfig::pcmu(None);
             config.send_codec = CodecSpec::l16(11, 44_100, 1);
             config.ptime = Duration::from_millis(ms);

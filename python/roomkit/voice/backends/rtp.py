@@ -91,7 +91,7 @@ class RTPVoiceBackend(VoiceBackend):
             ptime_ms: Audio per packet sent, 10 to 60 ms in tens.
             sample_rate: Of the frames delivered, in Hz; None: the codec's.
             channels: Of the frames delivered, 1 or 2; None: the codec's.
-            jitter_ms: Delay that evens out the network's jitter, 0 to 1000 ms.
+            jitter_ms: Delay that evens out the network's jitter, 0 to 500 ms.
             lead_ms: Audio that may wait in the core to be sent, 100 to 60000 ms.
             inbound_ms: Audio that may wait for Python, 100 to 60000 ms; then the oldest is dropped.
             source_policy: Who is heard: `"host"` the host of `remote_addr` from any port,
