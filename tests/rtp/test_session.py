@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import Any
@@ -323,6 +324,26 @@ async def test_an_orderly_end_says_bye_with_the_reason(peer: Peer) -> None:
     await session.play(tone(440, 40))
     await session.close("lunch")
     await peer.until(lambda: any(b"lunch" in report.data for report in peer.reports))
+
+
+async def test_frames_on_their_way_are_not_heard_once_the_session_closes() -> None:
+    heard: list[bool] = []
+    first = asyncio.Event()
+    async with call() as (alice, bob):
+
+        def hear(_: AudioFrame) -> None:
+            heard.append(bob.closed)
+            first.set()
+
+        bob.on_frame(hear)
+        playing = asyncio.create_task(alice.play(tone(440, 2000)))
+        await first.wait()
+        time.sleep(0.1)  # sleep: the stall in which frames come to wait
+        await bob.close()
+        alice.cancel()
+        await playing
+    assert heard
+    assert not any(heard)
 
 
 async def test_closing_while_a_close_is_cancelled_still_gives_everything_back(peer: Peer) -> None:

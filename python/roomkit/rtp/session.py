@@ -426,6 +426,8 @@ class RTPSession:
 
     def on_media_frame(self, pcm: bytes, timestamp_ms: float, kind: int) -> None:
         """One tick of audio from the core: the way that every frame of every call takes."""
+        if self._closed:
+            return  # it was on its way when the session was closed
         if self._tap is not None:
             self._now_ms = timestamp_ms + len(pcm) / (2 * self._channels) * 1000 / self._rate
             self._tell_played()
