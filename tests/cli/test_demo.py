@@ -192,8 +192,8 @@ def unspoken(record: dict[str, Any]) -> None:
     ("tamper", "complains"),
     [
         (in_recording(other_words), "greeting heard"),
-        (in_recording(one_sample), "record heard"),
-        (in_recording(unmarked_gap), "message heard"),
+        (in_recording(one_sample), "request to speak heard"),
+        (in_recording(unmarked_gap), "the caller's own words, played back, heard"),
         (in_recording(half_level), "goodbye heard"),
         (in_recording(talks_on), "story interrupted by voice"),
         (in_record(late_silence), "story interrupted by voice"),

@@ -209,3 +209,16 @@ def test_a_lost_frame_of_a_steady_tone_is_no_slip() -> None:
     result = signals.compare(tone, heard, 0, excuse=[(800, 960)])
     assert result.slips == ()
     assert (result.wrong, result.excused) == (0, 1)
+
+
+def test_a_match_of_a_later_part_is_moved_to_the_beginning() -> None:
+    """Most of the sentence was heard 40 ms later than its first words."""
+    reference = carried("greeting")
+    cut = 160 * 20
+    heard = silence(500) + reference[:cut] + array("h", [100] * 320) + reference[cut:]
+    match = signals.find(reference, heard)
+    assert match is not None
+    assert match.offset == 820
+    result = signals.compare(reference, heard, 820, excuse=[(500 + cut, 820 + cut)])
+    assert result.slips == (320,)
+    assert result.equal == result.frames

@@ -23,6 +23,10 @@ __all__ = ["Check", "Evidence", "Heard", "Pacing", "judge", "pacing"]
 CALLER_WAV, APPLICATION_WAV = "heard-by-caller.wav", "heard-by-application.wav"
 PACKETS, RECORD = "packets.csv", "call.json"
 
+_NAMES = {
+    "record": "request to speak",
+    "message": "the caller's own words, played back,",
+}
 _FRAME = 0.020
 _EXACT = 0.9
 """Correlation below which what was found is not the sentence that was sought."""
@@ -158,7 +162,9 @@ def _statements(evidence: Evidence) -> Iterator[Check]:
         # The message went to the application over the same line before.
         reference = _carried(evidence.codec, clip, twice=clip == "message")
         if entry.data["cut"] is None:
-            yield _whole(evidence, "caller", f"{clip} heard", reference, begun, clip)
+            yield _whole(
+                evidence, "caller", f"{_NAMES.get(clip, clip)} heard", reference, begun, clip
+            )
         else:
             yield _cut(evidence, entry, reference)
     expected = "greeting menu record tone message menu story menu goodbye".split()

@@ -124,21 +124,20 @@ def compare(
     dot = own = other = 0
     ratios: list[float] = []
     slips: list[int] = []
-    anchored = False
     doubtful = 0  # frames just before, that differ and are not excused yet
+    offset = _anchored(reference, recording, offset, frame)
     for at in range(0, len(reference), frame):
         said = reference[at : at + frame]
         start = offset + at
         near = [span for span in excuse if span[0] < start + frame and start < span[1] + 5 * frame]
         if said != recording[max(start, 0) : start + len(said)]:
             slip = _slip(reference[at : at + 2 * frame], recording, start, frame)
-            if slip and (not anchored or (slip > 0 and near) or (slip < 0 and given_back)):
+            if (slip > 0 and near) or (slip < 0 and given_back):
                 offset, start = offset + slip, start + slip
-                if anchored:
-                    slips.append(slip)
-                    if slip < 0:
-                        given_back -= 1
-                        excused += min(doubtful, 2)
+                slips.append(slip)
+                if slip < 0:
+                    given_back -= 1
+                    excused += min(doubtful, 2)
         if start < 0 or start + len(said) > len(recording):
             continue
         frames += 1
@@ -147,7 +146,6 @@ def compare(
             equal += 1
             heard = frames
             doubtful = 0
-            anchored = anchored or len(set(said)) > 1
         elif any(start < high + frame for _, high in near):
             excused += 1
             continue
@@ -170,6 +168,19 @@ def compare(
         slips=tuple(slips),
         end=offset + len(reference),
     )
+
+
+def _anchored(reference: array[int], recording: array[int], offset: int, frame: int) -> int:
+    """`offset`, made right for the beginning of the reference, where it is that of a later part."""
+    for at in range(0, min(len(reference), 20 * frame), frame):
+        said = reference[at : at + frame]
+        if len(set(said)) > 1:
+            start = max(offset + at, 0)
+            if said == recording[start : start + frame]:
+                return offset
+            if slip := _slip(reference[at : at + 2 * frame], recording, offset + at, frame):
+                return offset + slip
+    return offset
 
 
 def _slip(said: array[int], recording: array[int], start: int, frame: int) -> int:
