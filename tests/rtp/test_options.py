@@ -45,7 +45,7 @@ WRONG: list[tuple[str, Any]] = [
     ("channels", 3),
     ("channels", True),
     ("jitter_ms", -1),
-    ("jitter_ms", 1001),
+    ("jitter_ms", 501),
     ("lead_ms", 0),
     ("lead_ms", 60_001),
     ("inbound_ms", 99),
