@@ -76,10 +76,9 @@ class Program(AbstractContextManager["Program"]):
     def ports(self) -> list[int]:
         return [int(word) for word in self.line().split()]
 
-    def result(self) -> Row:
+    def result(self) -> Any:
         """Its next line, as JSON."""
-        row: Row = json.loads(self.line())
-        return row
+        return json.loads(self.line())
 
     def end_input(self) -> None:
         assert self._child.stdin is not None
@@ -147,6 +146,24 @@ def used_cpu() -> float:
     fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
     busy = sum(int(fields[index]) for index in (0, 1, 2, 5, 6, 7))
     return busy / os.sysconf("SC_CLK_TCK")
+
+
+def wait_until_calm(patience_s: float = 60.0) -> None:
+    """Returns when others leave the machine alone: less than a quarter of a core for a second; or
+    when patience ends, and then says so. Rounds that are measured in turn even out the rest."""
+    give_up = time.monotonic() + patience_s
+    while True:
+        before = used_cpu()
+        time.sleep(1)
+        busy = used_cpu() - before
+        if busy < _CALM_CORES:
+            return
+        if time.monotonic() > give_up:
+            say(f"!! others use {busy:.1f} cores of this machine; the figures suffer from it")
+            return
+
+
+_CALM_CORES = 0.25
 
 
 def save(name: str, rows: list[Row], summary: Row) -> Path:

@@ -18,6 +18,7 @@ import arrivals
 from harness import PROGRAMS, Program, Row, loadgen, machine, median, percentiles, save, table
 
 ONE_FRAME_MS = 20.0
+INTERRUPTED: list[str | Path] = [sys.executable, PROGRAMS / "interrupted.py"]
 
 
 def main() -> None:
@@ -61,15 +62,10 @@ def moments(generator: Path, calls: int, times: int) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "arrivals"
         receiver = Program([generator, "receive", str(calls), record])
-        command: list[str | Path] = [
-            sys.executable,
-            PROGRAMS / "interrupted.py",
-            "moments",
-            str(times),
-        ]
+        command = [*INTERRUPTED, "moments", str(times)]
         with receiver, Program(command) as program:
             program.tell(*receiver.ports())
-            per_call = program.result()
+            per_call: list[list[Row]] = program.result()
             receiver.end_input()
             receiver.result()
         flows = arrivals.read(record)
@@ -101,15 +97,10 @@ def amounts(generator: Path, each: int) -> list[Row]:
     """One row per interruption of some amount."""
     with tempfile.TemporaryDirectory() as folder:
         receiver = Program([generator, "receive", "1", Path(folder) / "arrivals"])
-        command: list[str | Path] = [
-            sys.executable,
-            PROGRAMS / "interrupted.py",
-            "amounts",
-            str(each),
-        ]
+        command = [*INTERRUPTED, "amounts", str(each)]
         with receiver, Program(command) as program:
             program.tell(*receiver.ports())
-            rows: list[Row] = program.result()  # type: ignore[assignment]
+            rows: list[Row] = program.result()
     return rows
 
 

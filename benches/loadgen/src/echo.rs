@@ -46,7 +46,9 @@ pub fn run(calls: usize, warmup_s: u64, seconds: u64) -> io::Result<()> {
         (sending, receiver.join().expect("the receiver does not panic"))
     });
     let Sending { mut late, cpu, refused } = sending;
-    let (server_cpu, own_cpu) = cpu.unwrap_or_default();
+    let Some((server_cpu, own_cpu)) = cpu else {
+        return Err(io::Error::other(format!("process {pid} ended before the load did")));
+    };
     let seconds_of = |ns: u64| ns as f64 / 1e9;
     let heard = match &mut heard {
         Ok(heard) => heard,
@@ -59,7 +61,7 @@ pub fn run(calls: usize, warmup_s: u64, seconds: u64) -> io::Result<()> {
         heard.echoed,
         heard.doubled,
         heard.foreign,
-        cpu.map_or("null".to_string(), |_| seconds_of(server_cpu).to_string()),
+        seconds_of(server_cpu),
         seconds_of(own_cpu),
         clock::summary(&mut heard.latency_us),
         clock::summary(&mut late),
