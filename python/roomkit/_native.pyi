@@ -61,9 +61,9 @@ class Engine:
     """The media threads and their sockets. They start with the first session and end with `stop`.
 
     `threads`: 1 to 64 media threads; a session belongs to one of them. `portable`: take the path of
-    platforms without epoll. `realtime`: schedule them in real time, where the process may (elsewhere
-    with a short slice and a high nice level). After a fork the child's copy has no threads: `open` raises
-    `RuntimeError`, and a new engine is made.
+    platforms without epoll. `realtime`: schedule them in real time, where the process may
+    (elsewhere with a short slice and a high nice level). After a fork the child's copy has no
+    threads: `open` raises `RuntimeError`, and a new engine is made.
     """
 
     def __new__(
