@@ -42,6 +42,8 @@ def test_it_is_well_formed_and_says_everything() -> None:
     titles = [title.text for title in root.iter(f"{SVG}title")]
     assert "concealed at 3.00 s" in titles
     assert "menu: 2.00 to 6.00 s" in titles
+    assert "packet missing" in words
+    assert "faded into a pause" not in words, "the legend explains what is there"
 
 
 def test_it_refers_to_nothing_outside_itself() -> None:

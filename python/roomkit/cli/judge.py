@@ -203,21 +203,22 @@ def _whole(
     )
     passed = result.frames == total and _tolerable(result, total, dropped)
     delay = (heard.start + match.offset / heard.sample_rate - begun) * 1000
-    return Check(passed, f"{name}: {_measured(result, total)}, {delay:.0f} ms after it was said")
+    return Check(passed, f"{name}: {_measured(result, total)}; {delay:.0f} ms after it was said")
 
 
 def _measured(result: signals.Comparison, total: int) -> str:
-    text = f"{result.equal} of {total} frames equal, sample for sample"
-    if result.excused:
-        text += f"; {result.excused} lost or late on the way and concealed"
+    if result.equal == total:
+        text = f"all {total} frames equal, sample for sample"
+    else:
+        text = f"{result.equal} of {total} frames equal, {result.excused} concealed"
     for slip in result.slips:
-        text += f"; {abs(slip) / 8:.0f} ms {'later' if slip > 0 else 'earlier'} from there on"
+        text += f", {abs(slip) / 8:.0f} ms {'later' if slip > 0 else 'earlier'} from there on"
     if result.wrong or result.frames < total:
         text += (
-            f"; {result.wrong} wrong, {total - result.frames} missing"
-            f" (correlation {result.likeness:.3f}, SNR {result.snr_db:.1f} dB)"
+            f", {result.wrong} wrong, {total - result.frames} missing (correlation"
+            f" {result.likeness:.3f}, SNR {result.snr_db:.1f} dB, level {result.gain_db:+.2f} dB)"
         )
-    return f"{text}, level {result.gain_db:+.2f} dB"
+    return text
 
 
 def _cut(evidence: Evidence, entry: Entry, reference: array[int]) -> Check:

@@ -132,6 +132,7 @@ class _Drawing:
         yield f'<rect width="{_WIDTH}" height="{self.height}" fill="#ffffff"/>'
         yield f'<text class="title" x="28" y="42">{title}</text>'
         yield f'<text class="soft" x="28" y="66">{subtitle}</text>'
+        yield from self.legend()
         yield from self.grid()
         y = self.lanes_y
         for number, lane in enumerate(self.picture.lanes):
@@ -147,6 +148,26 @@ class _Drawing:
 
     def x(self, at: float) -> float:
         return _LEFT + _PLOT * min(max(at / self.seconds, 0.0), 1.0)
+
+    def legend(self) -> Iterator[str]:
+        """What the shades mean, at the upper right; only those that occur."""
+        lanes, timings = self.picture.lanes, self.picture.timings
+        words = [
+            (any(timing.missing for timing in timings), _BAD, 1.0, "packet missing"),
+            (any(lane.lost for lane in lanes), _BAD, 0.4, "concealed"),
+            (any(lane.faded for lane in lanes), _SOFT, 0.22, "faded into a pause"),
+        ]
+        right = float(_WIDTH - _RIGHT)
+        for occurs, colour, opacity, word in words:
+            if occurs:
+                right -= 6.2 * len(word)
+                yield f'<text class="small soft" x="{right:.0f}" y="66">{word}</text>'
+                right -= 18
+                yield (
+                    f'<rect x="{right:.0f}" y="57" width="12" height="10" fill="{colour}"'
+                    f' fill-opacity="{opacity}"/>'
+                )
+                right -= 16
 
     def grid(self) -> Iterator[str]:
         step = next(s for s in (0.5, 1, 2, 5, 10, 30, 60, 300, 1e9) if self.seconds / s <= 18)
