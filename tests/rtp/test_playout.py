@@ -145,10 +145,10 @@ async def test_after_a_cancel_at_most_one_packet_leaves(peer: Peer, queued: str)
         await peer.until(lambda: len(peer.packets) >= 5)
         assert session.cancel() is True
         count = len(peer.packets)
+        assert session.cancel() is False
+        assert not session.playing
         result = await playing
         assert result.cancelled
-        assert not session.playing
-        assert session.cancel() is False
         heard = int(result.played_ms // 20)
         assert heard - count <= 1
         await session.play(tone(880, 40))  # the next one is heard at once
@@ -330,9 +330,18 @@ async def test_live_audio_yields_to_a_playback(peer: Peer) -> None:
         assert session.send(tone(440, 20)) == 0
         await playing
         assert session.send(tone(440, 20)) == 320
+        assert session.playing
         session.end_live()
+        assert session.playing
         assert await session.wait_playback() is True
-        assert session.position == PlaybackPosition(2, 20.0)
+        assert not session.playing
+        assert session.position.played_ms == 20
+        playing = asyncio.create_task(session.play(tone(440, 5000)))
+        await peer.until(lambda: len(peer.packets) >= 12)
+        session.cancel()
+        assert session.send(tone(440, 20)) == 320  # at once
+        assert await session.wait_playback() is True
+        await playing
 
 
 async def test_live_audio_can_be_cancelled_and_goes_on_afterwards(peer: Peer) -> None:

@@ -59,7 +59,7 @@ class Playout:
         self._lock = threading.Lock()
         self._entries: dict[int, _Entry] = {}  # in the order of their numbers
         self._last = 0
-        self._plays = 0
+        self._plays = 0  # entries of `play` that have not been dropped
         self._live: _Entry | None = None
         self._room: asyncio.Future[None] | None = None
         self._over = False
@@ -122,9 +122,10 @@ class Playout:
                 return False
             self._live = None
             found = self._native.cancel(self._last)
-            waiting = [entry for entry in self._entries.values() if not entry.live]
+            waiting = [e for e in self._entries.values() if not e.live and not e.cancelled]
             for entry in self._entries.values():
                 entry.cancelled = True
+            self._plays = 0
         if _running_loop() is self._loop:
             self._drop(waiting)
         else:
@@ -138,10 +139,13 @@ class Playout:
 
     @property
     def playing(self) -> bool:
-        """Whether anything plays or waits."""
-        if self._over:
-            return False
-        return self._plays > 0 or self._native.queued_ms() > 0
+        """Whether anything plays or waits, and has not been dropped."""
+        with self._lock:
+            # Live audio stays open when all of it has left: then it does not play.
+            return not self._over and any(
+                not entry.dropped and (entry is not self._live or self._native.queued_ms() > 0)
+                for entry in self._entries.values()
+            )
 
     @property
     def position(self) -> PlaybackPosition:
@@ -179,6 +183,7 @@ class Playout:
             self._final = PlaybackPosition(*self._native.position())
             self._over = True
             self._live = None
+            self._plays = 0
         if self._loop.is_closed():
             self._entries.clear()
         elif _running_loop() is self._loop:
@@ -235,6 +240,8 @@ class Playout:
         """Ends one playback, and not those before it, which `cancel` would end as well: a later one
         is dropped when its turn to be heard comes."""
         with self._lock:
+            if not entry.dropped and not self._over:
+                self._plays -= 1
             entry.abandoned = True
             if entry.pushed and not entry.fed and not entry.cancelled and not self._over:
                 self._native.push(b"", *entry.format, entry.number, True)
@@ -258,10 +265,10 @@ class Playout:
         with self._lock:
             if self._entries.pop(entry.number, None) is None:
                 return
-            if not entry.live:
-                self._plays -= 1
-            elif self._live is entry:
+            if self._live is entry:
                 self._live = None
+            elif not entry.live and not entry.dropped and not self._over:
+                self._plays -= 1
         entry.fed = True
         if not entry.done.done():
             entry.done.set_result(Playback(entry.number, played_ms, cancelled))
