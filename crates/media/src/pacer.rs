@@ -284,11 +284,13 @@ impl Pacer {
         let piece = &chunk.pcm[self.taken..end];
         self.mixed.clear();
         mix::to_channels(piece, channels, self.channels, &mut self.mixed);
+        if self.resampler.as_ref().is_some_and(|r| r.from != from) {
+            self.drain_resampler();
+        }
         if from == self.sample_rate {
-            self.resampler = None;
             self.ready.extend_from_slice(&self.mixed);
         } else {
-            if self.resampler.as_ref().is_none_or(|r| r.from != from) {
+            if self.resampler.is_none() {
                 let filter = Resampler::with_bank(self.bank(from), self.channels)
                     .expect("a codec has channels");
                 // Rounded up, so that a playback does not spill into one more frame.
@@ -315,15 +317,18 @@ impl Pacer {
 
     /// The playback has given all it had: the filter's tail is its end.
     fn complete(&mut self) {
-        if let Some(mut resampling) = self.resampler.take() {
-            self.scratch.clear();
-            resampling.filter.drain(&mut self.scratch);
-            let lead = resampling.lead.min(self.scratch.len());
-            self.ready.extend_from_slice(&self.scratch[lead..]);
-        }
+        self.drain_resampler();
         if let Some(current) = &mut self.current {
             current.complete = true;
         }
+    }
+
+    fn drain_resampler(&mut self) {
+        let Some(mut resampling) = self.resampler.take() else { return };
+        self.scratch.clear();
+        resampling.filter.drain(&mut self.scratch);
+        let lead = resampling.lead.min(self.scratch.len());
+        self.ready.extend_from_slice(&self.scratch[lead..]);
     }
 
     fn end(&mut self, current: Current, cancelled: bool) {
@@ -512,6 +517,20 @@ mod tests {
             }
             assert_eq!(frames, 50, "{rate}");
         }
+    }
+
+    #[test]
+    fn a_change_of_rate_within_a_playback_loses_nothing() {
+        let mut pacer = pacer();
+        for (rate, last) in [(16_000, false), (24_000, false), (8000, true)] {
+            let pcm = vec![3000; rate as usize / 10];
+            pacer.push(Chunk { playback: 1, pcm, sample_rate: rate, channels: 1, last }).unwrap();
+        }
+        let frames = core::iter::from_fn(|| next(&mut pacer)).count();
+        assert_eq!(frames, 15);
+        let ended = told(&mut pacer)[1];
+        let Progress::Ended { played, .. } = ended else { panic!("{ended:?}") };
+        assert!(played.abs_diff(Duration::from_millis(300)) < Duration::from_micros(300));
     }
 
     #[test]
