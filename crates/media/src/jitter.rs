@@ -67,6 +67,8 @@ pub enum Pop {
         packet: Packet,
         /// Ticks at its start whose time has been filled already.
         skip: u32,
+        /// Packets with audio that are missing right before it.
+        missing: u64,
     },
     /// Audio of this many ticks was sent and has not arrived.
     Lost(u32),
@@ -256,11 +258,12 @@ impl JitterBuffer {
         }
         let (_, packet) = self.waiting.pop_front().expect("seen above");
         let skip = (playing.next - packet.timestamp).min(u64::from(packet.ticks)) as u32;
+        let missing = playing.missing_before(packet.seq, &self.silent);
         playing.advance(&packet);
         while self.silent.front().is_some_and(|&s| s < packet.seq) {
             self.silent.pop_front();
         }
-        Pop::Packet { packet, skip }
+        Pop::Packet { packet, skip, missing }
     }
 
     /// Delay beyond the target that no packet of the last second or two made use of, if it is at least `frame`.
@@ -421,7 +424,7 @@ mod tests {
             let now = self.due();
             self.frame += 1;
             match self.buffer.pop(now, TICKS, FRAME) {
-                Pop::Packet { packet, skip: 0 } => Ok(packet.payload[0]),
+                Pop::Packet { packet, skip: 0, .. } => Ok(packet.payload[0]),
                 Pop::Packet { .. } => Err("part"),
                 Pop::Idle => Err("idle"),
                 Pop::Lost(_) => Err("lost"),

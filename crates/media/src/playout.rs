@@ -20,6 +20,12 @@ const UNCERTAIN: Duration = Duration::from_millis(100);
 /// At most one frame in this many is left out to give back delay, so that speech is shortened by a fifth at the most.
 const FRAMES_BETWEEN_GIVING_BACK: u32 = 5;
 
+/// Delay is given back where it is quiet, a quarter of the recent peak; after this many frames wherever it may be.
+const FRAMES_TO_WAIT_FOR_QUIET: u32 = 150;
+
+/// What is left of the recent peak from frame to frame: it halves in about a second.
+const PEAK_DECAY: f32 = 0.986;
+
 /// What a frame is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameKind {
@@ -49,9 +55,9 @@ pub struct Frame {
 pub struct Counts {
     /// Frames made mostly of received audio.
     pub received: u64,
-    /// Frames concealed.
+    /// Frames concealed for audio that was lost.
     pub concealed: u64,
-    /// Frames of silence.
+    /// Frames of a pause, those included that were concealed before it was known for one.
     pub silence: u64,
     /// Frames left out to give back delay.
     pub given_back: u64,
@@ -75,10 +81,13 @@ pub struct Playout {
     /// From the lane's rate to the session's, and what it made beyond the last frame.
     resampler: Option<Resampler>,
     resampled: Vec<i16>,
-    /// How long nothing has told what belongs here.
+    /// How long nothing has told what belongs here, and the frames that were concealed meanwhile.
     uncertain: Duration,
+    uncertain_frames: u64,
     frames: u64,
     frames_since_giving_back: u32,
+    /// The recent peak of received audio.
+    peak: f32,
     counts: Counts,
 }
 
@@ -122,8 +131,10 @@ impl Playout {
             resampler: None,
             resampled: Vec::new(),
             uncertain: Duration::ZERO,
+            uncertain_frames: 0,
             frames: 0,
             frames_since_giving_back: 0,
+            peak: 0.0,
             counts: Counts::default(),
         };
         playout.choose_resampler();
@@ -166,10 +177,7 @@ impl Playout {
     /// The frame due at `now`; `None` until the first packets have gathered their delay.
     pub fn frame(&mut self, now: Time) -> Option<Frame> {
         let (mut pcm, kind) = self.make(now)?;
-        self.frames_since_giving_back += 1;
-        if self.frames_since_giving_back >= FRAMES_BETWEEN_GIVING_BACK
-            && self.jitter.excess(self.ptime).is_some()
-        {
+        if self.gives_back(&pcm) {
             if let Some((next, next_kind)) = self.make(now) {
                 if kind == FrameKind::Silence || next_kind == FrameKind::Silence {
                     pcm = next;
@@ -177,12 +185,17 @@ impl Playout {
                     cross_fade(&mut pcm, &next, self.channels);
                 }
                 self.jitter.gave_back(self.ptime);
-                self.frames_since_giving_back = 0;
+                // A large excess goes on being given back without waiting for quiet again.
+                let loud = self.frames_since_giving_back >= FRAMES_TO_WAIT_FOR_QUIET;
+                let pace = FRAMES_BETWEEN_GIVING_BACK;
+                self.frames_since_giving_back =
+                    if loud { FRAMES_TO_WAIT_FOR_QUIET - pace } else { 0 };
                 self.counts.given_back += 1;
             }
         }
         match kind {
             FrameKind::Received => self.counts.received += 1,
+            FrameKind::Concealed if self.uncertain > Duration::ZERO => self.uncertain_frames += 1,
             FrameKind::Concealed => self.counts.concealed += 1,
             FrameKind::Silence | FrameKind::ComfortNoise => self.counts.silence += 1,
         }
@@ -200,7 +213,8 @@ impl Playout {
 
     /// What was counted since the session began.
     pub fn counts(&self) -> Counts {
-        self.counts
+        // As long as no packet tells otherwise, a stream that stopped has paused.
+        Counts { silence: self.counts.silence + self.uncertain_frames, ..self.counts }
     }
 
     /// Audio that waits to be played, and the delay aimed at.
@@ -222,8 +236,8 @@ impl Playout {
             let want = u32::try_from(spec.ticks_for(missing as u64)).unwrap_or(u32::MAX).max(1);
             match self.jitter.pop(now, want, self.ptime) {
                 Pop::Idle => return None,
-                Pop::Packet { packet, skip } => {
-                    self.uncertain = Duration::ZERO;
+                Pop::Packet { packet, skip, missing } => {
+                    self.settle(missing > 0);
                     self.take(&packet, skip, &mut made);
                 }
                 Pop::Lost(ticks) => self.conceal(ticks, &mut made),
@@ -265,6 +279,32 @@ impl Playout {
         let audio = &mut self.scratch[skip..];
         self.concealer.good(audio);
         self.ready.extend_from_slice(audio);
+    }
+
+    /// Whether this is the place to leave a frame out, `pcm` being the one that plays.
+    fn gives_back(&mut self, pcm: &[i16]) -> bool {
+        let loudest = pcm.iter().map(|s| s.unsigned_abs()).max().unwrap_or(0);
+        self.peak = (self.peak * PEAK_DECAY).max(f32::from(loudest));
+        self.frames_since_giving_back += 1;
+        if self.jitter.excess(self.ptime).is_none() {
+            self.frames_since_giving_back =
+                self.frames_since_giving_back.min(FRAMES_BETWEEN_GIVING_BACK);
+            return false;
+        }
+        let quiet = f32::from(loudest) <= self.peak / 4.0;
+        self.frames_since_giving_back >= FRAMES_BETWEEN_GIVING_BACK
+            && (quiet || self.frames_since_giving_back >= FRAMES_TO_WAIT_FOR_QUIET)
+    }
+
+    /// A packet came after a time in which nothing did: now it is known whether audio was lost or the sender paused.
+    fn settle(&mut self, lost: bool) {
+        self.uncertain = Duration::ZERO;
+        let frames = core::mem::take(&mut self.uncertain_frames);
+        if lost {
+            self.counts.concealed += frames;
+        } else {
+            self.counts.silence += frames;
+        }
     }
 
     fn conceal(&mut self, ticks: u32, made: &mut Made) {

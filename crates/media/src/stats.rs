@@ -34,7 +34,7 @@ pub struct Stats {
 
     /// Frames delivered that are mostly received audio.
     pub frames_received: u64,
-    /// Frames delivered that conceal a loss.
+    /// Frames delivered that conceal a loss. What is concealed before a pause is known for one counts as silence.
     pub frames_concealed: u64,
     /// Frames delivered that are silence of the sender's.
     pub frames_silence: u64,

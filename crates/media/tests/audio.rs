@@ -10,6 +10,7 @@ use roomkit_media::seq::{RtpTime, SeqNo, Ssrc};
 use roomkit_media::session::{
     Chunk, Event, FrameKind, Output, Port, RtcpMode, Session, SessionConfig,
 };
+use roomkit_media::source::Policy;
 use roomkit_media::time::{Duration, Time};
 use roomkit_netsim::{Jitter, LinkConfig, Loss, Reorder};
 
@@ -402,4 +403,47 @@ fn while_muted_frames_are_silence_and_the_timeline_goes_on() {
     assert_eq!(call.b.frames.last().unwrap().kind, FrameKind::Received);
     assert!(call.b.frames.windows(2).all(|p| p[1].timestamp - p[0].timestamp == MS(20)));
     assert_eq!(digits, call.b.digits());
+}
+
+#[test]
+fn a_pause_is_counted_as_silence_and_a_loss_as_concealed() {
+    let mut call = Call::new(good(), 1, |_| {});
+    for n in 1..=5 {
+        call.a.play(n, voice(8000, 8000), 8000);
+        call.run(Time::secs(2 * n));
+    }
+    assert_eq!(call.b.session.stats().frames_concealed, 0);
+    // Four packets in the middle of speech.
+    call.a.play(6, voice(16_000, 8000), 8000);
+    call.run(Time::ms(10_500));
+    call.a_to_b.reconfigure(LinkConfig { loss: Loss::Random(1.0), ..good() });
+    call.run(Time::ms(10_580));
+    call.a_to_b.reconfigure(good());
+    call.run(Time::secs(13));
+    let stats = call.b.session.stats();
+    assert_eq!((stats.packets_lost, stats.frames_concealed), (4, 4));
+}
+
+#[test]
+fn delay_is_given_back_where_it_is_quiet() {
+    // Whoever must prove itself speaks before it is believed, so its first words come with more delay than needed.
+    let mut call = Call::new(good(), 1, |config| config.policy = Policy::Learn);
+    call.b.session.retarget("203.0.113.1:9".parse().unwrap());
+    let mut said = vec![];
+    for _ in 0..4 {
+        said.extend(voice(8000, 8000).iter().map(|s| s.saturating_add(2000)));
+        said.extend([0; 1600]);
+    }
+    call.a.play(1, said, 8000);
+    let mut given_back = 0;
+    while call.now < Time::ms(4900) {
+        call.run(call.now + MS(20));
+        let stats = call.b.session.stats();
+        if stats.frames_given_back > given_back {
+            given_back = stats.frames_given_back;
+            let loudest = call.b.frames.last().unwrap().pcm.iter().map(|s| s.unsigned_abs()).max();
+            assert!(loudest < Some(2100), "given back in the middle of a word: {loudest:?}");
+        }
+    }
+    assert!(given_back > 0, "there was delay to give back");
 }
