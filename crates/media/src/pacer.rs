@@ -77,6 +77,9 @@ pub struct Pacer {
     /// Samples per channel of a frame.
     frame: usize,
     queue: VecDeque<Chunk>,
+    /// How long the chunks of `queue` play, kept up to date: it is asked for at every frame, and a program that
+    /// forwards frames queues a chunk for each.
+    queued: Duration,
     /// Samples of the front chunk that have been taken, over all its channels.
     taken: usize,
     /// Audio of `current` that is ready, at the codec's rate.
@@ -123,6 +126,7 @@ impl Pacer {
             channels,
             frame: samples(ptime, sample_rate),
             queue: VecDeque::new(),
+            queued: Duration::ZERO,
             taken: 0,
             ready: Vec::new(),
             resampler: None,
@@ -148,6 +152,7 @@ impl Pacer {
             return Err(BadChunk::Length { samples: chunk.pcm.len(), channels: chunk.channels });
         }
         if chunk.playback > self.over {
+            self.queued += chunk_span(&chunk);
             self.queue.push_back(chunk);
         }
         Ok(())
@@ -164,8 +169,7 @@ impl Pacer {
         let mut seen = 0;
         while let Some(chunk) = self.queue.front().filter(|c| c.playback <= upto) {
             let playback = chunk.playback;
-            self.queue.pop_front();
-            self.taken = 0;
+            self.drop_front();
             let told = self.progress.iter().any(
                 |p| matches!(p, Progress::Ended { playback: ended, .. } if *ended == playback),
             );
@@ -230,11 +234,10 @@ impl Pacer {
     /// How long the queued audio plays.
     pub fn queued(&self) -> Duration {
         let ready = (self.ready.len() / usize::from(self.channels)) as u64;
-        let waiting: Duration = self.queue.iter().map(chunk_span).sum();
         let taken = self.queue.front().map_or(Duration::ZERO, |front| {
             span((self.taken / usize::from(front.channels)) as u64, front.sample_rate)
         });
-        (self.span(ready) + waiting).saturating_sub(taken)
+        (self.span(ready) + self.queued).saturating_sub(taken)
     }
 
     /// True if nothing is queued or under way.
@@ -267,8 +270,7 @@ impl Pacer {
             if current.complete || chunk.playback != current.playback || !over {
                 return;
             }
-            self.queue.pop_front();
-            self.taken = 0;
+            self.drop_front();
             self.complete();
         }
     }
@@ -307,12 +309,18 @@ impl Pacer {
         }
         self.taken = end;
         if end == self.queue[0].pcm.len() {
-            self.queue.pop_front();
-            self.taken = 0;
+            self.drop_front();
             if last {
                 self.complete();
             }
         }
+    }
+
+    fn drop_front(&mut self) {
+        if let Some(chunk) = self.queue.pop_front() {
+            self.queued = self.queued.saturating_sub(chunk_span(&chunk));
+        }
+        self.taken = 0;
     }
 
     /// The playback has given all it had: the filter's tail is its end.
@@ -362,7 +370,9 @@ fn chunk_span(chunk: &Chunk) -> Duration {
 }
 
 fn span(frames: u64, rate: u32) -> Duration {
-    Duration::from_nanos((u128::from(frames) * 1_000_000_000 / u128::from(rate)) as u64)
+    // Seconds apart from the rest, so that 64 bits hold all of it.
+    let rate = u64::from(rate);
+    Duration::new(frames / rate, (frames % rate * 1_000_000_000 / rate) as u32)
 }
 
 #[cfg(test)]
@@ -540,5 +550,13 @@ mod tests {
         assert_eq!(pacer.queued(), Duration::from_secs(1));
         next(&mut pacer);
         assert_eq!(pacer.queued(), Duration::from_millis(980));
+        let pcm = vec![0; 2 * 4410];
+        let stereo = Chunk { playback: 2, pcm, sample_rate: 44_100, channels: 2, last: true };
+        pacer.push(stereo).unwrap();
+        assert_eq!(pacer.queued(), Duration::from_millis(1080));
+        pacer.cancel(1);
+        assert_eq!(pacer.queued(), Duration::from_millis(100));
+        while next(&mut pacer).is_some() {}
+        assert_eq!(pacer.queued(), Duration::ZERO);
     }
 }
