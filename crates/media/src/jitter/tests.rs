@@ -1,0 +1,213 @@
+use super::*;
+
+const FRAME: Duration = Duration::from_millis(20);
+const TICKS: u32 = 160;
+
+/// A buffer of 60 ms at 8 kHz, driven in frames of 20 ms: frame `n` is due at `n` · 20 ms.
+struct Bench {
+    buffer: JitterBuffer,
+    frame: u64,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        Bench { buffer: JitterBuffer::new(Duration::from_millis(60), 8000), frame: 0 }
+    }
+
+    fn due(&self) -> Time {
+        Time::ms(20 * self.frame)
+    }
+
+    /// Packet `n` of a source that began at the origin and paused `pause` ms so far, arriving at `at`.
+    fn put_after(&mut self, n: u64, pause: u64, at: Time) -> Insert {
+        let due = self.due().max(at);
+        let timestamp = (1 << 40) + n * 160 + pause * 8;
+        let payload = vec![n as u8];
+        self.buffer.insert(
+            Packet { seq: 1000 + n, timestamp, ticks: TICKS, codec: 0, arrival: at, payload },
+            due,
+        )
+    }
+
+    fn put(&mut self, n: u64, at: Time) -> Insert {
+        self.put_after(n, 0, at)
+    }
+
+    /// What the next frame plays: a packet's number, or a word.
+    fn play(&mut self) -> Result<u8, &'static str> {
+        let now = self.due();
+        self.frame += 1;
+        match self.buffer.pop(now, TICKS, FRAME) {
+            Pop::Packet { packet, skip: 0, .. } => Ok(packet.payload[0]),
+            Pop::Packet { .. } => Err("part"),
+            Pop::Idle => Err("idle"),
+            Pop::Lost(_) => Err("lost"),
+            Pop::Pause(_) => Err("pause"),
+            Pop::Empty(_) => Err("empty"),
+        }
+    }
+
+    fn play_until(&mut self, time: Time) -> Vec<Result<u8, &'static str>> {
+        let mut played = Vec::new();
+        while self.due() < time {
+            played.push(self.play());
+        }
+        played
+    }
+}
+
+#[test]
+fn the_first_packet_waits_for_the_target_delay_and_the_rest_follow_in_order() {
+    let mut bench = Bench::new();
+    for n in 0..4 {
+        bench.put(n, Time::ms(20 * n));
+    }
+    assert_eq!(
+        bench.play_until(Time::ms(160)),
+        [Err("idle"), Err("idle"), Err("idle"), Ok(0), Ok(1), Ok(2), Ok(3), Err("empty")]
+    );
+}
+
+#[test]
+fn reordered_packets_play_in_order_and_twice_sent_ones_once() {
+    let mut bench = Bench::new();
+    for (n, outcome) in [
+        (0, Insert::Stored),
+        (2, Insert::Stored),
+        (1, Insert::Stored),
+        (2, Insert::Duplicate),
+        (3, Insert::Stored),
+    ] {
+        assert_eq!(bench.put(n, Time::ms(n)), outcome);
+    }
+    assert_eq!(bench.play_until(Time::ms(140))[3..], [Ok(0), Ok(1), Ok(2), Ok(3)]);
+    assert_eq!(bench.put(3, Time::ms(141)), Insert::Duplicate, "played already");
+}
+
+#[test]
+fn one_lost_packet_costs_its_own_frame_and_no_delay() {
+    let mut bench = Bench::new();
+    for n in [0, 1, 3, 4] {
+        bench.put(n, Time::ms(20 * n));
+    }
+    assert_eq!(bench.play_until(Time::ms(160))[3..], [Ok(0), Ok(1), Err("lost"), Ok(3), Ok(4)]);
+    assert_eq!(bench.put(2, Time::ms(161)), Insert::Late);
+}
+
+#[test]
+fn a_pause_is_a_pause_and_the_speech_before_it_is_not_held_back() {
+    let mut bench = Bench::new();
+    for n in 0..3 {
+        bench.put(n, Time::ms(20 * n));
+    }
+    let before = bench.play_until(Time::ms(240));
+    assert_eq!(before[3..6], [Ok(0), Ok(1), Ok(2)]);
+    // 200 ms of silence later, with no number missing.
+    bench.put_after(3, 200, Time::ms(260));
+    let after = bench.play_until(Time::ms(340));
+    assert_eq!(after[after.len() - 1], Ok(3), "{after:?}");
+    assert!(after[..after.len() - 1].iter().all(|p| *p == Err("empty") || *p == Err("pause")));
+}
+
+#[test]
+fn digits_between_audio_are_not_lost_audio() {
+    let mut bench = Bench::new();
+    bench.put(0, Time::ms(0));
+    for n in 1..4 {
+        bench.buffer.note_silent(1000 + n);
+    }
+    bench.put(4, Time::ms(20));
+    assert_eq!(
+        bench.play_until(Time::ms(160))[3..],
+        [Ok(0), Err("pause"), Err("pause"), Err("pause"), Ok(4)]
+    );
+}
+
+#[test]
+fn a_stall_of_the_network_loses_nothing_and_its_delay_is_given_back() {
+    let mut bench = Bench::new();
+    let mut heard = Vec::new();
+    let mut given_back = Duration::ZERO;
+    for n in 0..400u64 {
+        // From 1 s on nothing arrives for 200 ms, then all of it at once.
+        let at = if (50..60).contains(&n) { Time::ms(1200) } else { Time::ms(20 * n) };
+        heard.extend(bench.play_until(at));
+        assert_eq!(bench.put(n, at), Insert::Stored);
+        if bench.buffer.excess(FRAME).is_some() {
+            // The frame that playout leaves out.
+            let now = bench.due();
+            bench.buffer.pop(now, TICKS, FRAME);
+            bench.buffer.gave_back(FRAME);
+            given_back += FRAME;
+        }
+    }
+    let lost = heard.iter().filter(|p| **p == Err("lost")).count();
+    assert_eq!(lost, 0);
+    assert!(given_back >= Duration::from_millis(200), "{given_back:?}");
+    let depth = bench.buffer.depth();
+    assert!(depth <= Duration::from_millis(80), "delay did not return: {depth:?}");
+}
+
+#[test]
+fn a_sender_whose_timestamps_stand_still_in_silence_is_heard_after_it() {
+    let mut bench = Bench::new();
+    for n in 0..3 {
+        bench.put(n, Time::ms(20 * n));
+    }
+    bench.play_until(Time::ms(2000));
+    for n in 3..6 {
+        assert_eq!(bench.put(n, Time::ms(2000 + 20 * (n - 3))), Insert::Stored);
+    }
+    let heard = bench.play_until(Time::ms(2200));
+    assert_eq!(heard.iter().filter_map(|p| p.ok()).collect::<Vec<_>>(), [3, 4, 5]);
+}
+
+#[test]
+fn a_new_timeline_plays_after_what_waits_and_with_its_own_delay() {
+    let mut bench = Bench::new();
+    for n in 0..4 {
+        bench.put(n, Time::ms(20 * n));
+    }
+    bench.buffer.new_timeline();
+    let far = Packet {
+        seq: 7,
+        timestamp: 99,
+        ticks: TICKS,
+        codec: 0,
+        arrival: Time::ms(80),
+        payload: vec![77],
+    };
+    bench.buffer.insert(far, Time::ms(80));
+    let heard = bench.play_until(Time::ms(180));
+    assert_eq!(heard[3..], [Ok(0), Ok(1), Ok(2), Ok(3), Ok(77), Err("empty")]);
+}
+
+#[test]
+fn a_full_buffer_jumps_to_the_newest_audio() {
+    let mut bench = Bench::new();
+    for n in 0..MAX_PACKETS as u64 {
+        assert_eq!(bench.put(n, Time::ms(1)), Insert::Stored);
+    }
+    let Insert::Overflow(dropped) = bench.put(MAX_PACKETS as u64, Time::ms(1)) else {
+        panic!("one past the bound");
+    };
+    assert_eq!(dropped, MAX_PACKETS + 1 - 3);
+    assert_eq!(bench.play_until(Time::ms(81)).last(), Some(&Ok((MAX_PACKETS - 1) as u8)));
+}
+
+#[test]
+fn packets_that_overlap_what_was_played_are_played_in_part() {
+    let mut bench = Bench::new();
+    bench.put(0, Time::ms(0));
+    bench.play_until(Time::ms(80));
+    let half = Packet {
+        seq: 1001,
+        timestamp: (1 << 40) + 80,
+        ticks: TICKS,
+        codec: 0,
+        arrival: Time::ms(70),
+        payload: vec![1],
+    };
+    bench.buffer.insert(half, Time::ms(80));
+    assert!(matches!(bench.buffer.pop(Time::ms(80), TICKS, FRAME), Pop::Packet { skip: 80, .. }));
+}
