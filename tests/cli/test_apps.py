@@ -35,13 +35,20 @@ async def a_call() -> AsyncIterator[tuple[Call, RTPSession, Tape]]:
             yield call, far, tape
 
 
+async def hear(far: RTPSession, ms: int) -> None:
+    """Returns when the far end has heard this much more, words or silence."""
+    frames = aiter(far)
+    for _ in range(ms // 20):
+        await asyncio.wait_for(anext(frames), 5)
+
+
 async def test_play_tells_how_much_was_heard_and_that_it_was_whole() -> None:
-    async with a_call() as (call, _, tape):
+    async with a_call() as (call, far, tape):
         clip = call.clip("stop")
         played = await call.play(clip, "stop")
         assert played.cut is None
         assert played.seconds == pytest.approx(clip.seconds, abs=0.021)
-        await asyncio.sleep(0.2)
+        await hear(far, 200)
         reference = g711.through("PCMU", clip.samples)
         match = signals.find(reference, tape.samples)
         assert match is not None
@@ -56,7 +63,7 @@ async def test_a_key_interrupts_only_what_may_be_interrupted_and_is_not_lost() -
         assert await call.key() == "5"
 
         playing = asyncio.ensure_future(call.play(call.clip("story"), stop_on=("key",)))
-        await asyncio.sleep(0.3)
+        await hear(far, 300)
         far.send_dtmf("6")
         played = await playing
         assert played.cut == "key"
@@ -70,7 +77,7 @@ async def test_a_key_interrupts_only_what_may_be_interrupted_and_is_not_lost() -
 async def test_voice_interrupts_and_the_sentence_is_told() -> None:
     async with a_call() as (call, far, _):
         playing = asyncio.ensure_future(call.play(call.clip("story"), stop_on=("voice",)))
-        await asyncio.sleep(0.3)
+        await hear(far, 300)
         words = speech.clip("stop")
         await far.play(AudioChunk(words.pcm(), words.sample_rate))
         assert (await playing).cut == "voice"
@@ -91,7 +98,7 @@ async def test_the_call_ends_when_the_far_end_leaves() -> None:
 async def test_the_menu_says_goodbye_on_zero() -> None:
     async with a_call() as (call, far, _):
         running = asyncio.ensure_future(APPS["menu"](call))
-        await asyncio.sleep(0.3)
+        await hear(far, 300)
         far.send_dtmf("0")  # cuts the greeting short, and is the answer to the menu
         await asyncio.wait_for(running, 30)
         said = [entry.data["clip"] for entry in call.journal.of("said")]

@@ -269,4 +269,4 @@ def test_ctrl_c_ends_all_three_processes_and_judges_nothing(tmp_path: Path) -> N
     with pytest.raises(ProcessLookupError):
         while time.monotonic() < deadline:
             os.killpg(process.pid, 0)
-            time.sleep(0.05)
+            time.sleep(0.05)  # sleep: nobody is told when a grandchild ends

@@ -118,8 +118,8 @@ def test_it_loses_the_share_it_is_told_and_the_same_packets_each_time(
         for n in range(500):
             application.rtp.sendto(rtp(n), ("127.0.0.1", ports["application"]))
             if n % 50 == 0:
-                time.sleep(0.01)
-        time.sleep(0.1)
+                time.sleep(0.01)  # sleep: its socket has no room for all at once
+        time.sleep(0.1)  # sleep: what it drops leaves no trace to wait for
         finish(process)
         packets = read_packets(tmp_path / name)
         assert len(packets) == 500
