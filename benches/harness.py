@@ -84,10 +84,16 @@ class Program(AbstractContextManager["Program"]):
         assert self._child.stdin is not None
         self._child.stdin.close()
 
-    def wait(self, seconds: float) -> None:
-        """Until it ends by itself."""
-        if code := self._child.wait(seconds):
+    def wait(self, seconds: float) -> bool:
+        """Until it ends by itself, which is true; one that has not by then is killed."""
+        try:
+            code = self._child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            return False
+        if code:
             raise RuntimeError(f"{self.name} ended with code {code}")
+        return True
 
     def __exit__(
         self,
@@ -148,7 +154,7 @@ def used_cpu() -> float:
     return busy / os.sysconf("SC_CLK_TCK")
 
 
-def wait_until_calm(patience_s: float = 60.0) -> None:
+def wait_until_calm(patience_s: float = 20.0) -> None:
     """Returns when others leave the machine alone: less than a quarter of a core for a second; or
     when patience ends, and then says so. Rounds that are measured in turn even out the rest."""
     give_up = time.monotonic() + patience_s
