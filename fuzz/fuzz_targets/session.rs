@@ -212,6 +212,7 @@ impl Run {
                     sample_rate: *rate,
                     channels: channels % 10,
                     last: *last,
+                    live: samples % 2 == 1,
                 };
                 let fits = (8_000..=192_000).contains(&chunk.sample_rate)
                     && (1..=8).contains(&chunk.channels)

@@ -135,11 +135,20 @@ class Session:
     def rtcp_addr(self) -> tuple[str, int] | None:
         """The bound RTCP address; the RTP one when multiplexed, None when RTCP is off."""
 
-    def push(self, data: Buffer, sample_rate: int, channels: int, playback: int, last: bool) -> int:
+    def push(
+        self,
+        data: Buffer,
+        sample_rate: int,
+        channels: int,
+        playback: int,
+        last: bool,
+        live: bool = False,
+    ) -> int:
         """Queues PCM of a playback and returns how many bytes were taken: fewer than offered
         when `lead_ms` of audio wait already, and then `LOW_WATER` tells when to go on. `last`
         counts only if everything was taken; it ends the playback (empty `data` is fine then).
-        Playback ids ascend. Never waits.
+        Playback ids ascend. `live` audio is forwarded as it is made and is never the last: what
+        waits of it for longer than a second without need is given back. Never waits.
         """
 
     def cancel(self, upto: int) -> bool:

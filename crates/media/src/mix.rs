@@ -1,4 +1,4 @@
-//! From one channel count to another.
+//! From one channel count to another, and from one frame into the next.
 
 /// Appends `pcm`, interleaved over `from` channels, to `out`, interleaved over `to` channels.
 ///
@@ -19,6 +19,16 @@ pub fn to_channels(pcm: &[i16], from: u8, to: u8, out: &mut Vec<i16>) {
     for frame in pcm[..whole].chunks_exact(from) {
         let mono = average(frame);
         out.extend(core::iter::repeat_n(mono, to));
+    }
+}
+
+/// Fades from one frame into the other over their whole length: what two frames held is heard in the time of one.
+pub(crate) fn cross_fade(from: &mut [i16], to: &[i16], channels: u8) {
+    let channels = usize::from(channels);
+    let length = (from.len() / channels).max(1) as i32;
+    for (i, (a, b)) in from.iter_mut().zip(to).enumerate() {
+        let place = (i / channels) as i32;
+        *a = ((i32::from(*a) * (length - place) + i32::from(*b) * place) / length) as i16;
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Chunk {
     pub channels: u8,
     /// True for the last piece of its playback, which may be empty.
     pub last: bool,
+    /// True for audio that is forwarded as it is made. What waits of it for long is delay, and is given back.
+    pub live: bool,
 }
 
 /// A piece that cannot be played: the program's fault.
@@ -95,6 +97,17 @@ pub struct Pacer {
     scratch: Vec<i16>,
     mixed: Vec<i16>,
     progress: VecDeque<Progress>,
+    live: LiveDepth,
+}
+
+/// How much live audio waits longer than it need.
+#[derive(Clone, Copy, Debug)]
+struct LiveDepth {
+    /// Frames of the present window, and the least that waited in it.
+    frames: u32,
+    least: Duration,
+    /// What the last window showed to be delay, and has not been given back yet.
+    spare: Duration,
 }
 
 /// The playback that plays.
@@ -105,6 +118,7 @@ struct Current {
     played: u64,
     /// Its last chunk has been taken into `ready`.
     complete: bool,
+    live: bool,
 }
 
 #[derive(Debug)]
@@ -114,6 +128,13 @@ struct Resampling {
     /// Samples still to be left out at the start: the filter's delay, so that a playback keeps its length.
     lead: usize,
 }
+
+/// Live audio is watched for this many frames, a second of the usual ones, before any of it is called delay.
+const LIVE_WINDOW_FRAMES: u32 = 50;
+/// What live audio may have waiting at any time: as much as evens out a program that is a frame late now and then.
+const LIVE_LEAD: Duration = Duration::from_millis(20);
+/// At most one frame in this many is left out, so that speech is shortened by a fifth at the most.
+const FRAMES_BETWEEN_GIVING_BACK: u32 = 5;
 
 /// Filters of this many source rates are kept; a program that uses more pays for making them again.
 const MAX_BANKS: usize = 4;
@@ -137,6 +158,7 @@ impl Pacer {
             scratch: Vec::new(),
             mixed: Vec::new(),
             progress: VecDeque::new(),
+            live: LiveDepth { frames: 0, least: Duration::MAX, spare: Duration::ZERO },
         }
     }
 
@@ -210,6 +232,14 @@ impl Pacer {
         out.clear();
         out.extend(self.ready.drain(..available));
         out.resize(whole, 0);
+        if current.live && self.gives_back() {
+            self.gather(whole);
+            if self.ready.len() >= whole {
+                mix::cross_fade(out, &self.ready[..whole], self.channels);
+                self.ready.drain(..whole);
+                current.played += self.frame as u64;
+            }
+        }
         if current.played == 0 {
             self.progress.push_back(Progress::Started { playback: current.playback });
         }
@@ -218,6 +248,26 @@ impl Pacer {
         if current.complete && self.ready.is_empty() {
             self.end(current, false);
         }
+        true
+    }
+
+    /// Whether two frames of live audio are to leave in the time of one: the program was held up, its audio came in a
+    /// burst, and what of it never ran out in a second is delay that the far end would hear for the rest of the call.
+    fn gives_back(&mut self) -> bool {
+        let depth = self.queued();
+        let live = &mut self.live;
+        live.least = live.least.min(depth);
+        live.frames += 1;
+        if live.frames >= LIVE_WINDOW_FRAMES {
+            live.spare = live.least.saturating_sub(LIVE_LEAD);
+            (live.frames, live.least) = (0, Duration::MAX);
+        }
+        let frame = self.span(self.frame as u64);
+        let live = &mut self.live;
+        if live.spare < frame || live.frames % FRAMES_BETWEEN_GIVING_BACK != 0 {
+            return false;
+        }
+        live.spare -= frame;
         true
     }
 
@@ -251,8 +301,8 @@ impl Pacer {
             let Some(chunk) = self.queue.front() else { return };
             match self.current {
                 None => {
-                    let playback = chunk.playback;
-                    self.current = Some(Current { playback, played: 0, complete: false });
+                    let (playback, live) = (chunk.playback, chunk.live);
+                    self.current = Some(Current { playback, played: 0, complete: false, live });
                 }
                 // A playback that was left open ends where the next one begins.
                 Some(c) if c.playback != chunk.playback => {
@@ -376,187 +426,4 @@ fn span(frames: u64, rate: u32) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PTIME: Duration = Duration::from_millis(20);
-
-    fn pacer() -> Pacer {
-        Pacer::new(PTIME, 8000, 1)
-    }
-
-    fn piece(playback: u64, samples: usize, last: bool) -> Chunk {
-        Chunk { playback, pcm: vec![1000; samples], sample_rate: 8000, channels: 1, last }
-    }
-
-    fn next(pacer: &mut Pacer) -> Option<Vec<i16>> {
-        let mut out = Vec::new();
-        pacer.frame(&mut out).then_some(out)
-    }
-
-    fn told(pacer: &mut Pacer) -> Vec<Progress> {
-        core::iter::from_fn(|| pacer.poll()).collect()
-    }
-
-    #[test]
-    fn a_playback_leaves_frame_by_frame_and_its_end_is_filled_with_silence() {
-        let mut pacer = pacer();
-        pacer.push(piece(1, 400, true)).unwrap();
-        assert_eq!(next(&mut pacer), Some(vec![1000; 160]));
-        assert_eq!(told(&mut pacer), [Progress::Started { playback: 1 }]);
-        assert_eq!(pacer.position(), Some((1, PTIME)));
-        assert_eq!(next(&mut pacer), Some(vec![1000; 160]));
-        let end = next(&mut pacer).expect("the rest");
-        assert_eq!((&end[..80], &end[80..]), (&[1000; 80][..], &[0; 80][..]));
-        let played = Duration::from_millis(50);
-        assert_eq!(told(&mut pacer), [Progress::Ended { playback: 1, played, cancelled: false }]);
-        assert_eq!(next(&mut pacer), None);
-        assert!(pacer.is_idle());
-    }
-
-    #[test]
-    fn an_empty_last_piece_ends_the_playback_with_the_frame_before_it() {
-        let mut pacer = pacer();
-        pacer.push(piece(1, 160, false)).unwrap();
-        pacer.push(piece(1, 0, true)).unwrap();
-        assert!(next(&mut pacer).is_some());
-        assert!(matches!(told(&mut pacer)[1], Progress::Ended { cancelled: false, .. }));
-        // The same when it comes after the frame has left.
-        pacer.push(piece(2, 160, false)).unwrap();
-        assert!(next(&mut pacer).is_some());
-        pacer.push(piece(2, 0, true)).unwrap();
-        assert!(next(&mut pacer).is_none());
-        assert!(matches!(told(&mut pacer)[1], Progress::Ended { cancelled: false, .. }));
-    }
-
-    #[test]
-    fn a_playback_of_nothing_ends_at_once() {
-        let mut pacer = pacer();
-        pacer.push(piece(1, 0, true)).unwrap();
-        assert_eq!(next(&mut pacer), None);
-        assert_eq!(
-            told(&mut pacer),
-            [Progress::Ended { playback: 1, played: Duration::ZERO, cancelled: false }]
-        );
-    }
-
-    #[test]
-    fn cancelling_silences_the_next_frame_and_tells_each_playback_once() {
-        let mut pacer = pacer();
-        pacer.push(piece(1, 8000, true)).unwrap();
-        pacer.push(piece(2, 8000, false)).unwrap();
-        pacer.push(piece(2, 8000, true)).unwrap();
-        next(&mut pacer);
-        told(&mut pacer);
-        pacer.cancel(2);
-        assert_eq!(next(&mut pacer), None);
-        assert_eq!(
-            told(&mut pacer),
-            [
-                Progress::Ended { playback: 1, played: PTIME, cancelled: true },
-                Progress::Ended { playback: 2, played: Duration::ZERO, cancelled: true },
-            ]
-        );
-        pacer.push(piece(2, 160, true)).unwrap();
-        assert_eq!(next(&mut pacer), None, "a late piece of a cancelled playback");
-        pacer.push(piece(3, 160, true)).unwrap();
-        assert!(next(&mut pacer).is_some());
-    }
-
-    #[test]
-    fn what_comes_after_the_last_piece_is_dropped() {
-        let mut pacer = pacer();
-        pacer.push(piece(1, 160, true)).unwrap();
-        assert!(next(&mut pacer).is_some());
-        told(&mut pacer);
-        pacer.push(piece(1, 160, false)).unwrap();
-        assert!(next(&mut pacer).is_none());
-        assert_eq!(told(&mut pacer), []);
-    }
-
-    #[test]
-    fn playbacks_follow_one_another_without_a_gap() {
-        let mut pacer = pacer();
-        pacer.push(piece(1, 320, true)).unwrap();
-        pacer.push(piece(2, 320, true)).unwrap();
-        let frames: Vec<bool> = (0..5).map(|_| next(&mut pacer).is_some()).collect();
-        assert_eq!(frames, [true, true, true, true, false]);
-    }
-
-    #[test]
-    fn pieces_longer_than_a_frame_gain_their_lead_once() {
-        // 30 ms pieces every 30 ms into frames of 20 ms: one frame's wait, then no gap.
-        let mut pacer = pacer();
-        let mut sent = Vec::new();
-        let mut pieces = 0;
-        for frame in 0..60 {
-            while pieces * 30 <= frame * 20 {
-                pacer.push(piece(1, 240, false)).unwrap();
-                pieces += 1;
-            }
-            sent.push(next(&mut pacer).is_some());
-        }
-        let gaps = sent.iter().filter(|s| !**s).count();
-        assert_eq!(gaps, 1, "{sent:?}");
-    }
-
-    #[test]
-    fn the_rest_of_a_stream_that_stops_is_held_for_one_frame_and_then_sent() {
-        let mut pacer = pacer();
-        pacer.push(piece(1, 200, false)).unwrap();
-        assert!(next(&mut pacer).is_some());
-        assert!(next(&mut pacer).is_none(), "held");
-        let rest = next(&mut pacer).expect("sent");
-        assert_eq!((rest[39], rest[40]), (1000, 0));
-    }
-
-    #[test]
-    fn another_rate_and_stereo_become_the_codecs_without_losing_time() {
-        for (rate, channels) in [(16_000u32, 1u8), (24_000, 2), (44_100, 1), (48_000, 2)] {
-            let mut pacer = pacer();
-            let pcm = vec![3000; rate as usize * usize::from(channels)];
-            pacer
-                .push(Chunk { playback: 1, pcm, sample_rate: rate, channels, last: true })
-                .unwrap();
-            let mut frames = 0;
-            while let Some(frame) = next(&mut pacer) {
-                frames += 1;
-                if (5..45).contains(&frames) {
-                    assert!(frame.iter().all(|s| (2950..3050).contains(s)), "{rate} {frame:?}");
-                }
-            }
-            assert_eq!(frames, 50, "{rate}");
-        }
-    }
-
-    #[test]
-    fn a_change_of_rate_within_a_playback_loses_nothing() {
-        let mut pacer = pacer();
-        for (rate, last) in [(16_000, false), (24_000, false), (8000, true)] {
-            let pcm = vec![3000; rate as usize / 10];
-            pacer.push(Chunk { playback: 1, pcm, sample_rate: rate, channels: 1, last }).unwrap();
-        }
-        let frames = core::iter::from_fn(|| next(&mut pacer)).count();
-        assert_eq!(frames, 15);
-        let ended = told(&mut pacer)[1];
-        let Progress::Ended { played, .. } = ended else { panic!("{ended:?}") };
-        assert!(played.abs_diff(Duration::from_millis(300)) < Duration::from_micros(300));
-    }
-
-    #[test]
-    fn what_is_queued_is_known_in_time() {
-        let mut pacer = pacer();
-        pacer.push(piece(1, 8000, false)).unwrap();
-        assert_eq!(pacer.queued(), Duration::from_secs(1));
-        next(&mut pacer);
-        assert_eq!(pacer.queued(), Duration::from_millis(980));
-        let pcm = vec![0; 2 * 4410];
-        let stereo = Chunk { playback: 2, pcm, sample_rate: 44_100, channels: 2, last: true };
-        pacer.push(stereo).unwrap();
-        assert_eq!(pacer.queued(), Duration::from_millis(1080));
-        pacer.cancel(1);
-        assert_eq!(pacer.queued(), Duration::from_millis(100));
-        while next(&mut pacer).is_some() {}
-        assert_eq!(pacer.queued(), Duration::ZERO);
-    }
-}
+mod tests;

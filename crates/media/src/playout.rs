@@ -182,7 +182,7 @@ impl Playout {
                 if kind == FrameKind::Silence || next_kind == FrameKind::Silence {
                     pcm = next;
                 } else {
-                    cross_fade(&mut pcm, &next, self.channels);
+                    mix::cross_fade(&mut pcm, &next, self.channels);
                 }
                 self.jitter.gave_back(self.ptime);
                 // A large excess goes on being given back without waiting for quiet again.
@@ -391,14 +391,4 @@ pub(crate) fn samples(span: Duration, rate: u32) -> usize {
 
 fn span(ticks: u32, rate: u32) -> Duration {
     Duration::from_nanos(u64::from(ticks) * 1_000_000_000 / u64::from(rate.max(1)))
-}
-
-/// Fades from one frame into the other over their whole length: what two frames held is heard in the time of one.
-fn cross_fade(from: &mut [i16], to: &[i16], channels: u8) {
-    let channels = usize::from(channels);
-    let length = (from.len() / channels).max(1) as i32;
-    for (i, (a, b)) in from.iter_mut().zip(to).enumerate() {
-        let place = (i / channels) as i32;
-        *a = ((i32::from(*a) * (length - place) + i32::from(*b) * place) / length) as i16;
-    }
 }

@@ -53,8 +53,14 @@ fn l16_is_heard_bit_for_bit_at_every_rate_and_in_stereo() {
             config.channels = channels;
         });
         let said = voice(rate as usize * usize::from(channels), rate);
-        let chunk =
-            Chunk { playback: 1, pcm: said.clone(), sample_rate: rate, channels, last: true };
+        let chunk = Chunk {
+            playback: 1,
+            pcm: said.clone(),
+            sample_rate: rate,
+            channels,
+            last: true,
+            live: false,
+        };
         call.a.session.play(chunk).unwrap();
         call.run(Time::secs(2));
         assert!(contains(&call.b.heard(), &said), "{rate} Hz, {channels} channels");

@@ -118,6 +118,29 @@ impl Outbound {
         playback: u64,
         last: bool,
     ) -> Result<usize, PushError> {
+        self.push_as(bytes, sample_rate, channels, playback, last, false)
+    }
+
+    /// As [`push`](Self::push), of audio that is forwarded as it is made.
+    pub fn push_live(
+        &self,
+        bytes: &[u8],
+        sample_rate: u32,
+        channels: u8,
+        playback: u64,
+    ) -> Result<usize, PushError> {
+        self.push_as(bytes, sample_rate, channels, playback, false, true)
+    }
+
+    fn push_as(
+        &self,
+        bytes: &[u8],
+        sample_rate: u32,
+        channels: u8,
+        playback: u64,
+        last: bool,
+        live: bool,
+    ) -> Result<usize, PushError> {
         check_format(bytes.len(), sample_rate, channels)?;
         let mut writer = self.writer();
         if playback == 0 || playback < writer.newest {
@@ -149,7 +172,7 @@ impl Outbound {
         let pcm = samples(&bytes[..taken * width]);
         let span_ns = span_ns(taken, sample_rate);
         gauges.in_ring_ns.fetch_add(span_ns, Ordering::SeqCst);
-        let chunk = Chunk { playback, pcm, sample_rate, channels, last };
+        let chunk = Chunk { playback, pcm, sample_rate, channels, last, live };
         if writer.orders.push(Order::Play(chunk)).is_err() {
             gauges.in_ring_ns.fetch_sub(span_ns, Ordering::SeqCst);
             return Err(PushError::Full("too many orders wait for the media thread"));

@@ -44,6 +44,7 @@ impl Session {
         self.0.rtcp_addr().map(address)
     }
 
+    #[pyo3(signature = (data, sample_rate, channels, playback, last, live = false))]
     fn push(
         &self,
         data: &Bound<'_, PyAny>,
@@ -51,13 +52,21 @@ impl Session {
         channels: i64,
         playback: i64,
         last: bool,
+        live: bool,
     ) -> PyResult<usize> {
         // What does not fit the type does not fit the bounds either: 0 is out of all of them, and is refused by name.
         let rate = u32::try_from(sample_rate).unwrap_or(0);
         let width = u8::try_from(channels).unwrap_or(0);
         let id = u64::try_from(playback).unwrap_or(0);
-        with_pcm(data, |bytes| self.0.outbound().push(bytes, rate, width, id, last))?
-            .map_err(push_error)
+        let out = self.0.outbound();
+        with_pcm(data, |bytes| {
+            if live {
+                out.push_live(bytes, rate, width, id)
+            } else {
+                out.push(bytes, rate, width, id, last)
+            }
+        })?
+        .map_err(push_error)
     }
 
     fn cancel(&self, upto: i64) -> bool {

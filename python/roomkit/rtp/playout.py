@@ -7,7 +7,8 @@ as the one before is in the core completely, so that they join without a gap.
 
 Live audio (`send`) is one open playback after another: it takes what comes, frame by frame, and
 waits for nothing. It yields to `play`: live frames behind ten seconds of announcement would arrive
-ten seconds late, so they are dropped instead and counted.
+ten seconds late, so they are dropped instead and counted. After a stall of the program its live
+audio comes in a burst; the core gives the delay of it back.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ class Playout:
             taken = 0
             if not self._plays and not self._over:
                 live = self._live or self._new(live=True)
-                taken = self._native.push(pcm, sample_rate, channels, live.number, False)
+                taken = self._native.push(pcm, sample_rate, channels, live.number, False, True)
                 live.format = (sample_rate, channels)
                 if taken and self._live is None:
                     self._live = self._entries[live.number] = live

@@ -7,7 +7,8 @@
 //! let far = "192.0.2.1:20000".parse().unwrap();
 //! let mut session = Session::new(SessionConfig::pcmu(Some(far)), Time::ZERO, 7).unwrap();
 //! let pcm = vec![0; 320];
-//! session.play(Chunk { playback: 1, pcm, sample_rate: 8000, channels: 1, last: true }).unwrap();
+//! let chunk = Chunk { playback: 1, pcm, sample_rate: 8000, channels: 1, last: true, live: false };
+//! session.play(chunk).unwrap();
 //! let mut packets = 0;
 //! //   ┌────────────────────────────────────────────┐
 //! //   ▼                                            │

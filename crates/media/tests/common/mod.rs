@@ -131,7 +131,7 @@ fn drain(end: &mut End, link: &mut Link<Datagram>, now: Time) {
 
 impl End {
     pub fn play(&mut self, playback: u64, pcm: Vec<i16>, sample_rate: u32) {
-        let chunk = Chunk { playback, pcm, sample_rate, channels: 1, last: true };
+        let chunk = Chunk { playback, pcm, sample_rate, channels: 1, last: true, live: false };
         self.session.play(chunk).unwrap();
     }
 
