@@ -56,7 +56,7 @@ class RTPOptions:
     """Audio that may wait in the core to be sent, 100 to 60000 ms: how far a source is read
     ahead."""
     inbound_ms: int = 2000
-    """Audio that may wait for Python to take it, 100 to 60000 ms; then the oldest is dropped."""
+    """Audio that may wait for Python to take it, 100 to 60000 ms; then the newest is dropped."""
     source_policy: SourcePolicy = "host"
     """Who is heard. `"host"`: the host of `remote_addr`, from any port; we send to `remote_addr`.
     `"strict"`: exactly `remote_addr`. `"learn"`: the first source that proves itself by a run of

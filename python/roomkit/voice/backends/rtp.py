@@ -93,7 +93,7 @@ class RTPVoiceBackend(VoiceBackend):
             channels: Of the frames delivered, 1 or 2; None: the codec's.
             jitter_ms: Delay that evens out the network's jitter, 0 to 500 ms.
             lead_ms: Audio that may wait in the core to be sent, 100 to 60000 ms.
-            inbound_ms: Audio that may wait for Python, 100 to 60000 ms; then the oldest is dropped.
+            inbound_ms: Audio that may wait for Python, 100 to 60000 ms; then the newest is dropped.
             source_policy: Who is heard: `"host"` the host of `remote_addr` from any port,
                 `"strict"` exactly `remote_addr`, `"learn"` the first source that proves itself,
                 and we send to where it speaks from (symmetric RTP, for peers behind a NAT).
