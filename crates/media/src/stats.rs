@@ -57,8 +57,18 @@ pub struct Stats {
     pub malformed: u64,
     /// Packets of a payload type nobody agreed on.
     pub unknown_payload_type: u64,
-    /// Packets of somebody who is not trusted.
+    /// Packets of somebody who is not trusted: the sum of the reasons below.
     pub stranger: u64,
+    /// Of them, those from another host than the signalled one, which the policy asks for.
+    pub stranger_host: u64,
+    /// Those from another address than the signalled one, which the policy asks for.
+    pub stranger_address: u64,
+    /// Those of another SSRC than the announced one.
+    pub stranger_ssrc: u64,
+    /// Those that came while the trusted source speaks.
+    pub stranger_meanwhile: u64,
+    /// Those whose source did not go on to prove itself, or found too many others doing so.
+    pub stranger_unproven: u64,
     /// Jumps in sequence that no second packet confirmed (RFC 3550 §A.1).
     pub doubtful: u64,
     /// Our own packets that came back (RFC 3550 §8.2).

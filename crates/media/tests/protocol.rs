@@ -9,6 +9,7 @@ use roomkit_media::rtp::{RtpHeader, RtpPacket};
 use roomkit_media::seq::{RtpTime, SeqNo, Ssrc};
 use roomkit_media::session::{Event, Port, RtcpMode, Session, SessionConfig};
 use roomkit_media::source::Policy;
+use roomkit_media::stats::Stats;
 use roomkit_media::time::{Duration, Time};
 use roomkit_netsim::{LinkConfig, Loss, Reorder};
 
@@ -241,7 +242,16 @@ fn a_strangers_packets_change_nothing() {
         call.run(Time::secs(4));
         let mut stats = call.b.session.stats();
         assert_eq!(stats.stranger > 0, attacked);
-        stats.stranger = 0;
+        let by_reason = [stats.stranger_host, stats.stranger_meanwhile, stats.stranger_unproven];
+        assert!(by_reason.iter().all(|count| (*count > 0) == attacked), "{by_reason:?}");
+        assert_eq!(stats.stranger, by_reason.iter().sum());
+        stats = Stats {
+            stranger: 0,
+            stranger_host: 0,
+            stranger_meanwhile: 0,
+            stranger_unproven: 0,
+            ..stats
+        };
         (call.b.frames, call.b.events, stats, call.b.session.destination())
     };
     let (calm, attacked) = (run(false), run(true));

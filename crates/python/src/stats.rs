@@ -42,6 +42,11 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
         malformed,
         unknown_payload_type,
         stranger,
+        stranger_host,
+        stranger_address,
+        stranger_ssrc,
+        stranger_meanwhile,
+        stranger_unproven,
         doubtful,
         looped,
         rtcp_malformed,
@@ -57,6 +62,7 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
     set!(packets_expected, packets_lost, remote_lost, remote_fraction_lost);
     set!(rtcp_sent, rtcp_received, frames_received, frames_concealed, frames_silence);
     set!(frames_given_back, late, duplicate, overflow, undecodable, malformed);
+    set!(stranger_host, stranger_address, stranger_ssrc, stranger_meanwhile, stranger_unproven);
     set!(unknown_payload_type, stranger, doubtful, looped, rtcp_malformed, rtcp_stranger);
     set!(dtmf_invalid, digits_received, digits_sent, source_changes, frames_skipped);
     set_ms!(jitter, round_trip, remote_jitter, buffered, buffer_target, worst_lateness);

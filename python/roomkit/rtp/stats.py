@@ -71,7 +71,17 @@ class RTPStats(Mapping[str, "int | float | None"]):
     """Datagrams that are neither RTP nor RTCP."""
     unknown_payload_type: int = 0
     stranger: int = 0
-    """Packets of a source that is not trusted."""
+    """Packets of a source that is not trusted, for any of these reasons:"""
+    stranger_host: int = 0
+    """It is another host than `remote_addr`, which `source_policy="host"` asks for."""
+    stranger_address: int = 0
+    """It is another address than `remote_addr`, which `source_policy="strict"` asks for."""
+    stranger_ssrc: int = 0
+    """It has another SSRC than `remote_ssrc`."""
+    stranger_meanwhile: int = 0
+    """The trusted source speaks."""
+    stranger_unproven: int = 0
+    """It did not go on to prove itself, or found too many others doing so."""
     doubtful: int = 0
     """Jumps in sequence that no second packet confirmed (RFC 3550 §A.1)."""
     looped: int = 0

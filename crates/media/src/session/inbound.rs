@@ -9,7 +9,7 @@ use crate::playout::Playout;
 use crate::report::Reception;
 use crate::rtp::RtpPacket;
 use crate::seq::{SeqTracker, SeqUpdate, Ssrc, TimeUnwrapper};
-use crate::source::{SourceGuard, Verdict};
+use crate::source::{RejectReason, SourceGuard, Verdict};
 use crate::stats::Stats;
 use crate::time::{Duration, Time};
 
@@ -73,6 +73,17 @@ impl Inbound {
         stats.frames_given_back = counts.given_back;
         stats.undecodable = counts.undecodable;
         (stats.buffered, stats.buffer_target) = self.playout.depth();
+        let rejected = |reason| self.guard.rejected(reason);
+        stats.stranger_host = rejected(RejectReason::OtherHost);
+        stats.stranger_address = rejected(RejectReason::NotSignalled);
+        stats.stranger_ssrc = rejected(RejectReason::UnexpectedSsrc);
+        stats.stranger_meanwhile = rejected(RejectReason::LockedElsewhere);
+        stats.stranger_unproven = rejected(RejectReason::TooManyCandidates) + self.guard.given_up();
+        stats.stranger = stats.stranger_host
+            + stats.stranger_address
+            + stats.stranger_ssrc
+            + stats.stranger_meanwhile
+            + stats.stranger_unproven;
         if let Some(source) = &self.source {
             stats.packets_expected = source.reception.expected();
             stats.packets_lost = source.reception.lost();
@@ -115,7 +126,8 @@ impl Session {
                     }
                 }
             }
-            Verdict::Reject(_) => self.stats.stranger += 1,
+            // The guard counts it by its reason.
+            Verdict::Reject(_) => {}
         }
     }
 
