@@ -26,6 +26,7 @@ TEXT
 task_fmt() {
   cargo fmt --all
   cargo fmt --manifest-path fuzz/Cargo.toml
+  cargo fmt --manifest-path benches/loadgen/Cargo.toml
   "$PYTHON" -m ruff check --fix .
   "$PYTHON" -m ruff format .
 }
@@ -33,6 +34,7 @@ task_fmt() {
 task_lint() {
   cargo fmt --all --check
   cargo fmt --manifest-path fuzz/Cargo.toml --check
+  cargo fmt --manifest-path benches/loadgen/Cargo.toml --check
   cargo clippy --workspace --all-targets --locked -- -D warnings
   "$PYTHON" -m ruff check .
   "$PYTHON" -m ruff format --check .
