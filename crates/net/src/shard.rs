@@ -55,7 +55,7 @@ pub struct Mailbox {
     pub phases: [AtomicUsize; PHASES],
 }
 
-/// What a shard is told. Its effect comes within one step of the grid.
+/// What a shard is told. Its effect comes within one step of the grid, a close within a frame.
 #[derive(Debug)]
 pub enum Order {
     /// Take over a session.
@@ -278,6 +278,11 @@ impl Shard {
                 self.due[id] = Time::FAR;
                 continue;
             };
+            if let Some(closing) = self.slots[id].as_mut().and_then(Slot::take_closing) {
+                self.close(id, &closing.reason);
+                closing.tell();
+                continue;
+            }
             if self.endpoints[endpoint_id].as_ref().is_some_and(|endpoint| !endpoint.eager) {
                 self.read(endpoint_id, moment, TICK_BUDGET);
             }
@@ -321,11 +326,12 @@ impl Shard {
         match order {
             Order::Open(new) => self.open(*new),
             Order::Close { key, reason, done } => {
-                if let Some(&id) = self.by_key.get(&key) {
-                    self.close(id, &reason);
-                }
-                if let Some(done) = done {
-                    let _ = done.send(());
+                let slot = self.by_key.get(&key).and_then(|&id| self.slots[id].as_mut());
+                match (slot, done) {
+                    (Some(slot), done) => slot.close_when_due(reason, done),
+                    (None, done) => {
+                        let _ = done.map(|done| done.send(()));
+                    }
                 }
             }
             Order::Stop => {

@@ -14,6 +14,7 @@ use roomkit_media::time::{Duration, Time};
 use std::net::SocketAddr;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, TryLockError};
 
 /// What the program may look at, at any time: published by the media thread after every tick.
@@ -41,8 +42,28 @@ pub struct Slot {
     /// The phase its ticks are in, of those that share the grid.
     pub phase: usize,
     parts: Parts,
+    closing: Option<Closing>,
     /// What the panic said, if it panicked.
     fault: Option<String>,
+}
+
+/// A session is to be closed when its next frame would be due. A goodbye right behind the last packet might be read before
+/// it, from the other socket, and a frame's worth of the last word would be lost.
+#[derive(Debug)]
+pub struct Closing {
+    /// The reason to be sent in the RTCP BYE.
+    pub reason: String,
+    /// Who is to be told when it is done.
+    done: Vec<Sender<()>>,
+}
+
+impl Closing {
+    /// It is done.
+    pub fn tell(self) {
+        for done in self.done {
+            let _ = done.send(());
+        }
+    }
 }
 
 /// What it takes to make a [`Slot`]; made by the engine on the program's thread.
@@ -67,7 +88,7 @@ pub struct Parts {
 impl Slot {
     /// Puts a session to work.
     pub fn new(key: u64, endpoint: usize, phase: usize, parts: Parts) -> Slot {
-        Slot { key, endpoint, phase, parts, fault: None }
+        Slot { key, endpoint, phase, parts, closing: None, fault: None }
     }
 
     /// A datagram for it.
@@ -98,6 +119,17 @@ impl Slot {
                 parts.event(Item::LowWater);
             }
         });
+    }
+
+    /// Asks for an end at its next deadline; of several reasons the first is said.
+    pub fn close_when_due(&mut self, reason: String, done: Option<Sender<()>>) {
+        let closing = self.closing.get_or_insert_with(|| Closing { reason, done: Vec::new() });
+        closing.done.extend(done);
+    }
+
+    /// The end that was asked for.
+    pub fn take_closing(&mut self) -> Option<Closing> {
+        self.closing.take()
     }
 
     /// Says goodbye; the slot is then to be [finished](Self::finish).

@@ -195,6 +195,27 @@ fn packets_leave_one_frame_apart_and_none_after_an_interruption() {
     assert_eq!(session.outbound().queued(), Duration::ZERO);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_goodbye_leaves_a_frame_behind_the_last_packet() {
+    use crate::mmsg::Batch;
+    let mut program = Program::new(EngineOptions::default());
+    let far = crate::socket::bind_pair("127.0.0.1:0".parse().unwrap(), true).unwrap();
+    let session = program.open(options(Some(far.rtp_addr)));
+    session.outbound().push(&speech(1600), 8000, 1, 1, true).unwrap();
+    program.wait(&session, "the end of the playback", |items| ended(items).is_some());
+    session.close("done").unwrap();
+    let newest = |socket| {
+        let mut newest = None;
+        let take = &mut |a: crate::socket::Arrival<'_>| newest = a.received_ns;
+        Batch::new().receive(socket, 100, take).unwrap();
+        newest.expect("it came")
+    };
+    let (audio, goodbye) = (newest(&far.rtp), newest(&far.rtcp.unwrap().0));
+    let apart = Duration::from_nanos(goodbye.saturating_sub(audio));
+    assert!(apart >= PTIME / 2, "the goodbye came {apart:?} after the last packet");
+}
+
 #[test]
 fn a_push_takes_what_the_lead_has_room_for_and_says_when_there_is_more() {
     let mut program = Program::new(EngineOptions::default());
