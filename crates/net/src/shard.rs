@@ -402,8 +402,6 @@ impl Shard {
         self.due[id] = Time::FAR;
         self.free.push(id);
         self.by_key.remove(&slot.key);
-        self.mailbox.sessions.fetch_sub(1, Ordering::SeqCst);
-        self.mailbox.phases[slot.phase].fetch_sub(1, Ordering::SeqCst);
         let place = &mut self.endpoints[slot.endpoint];
         if let Some(endpoint) = place {
             endpoint.demux.remove(id);
@@ -413,6 +411,9 @@ impl Shard {
                 self.hot.retain(|&other| other != slot.endpoint);
             }
         }
+        // Counted as gone when its ports are free, not before.
+        self.mailbox.sessions.fetch_sub(1, Ordering::SeqCst);
+        self.mailbox.phases[slot.phase].fetch_sub(1, Ordering::SeqCst);
         slot.finish().ring();
     }
 
