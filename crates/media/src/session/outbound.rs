@@ -24,7 +24,6 @@ pub(super) struct Outbound {
     /// True if the frame before this one was sent: the next is not the first of a talkspurt.
     talking: bool,
     pcm: Vec<i16>,
-    ptime: Duration,
 }
 
 impl Outbound {
@@ -42,7 +41,6 @@ impl Outbound {
             ticks: frame_ticks(config.ptime, codec.clock_rate),
             talking: false,
             pcm: Vec::new(),
-            ptime: config.ptime,
         }
     }
 
@@ -123,7 +121,6 @@ impl core::fmt::Debug for Outbound {
             .field("codec", &self.codec)
             .field("ssrc", &self.ssrc)
             .field("seq", &self.seq)
-            .field("ptime", &self.ptime)
             .finish_non_exhaustive()
     }
 }
