@@ -14,7 +14,7 @@
 //!        a second is over    └─── proof ──► locked on the new one
 //! ```
 //!
-//! Proof is a run of packets of one SSRC with consecutive sequence numbers (RFC 3550 §A.1): two from the signalled
+//! Authentication (SRTP) is proof at once. Without it, proof is a run of packets of one SSRC with consecutive sequence numbers (RFC 3550 §A.1): two from the signalled
 //! address, five over a plausible time from any other. Once locked, the source keeps the lock for as long as it speaks:
 //!
 //! | who claims the lock | what it needs |
@@ -31,13 +31,15 @@
 use std::net::SocketAddr;
 
 use self::candidates::{Candidate, Pool};
+use self::lock::{same_address, same_host, Lock};
 use crate::rtp::RtpPacket;
-use crate::seq::{SeqNo, SeqTracker, SeqUpdate, Ssrc};
+use crate::seq::{SeqNo, SeqTracker, Ssrc};
 use crate::time::{Duration, Time};
 
 #[cfg(test)]
 mod attacks;
 mod candidates;
+mod lock;
 #[cfg(test)]
 mod tests;
 
@@ -58,8 +60,9 @@ const ABSENT: Duration = Duration::from_millis(200);
 /// An SSRC has stopped after this silence, if another began as it ended: four packets of 20 ms. Shorter would take a burst
 /// of loss for it, longer would be heard. Of longer packets, two must be missing.
 const STOPPED: Duration = Duration::from_millis(80);
-/// The longest packet there is (RFC 3551 §4.2); what comes more rarely is a pause.
-const LONGEST_PACKET: Duration = Duration::from_millis(200);
+/// An authenticated source of another SSRC waits only so long for the old one: two packets of 20 ms. Two that speak at the
+/// same time must not take turns.
+const SUCCEEDED: Duration = Duration::from_millis(40);
 /// Two SSRCs that follow one another may overlap by this much, through jitter and reordering.
 const OVERLAP: Duration = Duration::from_millis(60);
 /// A source that is no longer signalled is heard this much longer: a re-INVITE reaches the far media later than us.
@@ -150,24 +153,6 @@ pub struct SourceGuard {
     rejected: [u64; RejectReason::ALL.len()],
 }
 
-/// A source that has, or had, the lock.
-#[derive(Clone, Debug)]
-struct Lock {
-    addr: SocketAddr,
-    ssrc: Ssrc,
-    seq: SeqTracker,
-    heard: Time,
-    packets: u32,
-    /// The time between two packets, smoothed; at most [`LONGEST_PACKET`].
-    interval: Duration,
-    /// It is signalled, took the lock from a source that spoke, and must show that it goes on from then on.
-    trial: Option<Time>,
-    /// Our packets go to its address, not to the signalled one.
-    symmetric: bool,
-    /// It is not signalled any more, and is heard until this time unless the signalled one begins before.
-    notice: Option<Time>,
-}
-
 impl SourceGuard {
     /// A guard on probation. With `expected_ssrc` (from signalling, RFC 5576), no other SSRC is ever heard.
     pub fn new(
@@ -189,12 +174,16 @@ impl SourceGuard {
     }
 
     /// Judges a packet that arrived at `now`; `raw` is its datagram. `now` never runs back.
+    ///
+    /// `authenticated`: a key that only the far end has vouches for it (SRTP), and it is no replay. That is proof at once
+    /// of who speaks. From where it may speak is still the policy's to say.
     pub fn judge(
         &mut self,
         now: Time,
         from: SocketAddr,
         packet: &RtpPacket<'_>,
         raw: &[u8],
+        authenticated: bool,
     ) -> Verdict {
         if self.expected_ssrc.is_some_and(|expected| expected != packet.ssrc) {
             return self.reject(RejectReason::UnexpectedSsrc);
@@ -212,6 +201,11 @@ impl SourceGuard {
             return Verdict::Accept;
         }
         let home = self.is_home(from, packet);
+        if authenticated && (home || self.allows(from).is_ok()) {
+            if let Some(verdict) = self.recognise(now, from, packet, raw, home) {
+                return verdict;
+            }
+        }
         if !home {
             if let Err(reason) = self.admits(now, from) {
                 return self.reject(reason);
@@ -311,21 +305,55 @@ impl SourceGuard {
         self.former.as_ref().is_some_and(|former| former.is(from, ssrc) && former.goes_on(seq))
     }
 
-    /// Whether the policy lets an address prove itself that is neither signalled nor locked.
-    fn admits(&self, now: Time, from: SocketAddr) -> Result<(), RejectReason> {
+    /// Whether the policy ever lets an address prove itself that is neither signalled nor locked.
+    fn allows(&self, from: SocketAddr) -> Result<(), RejectReason> {
         match (self.policy, self.signalled) {
-            (Policy::Strict, _) => return Err(RejectReason::NotSignalled),
+            (Policy::Strict, _) => Err(RejectReason::NotSignalled),
             (Policy::Host, Some(signalled)) if !same_host(signalled, from) => {
-                return Err(RejectReason::OtherHost);
+                Err(RejectReason::OtherHost)
             }
-            (Policy::Host | Policy::Learn, _) => {}
+            (Policy::Host | Policy::Learn, _) => Ok(()),
         }
+    }
+
+    /// Whether it may do so now.
+    fn admits(&self, now: Time, from: SocketAddr) -> Result<(), RejectReason> {
+        self.allows(from)?;
         match &self.lock {
             Some(lock) if lock.notice.is_none() && now - lock.heard < ABSENT => {
                 Err(RejectReason::LockedElsewhere)
             }
             _ => Ok(()),
         }
+    }
+
+    /// What authentication alone decides about a packet that is not the locked source's at its address.
+    fn recognise(
+        &mut self,
+        now: Time,
+        from: SocketAddr,
+        packet: &RtpPacket<'_>,
+        raw: &[u8],
+        home: bool,
+    ) -> Option<Verdict> {
+        if let Some(lock) = &self.lock {
+            let signalled = self.signalled.is_some_and(|s| same_address(s, from));
+            let succeeds = now - lock.heard >= SUCCEEDED.max(lock.interval * 2)
+                || signalled && lock.notice.is_some();
+            if lock.ssrc == packet.ssrc {
+                if !lock.goes_on(packet.seq) && now - lock.heard < ABSENT {
+                    // It was overtaken on its way, by those that came after the source had moved.
+                    return Some(Verdict::Accept);
+                }
+            } else if !succeeds {
+                return None;
+            }
+        }
+        let held = match self.pool(home).count(now, from, packet) {
+            Some(index) => self.pool(home).hand_over(index, now, raw),
+            None => vec![HeldPacket { arrival: now, bytes: raw.to_vec() }],
+        };
+        Some(self.promote(now, from, packet, held, By::Proof))
     }
 
     fn pool(&mut self, home: bool) -> &mut Pool {
@@ -425,12 +453,8 @@ impl SourceGuard {
         if lock.notice.is_none_or(|until| now < until) {
             return;
         }
-        let (speaks, addr) = (now - lock.heard < ABSENT, lock.addr);
-        let allowed = match (self.policy, self.signalled) {
-            (Policy::Strict, _) => false,
-            (Policy::Host, Some(signalled)) => same_host(signalled, addr),
-            (Policy::Host | Policy::Learn, _) => true,
-        };
+        let speaks = now - lock.heard < ABSENT;
+        let allowed = self.allows(lock.addr).is_ok();
         let learns = self.policy == Policy::Learn;
         self.lock = self.lock.take().filter(|_| speaks && allowed).map(|lock| Lock {
             notice: None,
@@ -449,37 +473,4 @@ enum By {
     Return,
     /// It is signalled, and took the lock from a source that spoke.
     Preemption,
-}
-
-impl Lock {
-    fn is(&self, addr: SocketAddr, ssrc: Ssrc) -> bool {
-        self.ssrc == ssrc && same_address(self.addr, addr)
-    }
-
-    fn hear(&mut self, now: Time, seq: SeqNo) {
-        let before = self.seq.newest();
-        // Only neighbours tell the interval: a gap in the sequence is loss, and a late packet comes at any time.
-        if self.seq.update(seq) == SeqUpdate::Valid(before + 1) {
-            let interval = (now - self.heard).min(LONGEST_PACKET);
-            self.interval = (self.interval * 7 + interval) / 8;
-        }
-        self.heard = now;
-        self.packets = self.packets.saturating_add(1);
-    }
-
-    /// Whether `seq` comes after what was heard of this source, within a plausible gap.
-    fn goes_on(&self, seq: SeqNo) -> bool {
-        let newest = self.seq.newest();
-        matches!(self.seq.clone().update(seq), SeqUpdate::Valid(extended) if extended > newest)
-    }
-}
-
-/// Same host and port. A socket for both IP versions shows IPv4 peers as mapped addresses, and link-local ones with a
-/// scope that signalling does not know.
-fn same_address(a: SocketAddr, b: SocketAddr) -> bool {
-    a.port() == b.port() && same_host(a, b)
-}
-
-fn same_host(a: SocketAddr, b: SocketAddr) -> bool {
-    a.ip().to_canonical() == b.ip().to_canonical()
 }

@@ -115,7 +115,7 @@ impl Session {
             self.stats.unknown_payload_type += 1;
             return;
         }
-        match inbound.guard.judge(now, from, &packet, datagram) {
+        match inbound.guard.judge(now, from, &packet, datagram, false) {
             Verdict::Accept => self.accept(now, &packet, datagram),
             Verdict::Hold => {}
             Verdict::NewSource { held, continues, .. } => {

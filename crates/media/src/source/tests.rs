@@ -18,7 +18,13 @@ impl Talker {
     /// Sends its next packet at `ms`.
     pub fn speak(&mut self, guard: &mut SourceGuard, ms: u64) -> Verdict {
         let bytes = self.packet();
-        guard.judge(Time::ms(ms), self.addr, &RtpPacket::parse(&bytes).unwrap(), &bytes)
+        guard.judge(Time::ms(ms), self.addr, &RtpPacket::parse(&bytes).unwrap(), &bytes, false)
+    }
+
+    /// The same with a packet that a key vouches for.
+    pub fn speak_authenticated(&mut self, guard: &mut SourceGuard, ms: u64) -> Verdict {
+        let bytes = self.packet();
+        guard.judge(Time::ms(ms), self.addr, &RtpPacket::parse(&bytes).unwrap(), &bytes, true)
     }
 
     /// The next packet, of 20 ms of G.711.
@@ -359,7 +365,7 @@ fn held_bytes_are_bounded_and_the_last_packet_is_handed_over_at_any_length() {
         let mut bytes = big.packet();
         bytes.resize(60_000, 0);
         let packet = RtpPacket::parse(&bytes).unwrap();
-        let verdict = guard.judge(Time::ms(n * 20), big.addr, &packet, &bytes);
+        let verdict = guard.judge(Time::ms(n * 20), big.addr, &packet, &bytes, false);
         assert_eq!(guard.strangers.bytes_held(), 0);
         if n == 4 {
             assert_eq!(seqs(&verdict), [4]);
@@ -373,4 +379,55 @@ fn held_packets_of_a_slow_source_are_not_played_long_after() {
     let (mut guard, mut pbx) = (guard(Policy::Strict, PBX), Talker::new(PBX, 9, 10));
     pbx.speak(&mut guard, 0);
     assert_eq!(seqs(&pbx.speak(&mut guard, 30_000)), [11]);
+}
+
+#[test]
+fn rfc3711_an_authenticated_packet_is_proof_at_once_where_the_policy_allows_its_address() {
+    for (policy, from, locks) in [
+        (Policy::Strict, PBX, true),
+        (Policy::Strict, PBX_OTHER_PORT, false),
+        (Policy::Host, PBX_OTHER_PORT, true),
+        (Policy::Host, ELSEWHERE, false),
+        (Policy::Learn, ELSEWHERE, true),
+    ] {
+        let (mut guard, mut peer) = (guard(policy, PBX), Talker::new(from, 9, 65_535));
+        let verdict = peer.speak_authenticated(&mut guard, 0);
+        assert_eq!(matches!(verdict, Verdict::NewSource { .. }), locks, "{policy:?} {from}");
+        assert_eq!(guard.locked().is_some(), locks);
+    }
+}
+
+#[test]
+fn an_authenticated_source_that_moves_is_followed_with_its_first_packet_and_late_ones_are_heard() {
+    let (mut guard, mut peer) = (guard(Policy::Learn, PBX), Talker::new(PBX, 9, 100));
+    (0..10).for_each(|n| drop(peer.speak_authenticated(&mut guard, n * 20)));
+    let mut overtaken = peer;
+    peer.packet();
+    peer.addr = ELSEWHERE.parse().unwrap();
+    let verdict = peer.speak_authenticated(&mut guard, 205);
+    assert!(matches!(verdict, Verdict::NewSource { continues: true, .. }), "{verdict:?}");
+    assert_eq!(guard.destination(), Some(peer.addr));
+    assert_eq!(overtaken.speak_authenticated(&mut guard, 210), Verdict::Accept);
+    assert_eq!(guard.locked(), Some((peer.addr, peer.ssrc)), "it does not move back for that");
+    // Begun anew, sequence and all, elsewhere again.
+    let mut reborn = Talker { addr: PBX.parse().unwrap(), seq: SeqNo(40_000), ..peer };
+    let verdict = reborn.speak_authenticated(&mut guard, 410);
+    assert!(matches!(verdict, Verdict::NewSource { continues: false, .. }), "{verdict:?}");
+}
+
+#[test]
+fn an_authenticated_ssrc_that_follows_another_loses_nothing_and_two_at_once_do_not_take_turns() {
+    let (mut guard, mut first) = (guard(Policy::Host, PBX), Talker::new(PBX, 9, 100));
+    let mut second = Talker::new(PBX, 10, 7);
+    for n in 0..100 {
+        assert!(!matches!(first.speak_authenticated(&mut guard, n * 20), Verdict::Hold));
+        if n >= 50 {
+            assert_eq!(second.speak_authenticated(&mut guard, n * 20 + 1), Verdict::Hold);
+        }
+    }
+    assert_eq!(guard.locked(), Some((first.addr, first.ssrc)));
+    let mut third = Talker::new(PBX, 11, 500);
+    assert_eq!(third.speak_authenticated(&mut guard, 2000), Verdict::Hold);
+    assert_eq!(seqs(&third.speak_authenticated(&mut guard, 2020)), [500, 501]);
+    assert_eq!(third.speak_authenticated(&mut guard, 2040), Verdict::Accept);
 }

@@ -1,0 +1,63 @@
+//! The source that is heard, or was until a moment ago, and what makes two addresses the same.
+
+use std::net::SocketAddr;
+
+use crate::seq::{SeqNo, SeqTracker, SeqUpdate, Ssrc};
+use crate::time::{Duration, Time};
+
+/// The longest packet there is (RFC 3551 §4.2); what comes more rarely is a pause.
+const LONGEST_PACKET: Duration = Duration::from_millis(200);
+
+/// A source that has, or had, the lock.
+#[derive(Clone, Debug)]
+pub(super) struct Lock {
+    pub addr: SocketAddr,
+    pub ssrc: Ssrc,
+    pub seq: SeqTracker,
+    pub heard: Time,
+    pub packets: u32,
+    /// The time between two packets, smoothed; at most [`LONGEST_PACKET`].
+    pub interval: Duration,
+    /// It is signalled, took the lock from a source that spoke, and must show that it goes on from then on.
+    pub trial: Option<Time>,
+    /// Our packets go to its address, not to the signalled one.
+    pub symmetric: bool,
+    /// It is not signalled any more, and is heard until this time unless the signalled one begins before.
+    pub notice: Option<Time>,
+}
+
+impl Lock {
+    /// Whether a packet of this address and SSRC is of it.
+    pub fn is(&self, addr: SocketAddr, ssrc: Ssrc) -> bool {
+        self.ssrc == ssrc && same_address(self.addr, addr)
+    }
+
+    /// Notes a packet of it.
+    pub fn hear(&mut self, now: Time, seq: SeqNo) {
+        let before = self.seq.newest();
+        // Only neighbours tell the interval: a gap in the sequence is loss, and a late packet comes at any time.
+        if self.seq.update(seq) == SeqUpdate::Valid(before + 1) {
+            let interval = (now - self.heard).min(LONGEST_PACKET);
+            self.interval = (self.interval * 7 + interval) / 8;
+        }
+        self.heard = now;
+        self.packets = self.packets.saturating_add(1);
+    }
+
+    /// Whether `seq` comes after what was heard of this source, within a plausible gap.
+    pub fn goes_on(&self, seq: SeqNo) -> bool {
+        let newest = self.seq.newest();
+        matches!(self.seq.clone().update(seq), SeqUpdate::Valid(extended) if extended > newest)
+    }
+}
+
+/// Same host and port. A socket for both IP versions shows IPv4 peers as mapped addresses, and link-local ones with a
+/// scope that signalling does not know.
+pub(super) fn same_address(a: SocketAddr, b: SocketAddr) -> bool {
+    a.port() == b.port() && same_host(a, b)
+}
+
+/// Same host, whatever the port.
+pub(super) fn same_host(a: SocketAddr, b: SocketAddr) -> bool {
+    a.ip().to_canonical() == b.ip().to_canonical()
+}
