@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from roomkit.rtp.addresses import check_address, resolve
+from roomkit.rtp.addresses import advertised_address, check_address, resolve
 
 
 def test_a_pair_may_be_a_tuple_or_a_list_as_json_has_it() -> None:
@@ -71,3 +71,32 @@ async def test_families_that_cannot_meet_are_refused() -> None:
 async def test_a_name_that_does_not_resolve_is_an_os_error_that_names_it(host: str) -> None:
     with pytest.raises(OSError, match="remote_addr: cannot resolve"):
         await resolve((host, 5004), "remote_addr")
+
+
+async def test_rfc4291_2_5_5_2_a_mapped_ipv4_address_is_the_ipv4_address() -> None:
+    assert await resolve(("::ffff:192.0.2.1", 9), "x", like="0.0.0.0") == ("192.0.2.1", 9)
+
+
+async def test_rfc4007_11_the_zone_of_a_link_local_address_may_be_a_name_or_a_number() -> None:
+    index, name = socket.if_nameindex()[0]
+    assert await resolve((f"fe80::1%{name}", 9), "x", like="::") == (f"fe80::1%{index}", 9)
+    assert await resolve((f"fe80::1%{index}", 9), "x", like="::") == (f"fe80::1%{index}", 9)
+    with pytest.raises(ValueError, match=r"^remote_addr: 'fe80::1%nowhere'.* no interface"):
+        await resolve(("fe80::1%nowhere", 9), "remote_addr")
+
+
+def test_a_bound_address_is_advertised_as_it_is() -> None:
+    assert advertised_address(("192.0.2.7", 4000), None) == ("192.0.2.7", 4000)
+    assert advertised_address(("fe80::1%1", 4000), ("fe80::2%1", 9)) == ("fe80::1%1", 4000)
+
+
+def test_bound_to_all_the_address_on_the_way_to_the_peer_is_advertised() -> None:
+    assert advertised_address(("0.0.0.0", 4000), ("127.0.0.1", 9)) == ("127.0.0.1", 4000)
+    assert advertised_address(("::", 4000), ("::1", 9)) == ("::1", 4000)
+    # Any address of 127.0.0.0/8 is this host's own: the answer is as the routes say.
+    assert advertised_address(("0.0.0.0", 4000), ("127.0.0.9", 9))[0].startswith("127.")
+
+
+def test_without_a_route_that_is_said() -> None:
+    with pytest.raises(OSError, match=r"no route to "):
+        advertised_address(("::", 4000), ("fe80::1", 9))  # link-local without its zone

@@ -8,7 +8,14 @@ import socket
 from collections.abc import Sequence
 from typing import TypeAlias, TypeGuard
 
-__all__ = ["Address", "check_address", "check_family", "is_numeric", "resolve"]
+__all__ = [
+    "Address",
+    "advertised_address",
+    "check_address",
+    "check_family",
+    "is_numeric",
+    "resolve",
+]
 
 Address: TypeAlias = tuple[str, int]
 """(host, port). The host is a name or a numeric IPv4 or IPv6 address without brackets."""
@@ -45,6 +52,7 @@ async def resolve(address: Address, name: str, *, like: str | None = None) -> Ad
     host, port = address
     family = socket.AF_UNSPEC if like is None else family_of(like)
     if is_numeric(host):
+        host = _plain(host, name)
         if like is not None:
             check_family(host, name, like)
         return host, port
@@ -57,6 +65,29 @@ async def resolve(address: Address, name: str, *, like: str | None = None) -> Ad
     # A name of both families with nothing to match: IPv4, the one that telephony speaks.
     found.sort(key=lambda entry: entry[0] != socket.AF_INET)
     return str(found[0][4][0]), port
+
+
+def advertised_address(local: Address, remote: Address | None) -> Address:
+    """The address to tell a peer at `remote` (an SDP `c=` line, RFC 8866 §5.7) so that it reaches
+    `local`, both numeric.
+
+    A bound host is itself the answer. Bound to all of a host's addresses, it is the one that the
+    system's routes choose towards `remote`, which is also the one that packets leave from; without
+    a `remote`, towards the internet. Nothing is sent. Raises `OSError` when there is no route.
+    """
+    host, port = local
+    if not ipaddress.ip_address(host.partition("%")[0]).is_unspecified:
+        return local
+    family = family_of(host)
+    if remote is None:
+        # Of the blocks for documentation (RFC 5737, RFC 3849): no host has them, all routes do.
+        remote = ("192.0.2.1", 9) if family == socket.AF_INET else ("2001:db8::1", 9)
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(remote)
+        except OSError as error:
+            raise OSError(error.errno, f"no route to {remote[0]}: {error.strerror}") from error
+        return str(probe.getsockname()[0]), port
 
 
 def check_family(host: str, name: str, like: str) -> None:
@@ -81,6 +112,21 @@ def is_numeric(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _plain(host: str, name: str) -> str:
+    """A numeric address as the core reads it: IPv4 in place of its IPv6-mapped form (RFC 4291
+    §2.5.5.2), and the zone of a link-local address as a number (RFC 4007 §11)."""
+    numeric, _, zone = host.partition("%")
+    ip = ipaddress.ip_address(numeric)
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        return str(ip.ipv4_mapped)
+    if zone and not zone.isdecimal():
+        try:
+            zone = str(socket.if_nametoindex(zone))
+        except OSError as error:
+            raise ValueError(f"{name}: {host!r}: this host has no interface {zone!r}") from error
+    return f"{numeric}%{zone}" if zone else numeric
 
 
 def _is_pair(value: object) -> TypeGuard[Sequence[object]]:
