@@ -14,7 +14,7 @@ import inspect
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, is_typeddict
 
 PINNED = Path(__file__).with_name("public_surface.txt")
 MODULES = (
@@ -77,8 +77,11 @@ def test_the_backend_has_the_published_parameters_and_defaults() -> None:
     assert list(parameters)[: len(published)] == list(published)
     assert {name: parameters[name].default for name in published} == published
     # Keyword-only, and ours all have defaults: the six alone make a call.
-    assert {parameter.kind for parameter in parameters.values()} == {inspect.Parameter.KEYWORD_ONLY}
-    assert all(each.default is not inspect.Parameter.empty for each in parameters.values())
+    extra = parameters["extra"]
+    assert extra.kind is inspect.Parameter.VAR_KEYWORD
+    named = [each for each in parameters.values() if each is not extra]
+    assert {each.kind for each in named} == {inspect.Parameter.KEYWORD_ONLY}
+    assert all(each.default is not inspect.Parameter.empty for each in named)
     assert issubclass(RTPVoiceBackend, VoiceBackend)
 
 
@@ -175,6 +178,8 @@ def describe_class(path: str, cls: type) -> Iterator[str]:
         for each in dataclasses.fields(cls):
             if each.init and not each.name.startswith("_"):
                 yield f"{path}.{each.name}: {each.type}{default(each)}"
+    elif is_typeddict(cls):
+        yield from (f"{path}.{name}: {kind}" for name, kind in cls.__annotations__.items())
     elif "__init__" in cls.__dict__:
         yield f"{path}.__init__{signature(cls.__dict__['__init__'])}"
     for name, member in sorted(cls.__dict__.items()):

@@ -74,7 +74,10 @@ class Engine:
 
         Keys: `local` (host, port; port 0 takes a free even one) · `remote` (host, port) or None ·
         `codecs`, a list of dict(kind="PCMU"|"PCMA"|"L16", payload_type, clock_rate, sample_rate,
-        channels), the first is sent, all are received · `dtmf_payload_type` or None · `ptime_ms` ·
+        channels), all are received · `send_codec`, such a dict with the far end's payload type; the
+        first of `codecs` without it · `receive_events`, `send_events`, lists of (payload type,
+        clock rate) of telephone events · `direction` "sendrecv"|"sendonly"|"recvonly"|"inactive" ·
+        `ptime_ms` ·
         `rtcp` "separate"|"mux"|"off" · `rtcp_interval` in s · `policy` "strict"|"host"|"learn" ·
         `remote_ssrc` or None · `jitter_ms` · `rtp_timeout` in s or None · `lead_ms`, audio that may
         wait to be sent (1000) · `inbound_ms`, frames that may wait for Python (2000) ·
@@ -167,6 +170,13 @@ class Session:
 
         Raises `ValueError` for a host that is no numeric IP, and for a remote that another session
         on the same local address has already; `BlockingIOError` if too many orders wait.
+        """
+
+    def update(self, config: dict[str, Any]) -> None:
+        """Goes over to another configuration, with the keys of `Engine.open`, at the next frame and
+        without a gap. The local address, RTCP mode, policy, bounds and the format of frames stay.
+
+        Raises `ValueError` and `BlockingIOError` as `retarget` does; nothing has changed then.
         """
 
     def position(self) -> tuple[int, float]:

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roomkit.rtp import RTPOptions, RTPSession
+from roomkit.rtp import RTPExtra, RTPOptions, RTPSession
 from roomkit.rtp.codecs import PCMA, PCMU, Codec
+from roomkit.voice.backends.rtp import RTPVoiceBackend
 
 WRONG: list[tuple[str, Any]] = [
     ("local_addr", ("0.0.0.0", 70000)),
@@ -82,12 +83,19 @@ def test_the_defaults_are_those_of_the_page_and_receive_either_law() -> None:
     assert (options.dtmf_payload_type, options.rtcp_interval) == (101, 5.0)
 
 
-def test_a_session_has_every_option_with_the_same_default() -> None:
-    parameters = inspect.signature(RTPSession).parameters
-    for option in dataclasses.fields(RTPOptions):
-        if option.init:
-            assert parameters[option.name].default == option.default, option.name
-            assert parameters[option.name].kind is inspect.Parameter.KEYWORD_ONLY
+@pytest.mark.parametrize("kind", [RTPSession, RTPVoiceBackend])
+def test_every_option_is_taken_by_name_with_the_same_default(kind: type) -> None:
+    parameters = inspect.signature(kind).parameters
+    by_name = {name for name in parameters if name != "extra"} - {"shared", "log_transcripts"}
+    options = {
+        option.name: option.default for option in dataclasses.fields(RTPOptions) if option.init
+    }
+    assert by_name | set(RTPExtra.__annotations__) == set(options)
+    for name in by_name:
+        assert parameters[name].default == options[name], name
+        assert parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
+    with pytest.raises(TypeError, match="'jitter'"):
+        kind(jitter=60)
 
 
 def test_a_session_without_a_peer_is_refused_unless_it_learns_one() -> None:

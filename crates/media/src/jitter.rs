@@ -109,6 +109,11 @@ struct Playing {
 }
 
 impl JitterBuffer {
+    /// Whether a packet of this codec waits.
+    pub fn holds_codec(&self, codec: usize) -> bool {
+        self.waiting.iter().any(|(_, packet)| packet.codec == codec)
+    }
+
     /// An empty buffer that holds packets back for `target`; `clock_rate` is the RTP clock in Hz.
     pub fn new(target: Duration, clock_rate: u32) -> JitterBuffer {
         JitterBuffer {

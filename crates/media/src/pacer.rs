@@ -162,6 +162,35 @@ impl Pacer {
         }
     }
 
+    /// Makes frames of another length or format from the next one on. What is queued stays: it is PCM.
+    pub fn set_format(&mut self, ptime: Duration, sample_rate: u32, channels: u8) {
+        self.frame = samples(ptime, sample_rate);
+        if (sample_rate, channels) == (self.sample_rate, self.channels) {
+            return;
+        }
+        // Less than a frame has been converted for the old codec already; it is converted once more, alone.
+        self.drain_resampler();
+        let old = std::mem::take(&mut self.ready);
+        let mut mixed = Vec::new();
+        mix::to_channels(&old, self.channels, channels, &mut mixed);
+        if mixed.is_empty() || sample_rate == self.sample_rate {
+            self.ready = mixed;
+        } else {
+            let bank = Bank::new(self.sample_rate, sample_rate).expect("codecs have checked rates");
+            let mut filter =
+                Resampler::with_bank(Arc::new(bank), channels).expect("a codec has channels");
+            let lead = samples(filter.delay(), sample_rate) * usize::from(channels);
+            filter.process(&mixed, &mut self.ready);
+            filter.drain(&mut self.ready);
+            self.ready.drain(..lead.min(self.ready.len()));
+        }
+        if let Some(current) = &mut self.current {
+            current.played = current.played * u64::from(sample_rate) / u64::from(self.sample_rate);
+        }
+        self.banks.clear();
+        (self.sample_rate, self.channels) = (sample_rate, channels);
+    }
+
     /// Queues a piece of audio. One of a playback that has ended or was cancelled is dropped.
     pub fn push(&mut self, chunk: Chunk) -> Result<(), BadChunk> {
         if !RATES.contains(&chunk.sample_rate) {

@@ -17,6 +17,10 @@ use crate::time::{Duration, Time};
 /// the concealment has faded out by then.
 const UNCERTAIN: Duration = Duration::from_millis(100);
 
+/// How long a payload type is understood after it has left the receive map: RFC 3264 §8.3.2 asks for as long as packets
+/// of it may come, which is until the far end has acted on the answer.
+const STILL_UNDERSTOOD: Duration = Duration::from_secs(2);
+
 /// At most one frame in this many is left out to give back delay, so that speech is shortened by a fifth at the most.
 const FRAMES_BETWEEN_GIVING_BACK: u32 = 5;
 
@@ -71,6 +75,8 @@ pub struct Playout {
     lanes: Vec<Lane>,
     /// The lane of the packet that plays now.
     lane: usize,
+    /// Which lane a payload type means, and until when if it is no longer agreed on.
+    types: Vec<(u8, usize, Option<Time>)>,
     ptime: Duration,
     sample_rate: u32,
     channels: u8,
@@ -84,14 +90,15 @@ pub struct Playout {
     /// How long nothing has told what belongs here, and the frames that were concealed meanwhile.
     uncertain: Duration,
     uncertain_frames: u64,
-    frames: u64,
+    /// When the next frame belongs.
+    position: Duration,
     frames_since_giving_back: u32,
     /// The recent peak of received audio.
     peak: f32,
     counts: Counts,
 }
 
-/// One codec of the receive map.
+/// One codec of the receive map, or a place for one.
 struct Lane {
     spec: CodecSpec,
     decoder: Box<dyn Decoder>,
@@ -118,10 +125,13 @@ impl Playout {
         let lanes: Vec<Lane> =
             codecs.iter().map(|&spec| Lane { spec, decoder: spec.decoder(), bank: None }).collect();
         let first = lanes[0].spec;
+        let types =
+            codecs.iter().enumerate().map(|(i, spec)| (spec.payload_type, i, None)).collect();
         let mut playout = Playout {
             jitter: JitterBuffer::new(delay, first.clock_rate),
             lanes,
             lane: 0,
+            types,
             ptime,
             sample_rate,
             channels,
@@ -132,7 +142,7 @@ impl Playout {
             resampled: Vec::new(),
             uncertain: Duration::ZERO,
             uncertain_frames: 0,
-            frames: 0,
+            position: Duration::ZERO,
             frames_since_giving_back: 0,
             peak: 0.0,
             counts: Counts::default(),
@@ -143,7 +153,57 @@ impl Playout {
 
     /// Which codec of the receive map a payload type stands for.
     pub fn codec_of(&self, payload_type: u8) -> Option<usize> {
-        self.lanes.iter().position(|lane| lane.spec.payload_type == payload_type)
+        self.types.iter().find(|(number, ..)| *number == payload_type).map(|(_, lane, _)| *lane)
+    }
+
+    /// Goes over to another receive map. A type that is not in it any more keeps its meaning for a while, unless it has a
+    /// new one: packets are on their way, and the far end may not know yet.
+    pub fn set_codecs(&mut self, codecs: &[CodecSpec], now: Time) {
+        let until = now + STILL_UNDERSTOOD;
+        let before = std::mem::take(&mut self.types);
+        for spec in codecs {
+            let lane = self.lane_for(spec, &before);
+            self.types.push((spec.payload_type, lane, None));
+        }
+        for (number, lane, leaves) in before {
+            if self.codec_of(number).is_none() {
+                self.types.push((number, lane, Some(leaves.unwrap_or(until))));
+            }
+        }
+    }
+
+    /// Ends the meaning of types whose time is over.
+    pub fn forget_codecs(&mut self, now: Time) {
+        self.types.retain(|(.., leaves)| leaves.is_none_or(|until| now < until));
+    }
+
+    /// Frames are this long from the next one on.
+    pub fn set_ptime(&mut self, ptime: Duration) {
+        self.ptime = ptime;
+    }
+
+    /// The lane of a codec: one that has it already, one that nobody needs any more, or a new one.
+    fn lane_for(&mut self, spec: &CodecSpec, before: &[(u8, usize, Option<Time>)]) -> usize {
+        if let Some(lane) = self.lanes.iter().position(|lane| lane.spec == *spec) {
+            return lane;
+        }
+        let lane = Lane { spec: *spec, decoder: spec.decoder(), bank: None };
+        let needed = |index| {
+            let mut types = self.types.iter().chain(before);
+            index == self.lane
+                || types.any(|(_, lane, _)| *lane == index)
+                || self.jitter.holds_codec(index)
+        };
+        match (0..self.lanes.len()).find(|&index| !needed(index)) {
+            Some(index) => {
+                self.lanes[index] = lane;
+                index
+            }
+            None => {
+                self.lanes.push(lane);
+                self.lanes.len() - 1
+            }
+        }
     }
 
     /// The codec at a place of the receive map.
@@ -199,15 +259,15 @@ impl Playout {
             FrameKind::Concealed => self.counts.concealed += 1,
             FrameKind::Silence | FrameKind::ComfortNoise => self.counts.silence += 1,
         }
-        let timestamp = self.ptime * u32::try_from(self.frames).unwrap_or(u32::MAX);
-        self.frames += 1;
+        let timestamp = self.position;
+        self.position += self.ptime;
         Some(Frame { pcm, kind, timestamp })
     }
 
     /// Leaves `count` frames out of the timeline: their time has passed unheard (the machine slept).
     pub fn pass(&mut self, count: u64) {
         if self.jitter.is_playing() {
-            self.frames += count;
+            self.position += self.ptime.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
         }
     }
 

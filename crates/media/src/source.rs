@@ -275,6 +275,11 @@ impl SourceGuard {
         }
     }
 
+    /// The signalled address.
+    pub fn signalled(&self) -> Option<SocketAddr> {
+        self.signalled
+    }
+
     /// The locked source.
     pub fn locked(&self) -> Option<(SocketAddr, Ssrc)> {
         self.lock.as_ref().map(|lock| (lock.addr, lock.ssrc))

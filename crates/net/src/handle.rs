@@ -9,6 +9,7 @@ use crate::shard::{Mailbox, Order};
 use crate::slot::Snapshot;
 use roomkit_media::dtmf::Digit;
 use roomkit_media::seq::Ssrc;
+use roomkit_media::session::SessionConfig;
 use roomkit_media::time::Duration;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,12 +71,18 @@ impl Session {
     /// Sends to another address, and expects the remote there, from the next packet on.
     pub fn retarget(&self, remote: SocketAddr) -> Result<(), OpenError> {
         if let Some(sockets) = self.sockets.upgrade() {
-            sockets.retarget(&self.over, remote).map_err(|_| OpenError::Ambiguous {
-                local: self.local_addr,
-                remote: Some(remote),
-            })?;
+            self.expect_from(&sockets, remote)?;
         }
         Ok(self.outbound.retarget(remote)?)
+    }
+
+    /// Goes over to another configuration in mid-call, see [`roomkit_media::session::Session::update`].
+    pub fn update(&self, config: SessionConfig) -> Result<(), OpenError> {
+        config.check().map_err(|error| OpenError::Config(error.to_string()))?;
+        if let (Some(sockets), Some(remote)) = (self.sockets.upgrade(), config.remote) {
+            self.expect_from(&sockets, remote)?;
+        }
+        Ok(self.outbound.update(config)?)
     }
 
     /// Whether it is over, by whatever reason.
@@ -97,6 +104,13 @@ impl Session {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The session's packets come from `remote` now, unless those of another one do.
+    fn expect_from(&self, sockets: &Sockets, remote: SocketAddr) -> Result<(), OpenError> {
+        sockets
+            .retarget(&self.over, remote)
+            .map_err(|_| OpenError::Ambiguous { local: self.local_addr, remote: Some(remote) })
     }
 
     /// A fork has no media threads: its copy of the session does nothing.

@@ -6,8 +6,8 @@
 use crate::error::OpenError;
 use roomkit_media::dtmf::Digit;
 use roomkit_media::pacer::Chunk;
-use roomkit_media::session::Session;
-use roomkit_media::time::Duration;
+use roomkit_media::session::{Session, SessionConfig};
+use roomkit_media::time::{Duration, Time};
 use rtrb::{Consumer, Producer, RingBuffer};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -28,6 +28,7 @@ enum Order {
     Play(Chunk),
     Digit(Digit, Duration),
     Retarget(SocketAddr),
+    Update(Box<SessionConfig>),
     #[cfg(test)]
     Panic,
 }
@@ -48,6 +49,8 @@ struct Gauges {
     /// Digits in the ring and at the media thread's end.
     digits: AtomicU32,
     input_muted: AtomicBool,
+    /// An update waits: packets that come after it was ordered are to be judged by it.
+    changes: AtomicBool,
     over: AtomicBool,
 }
 
@@ -212,6 +215,14 @@ impl Outbound {
         self.writer().orders.push(Order::Retarget(remote)).map_err(|_| full)
     }
 
+    /// Goes over to another configuration, which has been checked, at the next tick.
+    pub fn update(&self, config: SessionConfig) -> Result<(), PushError> {
+        let full = PushError::Full("too many orders wait for the media thread");
+        self.writer().orders.push(Order::Update(Box::new(config))).map_err(|_| full)?;
+        self.gauges.changes.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+
     /// Whether inbound frames are to be silenced.
     pub fn set_input_muted(&self, muted: bool) {
         self.gauges.input_muted.store(muted, Ordering::SeqCst);
@@ -259,8 +270,14 @@ impl std::fmt::Debug for OutboundEnd {
 }
 
 impl OutboundEnd {
+    /// Whether orders wait that change what a packet means.
+    pub fn changes(&self) -> bool {
+        self.gauges.changes.load(Ordering::SeqCst)
+    }
+
     /// Carries out all orders: to be called before every tick. Says where the session was sent to, if it was.
-    pub fn apply(&mut self, session: &mut Session) -> Option<SocketAddr> {
+    pub fn apply(&mut self, now: Time, session: &mut Session) -> Option<SocketAddr> {
+        self.gauges.changes.store(false, Ordering::SeqCst);
         let mut retargeted = None;
         let mut moved_ns = 0;
         while let Ok(order) = self.orders.pop() {
@@ -276,6 +293,15 @@ impl OutboundEnd {
                 Order::Retarget(remote) => {
                     session.retarget(remote);
                     retargeted = Some(remote);
+                }
+                Order::Update(config) => {
+                    // The handle has checked it by the same rules.
+                    let before = session.signalled();
+                    let updated = session.update(now, &config);
+                    debug_assert_eq!(updated, Ok(()));
+                    if session.signalled() != before {
+                        retargeted = session.signalled();
+                    }
                 }
                 #[cfg(test)]
                 Order::Panic => panic!("injected"),

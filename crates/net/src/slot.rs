@@ -102,6 +102,9 @@ impl Slot {
         outbox: &mut Outbox,
     ) {
         self.guarded(|parts| {
+            if parts.outbound.changes() {
+                parts.apply(id, arrival, outbox);
+            }
             parts.session.receive(arrival, from, port, bytes);
             parts.drain(id, outbox);
         });
@@ -110,9 +113,7 @@ impl Slot {
     /// Its deadline has come: first the program's orders, so that an interruption silences the packet due now.
     pub fn tick(&mut self, id: Id, now: Time, outbox: &mut Outbox) {
         self.guarded(|parts| {
-            if let Some(remote) = parts.outbound.apply(&mut parts.session) {
-                outbox.news.push((id, News::Retargeted(remote)));
-            }
+            parts.apply(id, now, outbox);
             parts.session.handle_deadline(now);
             parts.drain(id, outbox);
             if parts.outbound.show(&parts.session) {
@@ -135,7 +136,7 @@ impl Slot {
     /// Says goodbye; the slot is then to be [finished](Self::finish).
     pub fn close(&mut self, id: Id, now: Time, reason: &str, outbox: &mut Outbox) {
         self.guarded(|parts| {
-            let _ = parts.outbound.apply(&mut parts.session);
+            let _ = parts.outbound.apply(now, &mut parts.session);
             parts.session.close(now, reason);
             parts.drain(id, outbox);
         });
@@ -201,6 +202,13 @@ impl Slot {
 }
 
 impl Parts {
+    /// Carries out the program's orders.
+    fn apply(&mut self, id: Id, now: Time, outbox: &mut Outbox) {
+        if let Some(remote) = self.outbound.apply(now, &mut self.session) {
+            outbox.news.push((id, News::Retargeted(remote)));
+        }
+    }
+
     /// Takes what the session has for the network and for the program.
     fn drain(&mut self, id: Id, outbox: &mut Outbox) {
         while let Some(output) = self.session.poll() {

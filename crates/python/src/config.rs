@@ -6,18 +6,21 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyList};
 use roomkit_media::codec::{CodecKind, CodecSpec};
 use roomkit_media::seq::Ssrc;
-use roomkit_media::session::{RtcpMode, SessionConfig};
+use roomkit_media::session::{Direction, EventType, RtcpMode, SessionConfig};
 use roomkit_media::source::Policy;
 use roomkit_media::time::{Duration, NtpTime};
 use roomkit_net::OpenOptions;
 use std::net::SocketAddr;
 
 /// All keys there are; another one is a slip of the pen.
-const KEYS: [&str; 17] = [
+const KEYS: &[&str] = &[
     "local",
     "remote",
     "codecs",
-    "dtmf_payload_type",
+    "send_codec",
+    "receive_events",
+    "send_events",
+    "direction",
     "ptime_ms",
     "rtcp",
     "rtcp_interval",
@@ -60,9 +63,19 @@ pub fn open_options(dict: &Bound<'_, PyDict>) -> PyResult<OpenOptions> {
         lead: config.wait("lead_ms", 1000.0, ptime)?,
         inbound: config.wait("inbound_ms", 2000.0, ptime)?,
         session: SessionConfig {
-            send_codec: first,
+            send_codec: config.send_codec()?.unwrap_or(first),
             receive_codecs: codecs,
-            dtmf_payload_type: config.get("dtmf_payload_type", "0 to 127 or None is expected")?,
+            receive_events: config.events("receive_events")?,
+            send_events: config.events("send_events")?,
+            direction: config.choice(
+                "direction",
+                &[
+                    ("sendrecv", Direction::SendRecv),
+                    ("sendonly", Direction::SendOnly),
+                    ("recvonly", Direction::RecvOnly),
+                    ("inactive", Direction::Inactive),
+                ],
+            )?,
             ptime,
             remote: config.address("remote")?,
             remote_rtcp: config.address("remote_rtcp")?,
@@ -192,6 +205,23 @@ impl<'py> Config<'_, 'py> {
             return Err(self.bad("codecs", expected));
         }
         Ok(codecs)
+    }
+
+    /// What is sent, if it is not the first that is received under the same number.
+    fn send_codec(&self) -> PyResult<Option<CodecSpec>> {
+        let Some(value) = self.raw("send_codec")? else { return Ok(None) };
+        let dict = value
+            .cast::<PyDict>()
+            .map_err(|_| self.bad("send_codec", "a dict or None is expected"))?;
+        Config(dict).codec().map(Some)
+    }
+
+    /// Payload types of telephone events with their clocks.
+    fn events(&self, key: &str) -> PyResult<Vec<EventType>> {
+        let expected = "a list of (payload type, clock rate) is expected";
+        let pairs = self.get::<Vec<(u8, u32)>>(key, expected)?.unwrap_or_default();
+        let event = |(payload_type, clock_rate)| EventType { payload_type, clock_rate };
+        Ok(pairs.into_iter().map(event).collect())
     }
 
     fn codec(&self) -> PyResult<CodecSpec> {

@@ -1,6 +1,7 @@
 //! `Session`.
 
 use crate::buffer::with_pcm;
+use crate::config::open_options;
 use crate::convert::{address, open_error, parse_address, push_error};
 use crate::stats::stats_dict;
 use pyo3::exceptions::PyValueError;
@@ -99,6 +100,10 @@ impl Session {
     fn retarget(&self, host: &str, port: u16) -> PyResult<()> {
         let remote = parse_address("remote", host, port)?;
         self.0.retarget(remote).map_err(open_error)
+    }
+
+    fn update(&self, config: &Bound<'_, PyDict>) -> PyResult<()> {
+        self.0.update(open_options(config)?.session).map_err(open_error)
     }
 
     fn position(&self) -> (u64, f64) {

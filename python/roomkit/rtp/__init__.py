@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         RTPEvent,
         SourceTrusted,
     )
-    from roomkit.rtp.options import RTPOptions
+    from roomkit.rtp.options import RTPExtra, RTPOptions
     from roomkit.rtp.playout import Playback
     from roomkit.rtp.session import RTPSession
     from roomkit.rtp.stats import RTPStats
@@ -37,6 +37,7 @@ _HOMES = {
     "PlaybackEnded": "roomkit.rtp.events",
     "PlaybackStarted": "roomkit.rtp.events",
     "RTPEvent": "roomkit.rtp.events",
+    "RTPExtra": "roomkit.rtp.options",
     "RTPOptions": "roomkit.rtp.options",
     "RTPSession": "roomkit.rtp.session",
     "RTPStats": "roomkit.rtp.stats",
@@ -54,6 +55,7 @@ __all__ = [
     "PlaybackEnded",
     "PlaybackStarted",
     "RTPEvent",
+    "RTPExtra",
     "RTPOptions",
     "RTPSession",
     "RTPStats",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Literal, cast
+from typing import Any, Final, Literal, cast
 
 from roomkit.rtp.checks import number
 
@@ -32,6 +32,9 @@ class Codec:
     """RTP ticks per second. G.711: 8000. L16: its sample rate, 8000 to 48000 Hz."""
     channels: int = 1
     """1, or 2 for L16."""
+    send_payload_type: int | None = None
+    """The far end's number for it, where that is another one: payload types belong to the receiver
+    (RFC 3264 §5.1). None: `payload_type`."""
 
     def __post_init__(self) -> None:
         if self.name not in _NAMES:
@@ -46,6 +49,13 @@ class Codec:
                 f"clock_rate: {self.clock_rate!r} with channels: {self.channels!r};"
                 f" {self.name} is 8000 Hz and 1 channel"
             )
+        if self.send_payload_type is not None:
+            number(self.send_payload_type, "send_payload_type", 0, 127)
+            if 64 <= self.send_payload_type <= 95:
+                raise ValueError(
+                    f"send_payload_type: {self.send_payload_type}; 0 to 63 or 96 to 127 fits"
+                    " (others collide with RTCP, RFC 5761 §4)"
+                )
         known = _STATIC.get(self.payload_type)
         if known is not None:
             if known != (self.name, self.clock_rate, self.channels):
@@ -55,6 +65,21 @@ class Codec:
                 )
         elif self.payload_type not in _DYNAMIC:
             raise _unknown_type(self.payload_type)
+
+    @property
+    def wire_type(self) -> int:
+        """The payload type under which it is sent."""
+        return self.payload_type if self.send_payload_type is None else self.send_payload_type
+
+    def native(self, payload_type: int) -> dict[str, Any]:
+        """In the media core's form, under this payload type."""
+        return {
+            "kind": self.name,
+            "payload_type": payload_type,
+            "clock_rate": self.clock_rate,
+            "sample_rate": self.sample_rate,
+            "channels": self.channels,
+        }
 
     @property
     def sample_rate(self) -> int:

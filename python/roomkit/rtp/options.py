@@ -1,25 +1,47 @@
 """`RTPOptions`: every option of a session, checked once, in one place.
 
-`RTPSession` and `RTPVoiceBackend` take them as keyword arguments.
+`RTPSession` and `RTPVoiceBackend` take them as keyword arguments: the published six by name, all
+others as `RTPExtra`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, TypedDict
 
-from roomkit.rtp.addresses import Address, check_address
+from roomkit.rtp.addresses import Address, check_address, is_numeric
 from roomkit.rtp.checks import number, one_of, seconds
 from roomkit.rtp.codecs import Codec, codecs_for
 
-__all__ = ["RTCPMode", "RTPOptions", "SourcePolicy"]
+__all__ = ["MediaDirection", "RTCPMode", "RTPExtra", "RTPOptions", "SourcePolicy"]
 
 SourcePolicy: TypeAlias = Literal["host", "strict", "learn"]
 RTCPMode: TypeAlias = Literal["separate", "mux", "off"]
+MediaDirection: TypeAlias = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
 
 _PTIMES: Final = (10, 20, 30, 40, 50, 60)
 _RATES: Final = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000)
+
+
+class RTPExtra(TypedDict, total=False):
+    """The options beside the published six, as keyword arguments; see `RTPOptions`."""
+
+    codecs: Sequence[Codec | str] | None
+    dtmf_types: Mapping[int, int] | None
+    dtmf_send_types: Mapping[int, int] | None
+    ptime_ms: int
+    sample_rate: int | None
+    channels: int | None
+    jitter_ms: int
+    lead_ms: int
+    inbound_ms: int
+    source_policy: SourcePolicy
+    remote_ssrc: int | None
+    rtcp: RTCPMode
+    remote_rtcp_addr: Address | None
+    rtp_timeout: float | None
+    direction: MediaDirection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +66,11 @@ class RTPOptions:
     """Seconds between RTCP reports: the deterministic base of RFC 3550 §6.3.1, at most 3600."""
     codecs: Sequence[Codec | str] | None = None
     """In place of `payload_type` and `clock_rate`: the first is sent, all are received."""
+    dtmf_types: Mapping[int, int] | None = None
+    """Payload types of RFC 4733 events by the RTP clock they count at, such as `{8000: 101,
+    48000: 102}`, in place of `dtmf_payload_type`, whose clock is that of the codec that is sent."""
+    dtmf_send_types: Mapping[int, int] | None = None
+    """The same of those that the far end receives, where its numbers are others (RFC 3264 §5.1)."""
     ptime_ms: int = 20
     """Audio per packet sent, 10 to 60 ms in tens. Packets of any length are received."""
     sample_rate: int | None = None
@@ -66,8 +93,15 @@ class RTPOptions:
     """The only SSRC that is heard, where signalling told it."""
     rtcp: RTCPMode = "separate"
     """`"separate"`: RTP port + 1 (RFC 3550 §11); `"mux"`: the RTP port (RFC 5761); `"off"`."""
+    remote_rtcp_addr: Address | None = None
+    """(host, port) of the far end's RTCP where it is not on its RTP port + 1 (RFC 3605); a numeric
+    host."""
     rtp_timeout: float | None = 30.0
     """Seconds without RTP after which the peer is reported gone, at most 86400; None: never."""
+
+    direction: MediaDirection = "sendrecv"
+    """Who sends audio, seen from here (RFC 8866 §6.7): while it is `"recvonly"` or `"inactive"`,
+    what is to be played waits."""
 
     active: tuple[Codec, ...] = field(init=False, repr=False, compare=False)
     """The codecs that follow from the above; the first is sent."""
@@ -83,6 +117,8 @@ class RTPOptions:
             put(self, "codecs", active)
             put(self, "payload_type", active[0].payload_type)
         put(self, "clock_rate", active[0].clock_rate)
+        put(self, "dtmf_types", self._checked_types(self.dtmf_types, "dtmf_types"))
+        put(self, "dtmf_send_types", self._checked_types(self.dtmf_send_types, "dtmf_send_types"))
         self._check_dtmf()
         seconds(self.rtcp_interval, "rtcp_interval", 3600)
         if self.rtp_timeout is not None:
@@ -97,6 +133,12 @@ class RTPOptions:
         number(self.inbound_ms, "inbound_ms", 100, 60_000)
         one_of(self.source_policy, "source_policy", ("host", "strict", "learn"))
         one_of(self.rtcp, "rtcp", ("separate", "mux", "off"))
+        one_of(self.direction, "direction", ("sendrecv", "sendonly", "recvonly", "inactive"))
+        if self.remote_rtcp_addr is not None:
+            host, port = check_address(self.remote_rtcp_addr, "remote_rtcp_addr")
+            if not is_numeric(host):
+                raise ValueError(f"remote_rtcp_addr: host {host!r}; a numeric address fits")
+            put(self, "remote_rtcp_addr", (host, port))
         if self.remote_ssrc is not None:
             number(self.remote_ssrc, "remote_ssrc", 0, 0xFFFF_FFFF)
         if self.rtcp == "separate":
@@ -123,25 +165,30 @@ class RTPOptions:
         """Channels of the frames delivered."""
         return self.channels or self.codec.channels
 
+    @property
+    def events(self) -> Mapping[int, int]:
+        """Payload types of the telephone events that are received, by RTP clock; empty for none."""
+        if self.dtmf_types is not None:
+            return self.dtmf_types
+        number = self.dtmf_payload_type
+        return {} if number is None else {self.codec.clock_rate: number}
+
     def native(self, local: Address, remote: Address | None, *, shared: bool) -> dict[str, Any]:
         """In the media core's form. Both addresses are numeric; `shared`: sessions may share
         `local`."""
         return {
             "local": local,
             "remote": remote,
-            "codecs": [
-                {
-                    "kind": codec.name,
-                    "payload_type": codec.payload_type,
-                    "clock_rate": codec.clock_rate,
-                    "sample_rate": codec.sample_rate,
-                    "channels": codec.channels,
-                }
-                for codec in self.active
+            "codecs": [codec.native(codec.payload_type) for codec in self.active],
+            "send_codec": self.codec.native(self.codec.wire_type),
+            "receive_events": [(number, clock) for clock, number in self.events.items()],
+            "send_events": [
+                (number, clock) for clock, number in (self.dtmf_send_types or self.events).items()
             ],
-            "dtmf_payload_type": self.dtmf_payload_type,
+            "direction": self.direction,
             "ptime_ms": self.ptime_ms,
             "rtcp": self.rtcp,
+            "remote_rtcp": self.remote_rtcp_addr,
             "rtcp_interval": float(self.rtcp_interval),
             "policy": self.source_policy,
             "remote_ssrc": self.remote_ssrc,
@@ -155,18 +202,41 @@ class RTPOptions:
         }
 
     def _check_dtmf(self) -> None:
-        dtmf = self.dtmf_payload_type
-        if dtmf is None:
-            return
-        number(dtmf, "dtmf_payload_type", 0, 127)
-        for codec in self.active:
-            if codec.payload_type == dtmf:
+        if self.dtmf_payload_type is not None:
+            number(self.dtmf_payload_type, "dtmf_payload_type", 0, 127)
+        name = "dtmf_payload_type" if self.dtmf_types is None else "dtmf_types"
+        taken: dict[int, str] = {codec.payload_type: codec.name for codec in self.active}
+        for event in self.events.values():
+            _event_type(event, name)
+            if event in taken:
                 raise ValueError(
-                    f"dtmf_payload_type: {dtmf} is also the payload type of {codec.name};"
-                    " one that no codec has fits"
+                    f"{name}: {event} is also the payload type of {taken[event]};"
+                    " one that nothing else has fits"
                 )
-        if not (96 <= dtmf <= 127 or 35 <= dtmf <= 63):
-            raise ValueError(
-                f"dtmf_payload_type: {dtmf}; a dynamic type fits: 96 to 127, or 35 to 63"
-                " (others are static, or collide with RTCP, RFC 5761 §4)"
-            )
+            taken[event] = "telephone events at another clock"
+        sent = self.dtmf_send_types or {}
+        for event in sent.values():
+            _event_type(event, "dtmf_send_types")
+            if event == self.codec.wire_type:
+                raise ValueError(
+                    f"dtmf_send_types: {event} is also the payload type of {self.codec.name}"
+                    " at the far end; one that nothing else has fits"
+                )
+
+    def _checked_types(self, value: object, name: str) -> Mapping[int, int] | None:
+        if value is None:
+            return None
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{name}: {value!r}; a dict such as {{8000: 101}}, or None, fits")
+        for clock, event in value.items():
+            number(clock, f"{name}: clock", 8000, 192_000)
+            number(event, f"{name}: payload type", 0, 127)
+        return dict(value)
+
+
+def _event_type(value: int, name: str) -> None:
+    if not (96 <= value <= 127 or 35 <= value <= 63):
+        raise ValueError(
+            f"{name}: {value}; a dynamic type fits: 96 to 127, or 35 to 63"
+            " (others are static, or collide with RTCP, RFC 5761 §4)"
+        )

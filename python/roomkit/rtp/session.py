@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 from roomkit import _bridge, _native
 from roomkit.errors import AddressConflictError, QueueFullError, SessionEndedError
@@ -23,7 +24,7 @@ from roomkit.rtp.events import (
     RTPEvent,
     SourceTrusted,
 )
-from roomkit.rtp.options import RTCPMode, RTPOptions, SourcePolicy
+from roomkit.rtp.options import RTPExtra, RTPOptions
 from roomkit.rtp.played import PlayedTap
 from roomkit.rtp.playout import Playback, Playout
 from roomkit.rtp.stats import RTPStats
@@ -36,6 +37,18 @@ __all__ = ["RTPSession"]
 
 _log = logging.getLogger("roomkit.rtp")
 
+# What `update` may change. The rest is bound to the socket, or to what the program was told.
+_CHANGEABLE: Final = frozenset(
+    {
+        "codecs",
+        "dtmf_types",
+        "dtmf_send_types",
+        "ptime_ms",
+        "remote_rtcp_addr",
+        "direction",
+        "rtp_timeout",
+    }
+)
 _EVENTS_WAITING: Final = 256  # of one `events()` iterator; the far end could send digits for ever
 
 
@@ -64,21 +77,11 @@ class RTPSession:
         clock_rate: int = 8000,
         dtmf_payload_type: int | None = 101,
         rtcp_interval: float = 5.0,
-        codecs: Sequence[Codec | str] | None = None,
-        ptime_ms: int = 20,
-        sample_rate: int | None = None,
-        channels: int | None = None,
-        jitter_ms: int = 60,
-        lead_ms: int = 1000,
-        inbound_ms: int = 2000,
-        source_policy: SourcePolicy = "host",
-        remote_ssrc: int | None = None,
-        rtcp: RTCPMode = "separate",
-        rtp_timeout: float | None = 30.0,
         shared: bool = False,
+        **extra: Unpack[RTPExtra],
     ) -> None:
-        """The options are those of `RTPOptions`, which see. `shared`: other sessions of this
-        process may use the same fixed `local_addr`, told apart by their remote address, then SSRC.
+        """`RTPOptions` says what each option is. `shared`: other sessions of this process may use
+        the same fixed `local_addr`, told apart by their remote address, then SSRC.
 
         Raises `ValueError` naming the parameter. Nothing is opened yet.
         """
@@ -90,17 +93,7 @@ class RTPSession:
                 clock_rate=clock_rate,
                 dtmf_payload_type=dtmf_payload_type,
                 rtcp_interval=rtcp_interval,
-                codecs=codecs,
-                ptime_ms=ptime_ms,
-                sample_rate=sample_rate,
-                channels=channels,
-                jitter_ms=jitter_ms,
-                lead_ms=lead_ms,
-                inbound_ms=inbound_ms,
-                source_policy=source_policy,
-                remote_ssrc=remote_ssrc,
-                rtcp=rtcp,
-                rtp_timeout=rtp_timeout,
+                **extra,
             ),
             shared=shared,
         )
@@ -355,6 +348,45 @@ class RTPSession:
         check_family(host, "remote_addr", self.local_addr[0])
         self._out("retarget it")
         self._opened().retarget(host, port)
+
+    async def update(
+        self, *, remote_addr: Address | None = None, **changes: Unpack[RTPExtra]
+    ) -> None:
+        """Changes options in the middle of the call, as a re-INVITE asks for, without a gap either
+        way: `codecs`, payload types of digits, `ptime_ms`, `remote_addr`, `remote_rtcp_addr`,
+        `direction`, `rtp_timeout`. What is not named stays, the rate and channels of the frames
+        always.
+
+        A name in `remote_addr` is resolved first; the change has its effect with the next frame.
+        Raises `ValueError` for what does not fit or cannot change, `OSError` for a name that does
+        not resolve, `AddressConflictError` as `open` does. Nothing has changed then.
+        """
+        native = self._opened()
+        fixed = sorted(set(changes) - _CHANGEABLE)
+        if fixed:
+            raise ValueError(
+                f"{fixed[0]}: it cannot change in mid-call; {', '.join(sorted(_CHANGEABLE))} can"
+            )
+        asked: dict[str, Any] = {**changes}
+        if remote_addr is not None:
+            asked["remote_addr"] = remote_addr
+        if "codecs" in changes:
+            # Payload type and clock are the new codec's, frames stay as the program knows them.
+            asked.update(payload_type=0, clock_rate=8000)
+            asked.update(sample_rate=self._rate, channels=self._channels)
+        new = replace(self.options, **asked)
+        local = native.local_addr
+        remote = new.remote_addr
+        if remote is not None:
+            remote = await resolve(remote, "remote_addr", like=local[0])
+        self._out("update it")
+        try:
+            native.update(new.native(local, remote, shared=self._shared))
+        except ValueError as error:
+            raise AddressConflictError(f"remote_addr: {error}") from None
+        except BlockingIOError:
+            raise QueueFullError("too many changes wait for the media thread") from None
+        self.options = new
 
     # --- what comes in --------------------------------------------------------------------------
 

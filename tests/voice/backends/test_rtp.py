@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 from collections.abc import AsyncIterator
 from typing import Any
@@ -18,7 +17,6 @@ from roomkit.errors import (
     SessionEndedError,
     SessionNotFoundError,
 )
-from roomkit.rtp import RTPSession
 from roomkit.voice.backends.rtp import RTPVoiceBackend
 from roomkit.voice.base import AudioChunk, VoiceCapability, VoiceSession, VoiceSessionState
 from roomkit.voice.events import DTMFEvent
@@ -41,16 +39,6 @@ def test_its_name_and_capabilities_are_those_of_the_page() -> None:
     assert backend.name == "RTP"
     assert VoiceCapability.DTMF_SIGNALING in backend.capabilities
     assert VoiceCapability.INTERRUPTION in backend.capabilities
-
-
-def test_its_options_have_the_defaults_of_a_session() -> None:
-    of_session = inspect.signature(RTPSession).parameters
-    of_backend = inspect.signature(RTPVoiceBackend).parameters
-    shared = of_session.keys() & of_backend.keys()
-    assert of_session.keys() - shared == {"remote_ssrc", "shared"}  # told per session
-    assert of_backend.keys() - shared == {"log_transcripts"}
-    for name in shared:
-        assert of_session[name].default == of_backend[name].default, name
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,12 @@ struct Finished {
 }
 
 impl Receiver {
+    /// The events that follow count at another clock: that of the payload type they come under.
+    pub fn set_clock_rate(&mut self, clock_rate: u32) {
+        assert!(clock_rate > 0, "the RTP clock rate must be at least 1 Hz, got 0");
+        self.clock_rate = clock_rate;
+    }
+
     /// For a stream whose RTP clock ticks at `clock_rate` Hz; events share the clock of the audio (RFC 4733 §2.1).
     ///
     /// # Panics

@@ -80,6 +80,23 @@ impl Sender {
         Sender { clock_rate, queue: VecDeque::new(), train: None, pause: 0 }
     }
 
+    /// The stream goes over to another clock; an event on its way goes on with the length it has, at the new clock.
+    pub fn set_clock_rate(&mut self, clock_rate: u32) {
+        assert!(clock_rate > 0, "the RTP clock rate must be at least 1 Hz, got 0");
+        if clock_rate == self.clock_rate {
+            return;
+        }
+        let (from, to) = (u64::from(self.clock_rate), u64::from(clock_rate));
+        let scale = |ticks: &mut u64| *ticks = *ticks * to / from;
+        scale(&mut self.pause);
+        if let Some(train) = &mut self.train {
+            scale(&mut train.segment);
+            scale(&mut train.elapsed);
+            scale(&mut train.total);
+        }
+        self.clock_rate = clock_rate;
+    }
+
     /// Queues a digit. Its tone lasts `duration`, held to 40 ms … 60 s and rounded up to whole frames.
     pub fn push(&mut self, digit: Digit, duration: Duration) -> Result<(), QueueFull> {
         if self.queue.len() >= QUEUE {

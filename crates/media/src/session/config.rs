@@ -18,15 +18,54 @@ pub enum RtcpMode {
     Off,
 }
 
+/// Who sends audio, as signalling agreed on it (RFC 3264 §5.1, RFC 8866 §6.7), seen from here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Direction {
+    /// Both ends.
+    #[default]
+    SendRecv,
+    /// Only we: the far end is on hold.
+    SendOnly,
+    /// Only the far end.
+    RecvOnly,
+    /// Nobody.
+    Inactive,
+}
+
+impl Direction {
+    /// Whether our audio and digits may leave.
+    pub const fn sends(self) -> bool {
+        matches!(self, Direction::SendRecv | Direction::SendOnly)
+    }
+    /// Whether audio of the far end is expected.
+    pub const fn receives(self) -> bool {
+        matches!(self, Direction::SendRecv | Direction::RecvOnly)
+    }
+}
+
+/// A payload type of telephone events, and the RTP clock its durations count in: that of the audio beside it
+/// (RFC 4733 §2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventType {
+    /// The number on the wire.
+    pub payload_type: u8,
+    /// RTP ticks per second.
+    pub clock_rate: u32,
+}
+
 /// See the fields. Addresses are numeric: names are resolved before a session is made.
 #[derive(Clone, Debug)]
 pub struct SessionConfig {
-    /// What is sent.
+    /// What is sent, under the far end's number for it: payload types belong to the receiver (RFC 3264 §5.1).
     pub send_codec: CodecSpec,
     /// What is understood, by payload type; holds at least one codec, and each payload type once.
     pub receive_codecs: Vec<CodecSpec>,
-    /// The payload type of RFC 4733 events, both ways; `None` for no events.
-    pub dtmf_payload_type: Option<u8>,
+    /// The types of RFC 4733 events that are understood; none for no events.
+    pub receive_events: Vec<EventType>,
+    /// Those that the far end understands. The one whose clock is that of `send_codec` is sent.
+    pub send_events: Vec<EventType>,
+    /// Who sends.
+    pub direction: Direction,
     /// The length of a frame: 10 to 60 ms in tens.
     pub ptime: Duration,
     /// Where the far end is said to be; `None` to learn it from its first valid stream.
@@ -70,7 +109,9 @@ impl SessionConfig {
         SessionConfig {
             send_codec: CodecSpec::PCMU,
             receive_codecs: vec![CodecSpec::PCMU, CodecSpec::PCMA],
-            dtmf_payload_type: Some(101),
+            receive_events: vec![EventType { payload_type: 101, clock_rate: 8000 }],
+            send_events: vec![EventType { payload_type: 101, clock_rate: 8000 }],
+            direction: Direction::SendRecv,
             ptime: Duration::from_millis(20),
             remote,
             remote_rtcp: None,
@@ -85,6 +126,12 @@ impl SessionConfig {
             sample_rate: 8000,
             channels: 1,
         }
+    }
+
+    /// The type under which events are sent beside the present codec.
+    pub fn send_event(&self) -> Option<EventType> {
+        let clock = self.send_codec.clock_rate;
+        self.send_events.iter().copied().find(|event| event.clock_rate == clock)
     }
 
     /// Says what is wrong.
@@ -118,7 +165,7 @@ impl SessionConfig {
             }
         }
         let mut types: Vec<u8> = self.receive_codecs.iter().map(|c| c.payload_type).collect();
-        types.extend(self.dtmf_payload_type);
+        types.extend(self.receive_events.iter().map(|event| event.payload_type));
         types.sort_unstable();
         if let Some(pair) = types.windows(2).find(|pair| pair[0] == pair[1]) {
             return fail(
@@ -126,13 +173,28 @@ impl SessionConfig {
                 format!("{} stands for two things; expected each type once", pair[0]),
             );
         }
-        if let Some(event) = self.dtmf_payload_type {
-            if event > 127 || (64..=95).contains(&event) || event == self.send_codec.payload_type {
+        for event in self.receive_events.iter().chain(&self.send_events) {
+            let number = event.payload_type;
+            if number > 127 || (64..=95).contains(&number) {
                 return fail(
                     "dtmf_payload_type",
-                    format!("{event}; expected 0 to 63 or 96 to 127 and not the codec's type"),
+                    format!("{number}; expected 0 to 63 or 96 to 127"),
                 );
             }
+            if !(8000..=192_000).contains(&event.clock_rate) {
+                return fail(
+                    "dtmf_payload_type",
+                    format!("a clock of {} Hz; expected 8000 to 192000", event.clock_rate),
+                );
+            }
+        }
+        if let Some(event) =
+            self.send_events.iter().find(|event| event.payload_type == self.send_codec.payload_type)
+        {
+            return fail(
+                "dtmf_payload_type",
+                format!("{} is the type of the codec that is sent", event.payload_type),
+            );
         }
         if !(8000..=192_000).contains(&self.sample_rate)
             || !whole_frame(self.ptime, self.sample_rate)
@@ -189,8 +251,12 @@ mod tests {
         assert_eq!(refused(|c| c.send_codec.clock_rate = 0), "codecs");
         assert_eq!(refused(|c| c.send_codec.payload_type = 72), "codecs");
         assert_eq!(refused(|c| c.receive_codecs.push(CodecSpec::PCMU)), "payload types");
-        assert_eq!(refused(|c| c.dtmf_payload_type = Some(8)), "payload types");
-        assert_eq!(refused(|c| c.dtmf_payload_type = Some(200)), "dtmf_payload_type");
+        let event = |payload_type, clock_rate| EventType { payload_type, clock_rate };
+        assert_eq!(refused(|c| c.receive_events.push(event(8, 8000))), "payload types");
+        assert_eq!(refused(|c| c.receive_events.push(event(200, 8000))), "dtmf_payload_type");
+        assert_eq!(refused(|c| c.send_events.push(event(72, 8000))), "dtmf_payload_type");
+        assert_eq!(refused(|c| c.send_events.push(event(0, 8000))), "dtmf_payload_type");
+        assert_eq!(refused(|c| c.send_events.push(event(102, 0))), "dtmf_payload_type");
         assert_eq!(refused(|c| c.sample_rate = 0), "sample_rate");
         assert_eq!(refused(|c| c.sample_rate = 11_025), "sample_rate");
         assert_eq!(refused(|c| c.channels = 3), "channels");

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{frame_ticks, Event, Output, Session, SessionConfig};
+use super::{frame_ticks, Event, EventType, Output, Session, SessionConfig};
 use crate::dtmf::{self, EventPayload};
 use crate::jitter::{Insert, Packet};
 use crate::playout::Playout;
@@ -21,7 +21,7 @@ pub(super) struct Inbound {
     pub(super) muted: bool,
     pub(super) source: Option<Source>,
     digits: dtmf::Receiver,
-    dtmf_payload_type: Option<u8>,
+    events: Vec<EventType>,
     ptime: Duration,
     timeout: Option<Duration>,
     /// When the far end was last heard; before that, when the session began.
@@ -56,7 +56,7 @@ impl Inbound {
             muted: false,
             source: None,
             digits: dtmf::Receiver::new(config.receive_codecs[0].clock_rate),
-            dtmf_payload_type: config.dtmf_payload_type,
+            events: config.receive_events.clone(),
             ptime: config.ptime,
             timeout: config.rtp_timeout,
             last_heard: now,
@@ -92,8 +92,25 @@ impl Inbound {
     }
 
     fn knows(&self, payload_type: u8) -> bool {
-        Some(payload_type) == self.dtmf_payload_type
-            || self.playout.codec_of(payload_type).is_some()
+        self.event_clock(payload_type).is_some() || self.playout.codec_of(payload_type).is_some()
+    }
+
+    /// The clock of a payload type of telephone events.
+    fn event_clock(&self, payload_type: u8) -> Option<u32> {
+        let event = self.events.iter().find(|event| event.payload_type == payload_type);
+        event.map(|event| event.clock_rate)
+    }
+
+    /// Goes over to what a new configuration asks for.
+    pub(super) fn update(&mut self, now: Time, config: &SessionConfig) {
+        self.playout.set_codecs(&config.receive_codecs, now);
+        self.playout.set_ptime(config.ptime);
+        self.ptime = config.ptime;
+        self.events.clone_from(&config.receive_events);
+        self.timeout = config.rtp_timeout;
+        if let Some(remote) = config.remote {
+            self.guard.retarget(remote);
+        }
     }
 }
 
@@ -135,6 +152,7 @@ impl Session {
     pub(super) fn watch_source(&mut self, now: Time) {
         self.tell_digits(now);
         let inbound = &mut self.inbound;
+        inbound.playout.forget_codecs(now);
         if inbound.goodbye.is_some() && inbound.playout.depth().0 == Duration::ZERO {
             inbound.playout.stop();
             let reason = inbound.goodbye.take().unwrap_or_default();
@@ -229,7 +247,8 @@ impl Session {
         let Some(codec) = inbound.playout.codec_of(packet.payload_type) else {
             source.reception.on_untimed_packet(seq);
             inbound.playout.note_silent(seq);
-            if Some(packet.payload_type) == inbound.dtmf_payload_type {
+            if let Some(clock_rate) = inbound.event_clock(packet.payload_type) {
+                inbound.digits.set_clock_rate(clock_rate);
                 self.take_event(arrival, timestamp, packet.payload);
             } else {
                 self.stats.unknown_payload_type += 1;

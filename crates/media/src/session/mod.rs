@@ -45,7 +45,7 @@ use crate::time::{Duration, Time};
 
 pub use crate::pacer::{BadChunk, Chunk};
 pub use crate::playout::{Frame, FrameKind};
-pub use config::{ConfigError, RtcpMode, SessionConfig};
+pub use config::{ConfigError, Direction, EventType, RtcpMode, SessionConfig};
 pub use dtmf::QueueFull;
 
 use inbound::Inbound;
@@ -213,6 +213,26 @@ impl Session {
         self.reports.remote = None;
     }
 
+    /// Goes over to another configuration in the middle of the call, without a gap either way: codecs and payload types,
+    /// event types, frame length, remote addresses, direction and timeouts. What a session is made with for good stays:
+    /// the format of the frames delivered, the delay, where RTCP travels, who may talk, the names.
+    ///
+    /// Types that are no longer in `receive_codecs` are understood for two more seconds: the far end learns of the change
+    /// later than we do (RFC 3264 §8.3.2).
+    pub fn update(&mut self, now: Time, config: &SessionConfig) -> Result<(), ConfigError> {
+        config.check()?;
+        let before = self.signalled();
+        self.inbound.update(now, config);
+        self.outbound.update(config);
+        self.reports.update(config, self.signalled() != before);
+        if config.ptime != self.ptime {
+            self.start = self.frame_time(self.frame);
+            self.frame = 0;
+            self.ptime = config.ptime;
+        }
+        Ok(())
+    }
+
     /// Says goodbye; nothing is sent or received after it (RFC 3550 §6.6).
     pub fn close(&mut self, now: Time, reason: &str) {
         if !self.closed {
@@ -267,6 +287,11 @@ impl Session {
     /// Where packets go: the proven source (RFC 4961), or the signalled address before there is one.
     pub fn destination(&self) -> Option<SocketAddr> {
         self.inbound.guard.destination()
+    }
+
+    /// Where the far end is said to be.
+    pub fn signalled(&self) -> Option<SocketAddr> {
+        self.inbound.guard.signalled()
     }
 
     /// The source that has proved itself.

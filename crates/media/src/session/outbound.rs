@@ -1,6 +1,6 @@
 //! The sending half of a session: one frame of audio and one event packet at every frame's deadline.
 
-use super::{frame_ticks, Output, Port, Session, SessionConfig};
+use super::{frame_ticks, Direction, EventType, Output, Port, Session, SessionConfig};
 use crate::codec::{CodecSpec, Encoder};
 use crate::dtmf;
 use crate::pacer::Pacer;
@@ -16,7 +16,8 @@ pub(super) struct Outbound {
     pub(super) ssrc: Ssrc,
     pub(super) codec: CodecSpec,
     encoder: Box<dyn Encoder>,
-    dtmf_payload_type: Option<u8>,
+    event: Option<EventType>,
+    direction: Direction,
     seq: SeqNo,
     /// The timestamp of the frame that is due next. It advances with the clock, sent or not (RFC 3551 §4.1).
     timestamp: RtpTime,
@@ -35,13 +36,29 @@ impl Outbound {
             ssrc,
             codec,
             encoder: codec.encoder(),
-            dtmf_payload_type: config.dtmf_payload_type,
+            event: config.send_event(),
+            direction: config.direction,
             seq: SeqNo(rng.next_u16()),
             timestamp: RtpTime(rng.next_u32()),
             ticks: frame_ticks(config.ptime, codec.clock_rate),
             talking: false,
             pcm: Vec::new(),
         }
+    }
+
+    /// Goes over to what a new configuration asks for, between two frames: sequence, SSRC and the queued audio go on, and
+    /// the timestamp runs on from where it is at the new codec's clock (RFC 7160 §4.1).
+    pub(super) fn update(&mut self, config: &SessionConfig) {
+        let codec = config.send_codec;
+        if codec != self.codec {
+            self.encoder = codec.encoder();
+            self.codec = codec;
+        }
+        self.pacer.set_format(config.ptime, codec.sample_rate, codec.channels);
+        self.digits.set_clock_rate(codec.clock_rate);
+        self.ticks = frame_ticks(config.ptime, codec.clock_rate);
+        self.event = config.send_event();
+        self.direction = config.direction;
     }
 
     /// Lets the time of `frames` frames pass unsent.
@@ -81,6 +98,11 @@ impl Session {
             out.skip(1);
             return;
         };
+        if !out.direction.sends() {
+            // On hold: audio waits, time does not.
+            out.skip(1);
+            return;
+        }
         let (timestamp, ticks) = (out.timestamp, out.ticks);
         out.timestamp = timestamp.plus(ticks);
         let mut pcm = core::mem::take(&mut out.pcm);
@@ -92,7 +114,7 @@ impl Session {
             self.transmit(to, bytes);
         }
         self.outbound.talking = speaks;
-        let Some(payload_type) = self.outbound.dtmf_payload_type else {
+        let Some(EventType { payload_type, .. }) = self.outbound.event else {
             self.tell_progress();
             return;
         };

@@ -59,6 +59,15 @@ impl Reports {
         }
     }
 
+    /// Goes over to what a new configuration asks for.
+    pub(super) fn update(&mut self, config: &SessionConfig, moved: bool) {
+        if moved || self.configured != config.remote_rtcp {
+            self.configured = config.remote_rtcp;
+            self.remote = None;
+        }
+        self.far.clock_rate = config.send_codec.clock_rate;
+    }
+
     /// RTP left.
     pub(super) fn sent_something(&mut self) {
         self.sender_for = SENDER_FOR_REPORTS;

@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterable, Iterable, Mapping
+from dataclasses import fields, replace
 from functools import partial
-from typing import Any
+from typing import Any, Final, Unpack
 from uuid import uuid4
 
 from roomkit.errors import BackendClosedError, CloseError, SessionEndedError, SessionNotFoundError
 from roomkit.rtp.addresses import Address, check_address
 from roomkit.rtp.checks import digits
-from roomkit.rtp.codecs import Codec
 from roomkit.rtp.events import Disconnected
-from roomkit.rtp.options import RTCPMode, RTPOptions, SourcePolicy
+from roomkit.rtp.options import RTPExtra, RTPOptions
 from roomkit.rtp.session import RTPSession
 from roomkit.rtp.stats import RTPStats
 from roomkit.voice.backends.base import VoiceBackend
@@ -34,6 +33,11 @@ from roomkit.voice.events import DTMFEvent
 __all__ = ["RTPVoiceBackend"]
 
 _log = logging.getLogger("roomkit.voice.backends.rtp")
+
+# The options that `connect(metadata=…)` may have: all but the port, which sessions may share.
+_PER_SESSION: Final = tuple(
+    option.name for option in fields(RTPOptions) if option.init and option.name != "local_addr"
+)
 
 
 class RTPVoiceBackend(VoiceBackend):
@@ -64,17 +68,8 @@ class RTPVoiceBackend(VoiceBackend):
         clock_rate: int = 8000,
         dtmf_payload_type: int | None = 101,
         rtcp_interval: float = 5.0,
-        codecs: Sequence[Codec | str] | None = None,
-        ptime_ms: int = 20,
-        sample_rate: int | None = None,
-        channels: int | None = None,
-        jitter_ms: int = 60,
-        lead_ms: int = 1000,
-        inbound_ms: int = 2000,
-        source_policy: SourcePolicy = "host",
-        rtcp: RTCPMode = "separate",
-        rtp_timeout: float | None = 30.0,
         log_transcripts: bool = False,
+        **extra: Unpack[RTPExtra],
     ) -> None:
         """
         Args:
@@ -86,22 +81,10 @@ class RTPVoiceBackend(VoiceBackend):
             clock_rate: RTP clock rate in Hz (8000 for G.711).
             dtmf_payload_type: RTP payload type of RFC 4733 digits; None: no digits.
             rtcp_interval: Seconds between RTCP reports, before RFC 3550's randomisation.
-            codecs: In place of `payload_type` and `clock_rate`: the first is sent, all are
-                received.
-            ptime_ms: Audio per packet sent, 10 to 60 ms in tens.
-            sample_rate: Of the frames delivered, in Hz; None: the codec's.
-            channels: Of the frames delivered, 1 or 2; None: the codec's.
-            jitter_ms: Delay that evens out the network's jitter, 0 to 500 ms.
-            lead_ms: Audio that may wait in the core to be sent, 100 to 60000 ms.
-            inbound_ms: Audio that may wait for Python, 100 to 60000 ms; then the newest is dropped.
-            source_policy: Who is heard: `"host"` the host of `remote_addr` from any port,
-                `"strict"` exactly `remote_addr`, `"learn"` the first source that proves itself,
-                and we send to where it speaks from (symmetric RTP, for peers behind a NAT).
-            rtcp: `"separate"` on RTP port + 1, `"mux"` on the RTP port (RFC 5761), `"off"`.
-            rtp_timeout: Seconds without RTP after which `on_client_disconnected` is told; None:
-                never.
             log_transcripts: Log the text of transcripts at INFO. Otherwise only at DEBUG: what
                 people say is not for logs.
+            extra: The other options, `RTPExtra`; `roomkit.rtp.RTPOptions` says what each is:
+                `codecs`, `ptime_ms`, `sample_rate`, `jitter_ms`, `source_policy`, …
 
         Raises `ValueError` that names the parameter, its value and what fits.
         """
@@ -113,16 +96,7 @@ class RTPVoiceBackend(VoiceBackend):
             clock_rate=clock_rate,
             dtmf_payload_type=dtmf_payload_type,
             rtcp_interval=rtcp_interval,
-            codecs=codecs,
-            ptime_ms=ptime_ms,
-            sample_rate=sample_rate,
-            channels=channels,
-            jitter_ms=jitter_ms,
-            lead_ms=lead_ms,
-            inbound_ms=inbound_ms,
-            source_policy=source_policy,
-            rtcp=rtcp,
-            rtp_timeout=rtp_timeout,
+            **extra,
         )
         self._log_transcripts = log_transcripts
         self._media: dict[str, RTPSession] = {}
@@ -158,8 +132,9 @@ class RTPVoiceBackend(VoiceBackend):
     ) -> VoiceSession:
         """Opens a session and returns it ACTIVE; `on_session_ready` callbacks have been called.
 
-        `metadata` is copied into the session's. Of its keys `remote_addr`, a (host, port) pair,
-        overrides the backend's, and `remote_ssrc` names the only SSRC to be heard.
+        `metadata` is copied into the session's. Its keys that are names of options override the
+        backend's for this session: `remote_addr`, a (host, port) pair, `codecs`, `payload_type`,
+        `ptime_ms`, `source_policy`, … (all but `local_addr`). None leaves the backend's.
 
         Raises `ValueError` for an address that does not fit or is missing, `AddressConflictError`
         when the peer cannot be told from that of another session on the same port, `OSError` when
@@ -178,17 +153,8 @@ class RTPVoiceBackend(VoiceBackend):
         self._media[session.id] = media
         try:
             self._check_open()  # close() may have come while a name was being resolved
-            session.metadata = {
-                **(metadata or {}),
-                "backend": "rtp",
-                "remote_addr": options.remote_addr,
-                "local_addr": media.local_addr,
-                "payload_type": media.codec.payload_type,
-                "clock_rate": media.codec.clock_rate,
-                "codec": media.codec.name,
-                "sample_rate": media.sample_rate,
-                "channels": media.channels,
-            }
+            session.metadata = {**(metadata or {})}
+            self._describe(session, media)
             session.state = VoiceSessionState.ACTIVE
             self.sessions[session.id] = session
             self.session_ready.fire(session)
@@ -339,6 +305,18 @@ class RTPVoiceBackend(VoiceBackend):
         self._require(session, "retarget it").retarget(remote_addr)
         session.metadata["remote_addr"] = check_address(remote_addr, "remote_addr")
 
+    async def update(
+        self,
+        session: VoiceSession,
+        *,
+        remote_addr: Address | None = None,
+        **changes: Unpack[RTPExtra],
+    ) -> None:
+        """Changes options of a session in mid-call, without a gap: see `RTPSession.update`."""
+        media = self._require(session, "update it")
+        await media.update(remote_addr=remote_addr, **changes)
+        self._describe(session, media)
+
     # --- inside ---------------------------------------------------------------------------------
 
     def _options_for(self, metadata: Mapping[str, Any] | None) -> RTPOptions:
@@ -346,9 +324,13 @@ class RTPVoiceBackend(VoiceBackend):
             raise ValueError(f"metadata: {metadata!r}; a dict or None fits")
         asked = {
             key: metadata[key]
-            for key in ("remote_addr", "remote_ssrc")
+            for key in _PER_SESSION
             if metadata is not None and metadata.get(key) is not None
         }
+        if "codecs" in asked or "payload_type" in asked:
+            # Another codec: what the backend's own says of it does not count.
+            of_codec = {"codecs": None, "payload_type": 0, "clock_rate": 8000}
+            asked = {**of_codec, **asked}
         options = replace(self._options, **asked) if asked else self._options
         if options.remote_addr is None and options.source_policy != "learn":
             raise ValueError(
@@ -356,6 +338,19 @@ class RTPVoiceBackend(VoiceBackend):
                 ' metadata={"remote_addr": (host, port)}, or set source_policy="learn"'
             )
         return options
+
+    def _describe(self, session: VoiceSession, media: RTPSession) -> None:
+        """What the session's metadata tells of its media."""
+        session.metadata.update(
+            backend="rtp",
+            remote_addr=media.options.remote_addr,
+            local_addr=media.local_addr,
+            payload_type=media.codec.payload_type,
+            clock_rate=media.codec.clock_rate,
+            codec=media.codec.name,
+            sample_rate=media.sample_rate,
+            channels=media.channels,
+        )
 
     def _require(self, session: VoiceSession, doing: str) -> RTPSession:
         media = self._media.get(session.id)

@@ -1,0 +1,166 @@
+//! A call that changes in its middle: codecs, payload types, frame length, direction, the far end's address.
+
+mod common;
+
+use common::{Call, B};
+use roomkit_media::codec::CodecSpec;
+use roomkit_media::dtmf::Digit;
+use roomkit_media::rtp::RtpPacket;
+use roomkit_media::session::{
+    Chunk, Direction, Event, EventType, FrameKind, Session, SessionConfig,
+};
+use roomkit_media::time::{Duration, Time};
+use roomkit_netsim::LinkConfig;
+
+/// Half a minute of a sawtooth that no codec takes for silence.
+fn speech() -> Chunk {
+    let pcm = (0..30 * 8000).map(|n| ((n * 97) % 12_000 - 6000) as i16).collect();
+    Chunk { playback: 1, pcm, sample_rate: 8000, channels: 1, last: true, live: false }
+}
+
+fn config(change: impl Fn(&mut SessionConfig)) -> SessionConfig {
+    let mut config = SessionConfig::pcmu(Some(B.parse().unwrap()));
+    change(&mut config);
+    config
+}
+
+fn rtp(call: &Call) -> Vec<(Time, RtpPacket<'_>)> {
+    let audio = call.a.sent.iter().filter_map(|(at, datagram)| {
+        let packet = RtpPacket::parse(&datagram.bytes).ok()?;
+        (packet.payload_type < 64 || packet.payload_type > 95).then_some((*at, packet))
+    });
+    audio.collect()
+}
+
+#[test]
+fn a_change_of_codec_under_a_new_type_leaves_no_gap_either_way() {
+    let wide = CodecSpec::l16(97, 16_000, 1);
+    let mut call = Call::new(LinkConfig::default(), 1, |_| {});
+    call.a.session.play(speech()).unwrap();
+    call.run(Time::secs(2));
+    // The answer reaches the receiver first, as signalling has it.
+    let receives = config(|c| c.receive_codecs = vec![wide]);
+    let remote = Some(common::A.parse().unwrap());
+    call.b.session.update(call.now, &SessionConfig { remote, ..receives }).unwrap();
+    call.run(Time::ms(2100));
+    call.a.session.update(call.now, &config(|c| c.send_codec = wide)).unwrap();
+    call.run(Time::secs(5));
+
+    let kinds: Vec<FrameKind> = call.b.frames.iter().map(|frame| frame.kind).collect();
+    assert!(kinds.iter().all(|kind| *kind == FrameKind::Received), "{kinds:?}");
+    for (n, frame) in call.b.frames.iter().enumerate() {
+        assert_eq!((frame.timestamp, frame.pcm.len()), (Duration::from_millis(20) * n as u32, 160));
+    }
+    let packets = rtp(&call);
+    assert!(packets.windows(2).all(|w| w[1].1.seq.ahead_of(w[0].1.seq) == 1));
+    assert!(packets.windows(2).all(|w| w[1].0 - w[0].0 == Duration::from_millis(20)));
+    let steps: Vec<i32> =
+        packets.windows(2).map(|w| w[1].1.timestamp.ahead_of(w[0].1.timestamp)).collect();
+    assert!(steps.iter().all(|step| [160, 320].contains(step)));
+    let change = packets.iter().position(|(_, packet)| packet.payload_type == 97).unwrap();
+    assert!(packets[change..].iter().all(|(_, packet)| packet.payload_type == 97));
+    assert_eq!(steps[change], 320);
+}
+
+#[test]
+fn rfc3264_8_3_2_a_type_that_is_no_longer_agreed_on_is_understood_for_two_more_seconds() {
+    let mut call = Call::new(LinkConfig::default(), 2, |_| {});
+    call.a.session.play(speech()).unwrap();
+    call.run(Time::secs(1));
+    let remote = Some(common::A.parse().unwrap());
+    let other = SessionConfig { remote, ..config(|c| c.receive_codecs = vec![CodecSpec::PCMA]) };
+    call.b.session.update(call.now, &other).unwrap();
+    call.run(Time::ms(2900));
+    assert!(call.b.frames.iter().all(|frame| frame.kind == FrameKind::Received));
+    assert_eq!(call.b.session.stats().unknown_payload_type, 0);
+    call.run(Time::secs(4));
+    let unknown = call.b.session.stats().unknown_payload_type;
+    assert!((40..=60).contains(&unknown), "{unknown} of a second were refused");
+}
+
+#[test]
+fn payload_types_belong_to_the_receiver() {
+    let remote = |addr: &str| Some(addr.parse().unwrap());
+    let event = |payload_type, clock_rate| vec![EventType { payload_type, clock_rate }];
+    let wide = |payload_type| CodecSpec::l16(payload_type, 16_000, 1);
+    let mut call = Call::between(
+        LinkConfig::default(),
+        3,
+        |c| {
+            (c.send_codec, c.receive_codecs) = (wide(98), vec![wide(97)]);
+            (c.send_events, c.receive_events) = (event(110, 16_000), event(101, 16_000));
+            c.remote = remote(B);
+        },
+        |c| {
+            (c.send_codec, c.receive_codecs) = (wide(97), vec![wide(98)]);
+            (c.send_events, c.receive_events) = (event(101, 16_000), event(110, 16_000));
+            c.remote = remote(common::A);
+        },
+    );
+    call.a.session.play(speech()).unwrap();
+    call.b.session.play(speech()).unwrap();
+    let (five, hash) = (Digit::parse('5').unwrap(), Digit::parse('#').unwrap());
+    call.a.session.send_dtmf(five, Duration::from_millis(100)).unwrap();
+    call.b.session.send_dtmf(hash, Duration::from_millis(100)).unwrap();
+    call.run(Time::secs(2));
+    for (end, digit) in [(&call.a, hash), (&call.b, five)] {
+        assert_eq!(end.session.stats().unknown_payload_type, 0);
+        assert!(end.frames.iter().all(|frame| frame.kind == FrameKind::Received));
+        let duration = Duration::from_millis(100);
+        let heard = Event::Digit { digit, duration };
+        assert!(end.events.iter().any(|(_, event)| *event == heard), "{:?}", end.events);
+    }
+}
+
+#[test]
+fn another_frame_length_holds_from_the_next_frame_on_in_both_directions() {
+    let mut call = Call::new(LinkConfig::default(), 4, |_| {});
+    call.a.session.play(speech()).unwrap();
+    call.run(Time::secs(1));
+    let longer = config(|c| c.ptime = Duration::from_millis(40));
+    call.a.session.update(call.now, &longer).unwrap();
+    let remote = Some(common::A.parse().unwrap());
+    call.b.session.update(call.now, &SessionConfig { remote, ..longer }).unwrap();
+    let frames = call.b.frames.len();
+    call.run(Time::secs(3));
+    let packets = rtp(&call);
+    let lens: Vec<usize> = packets.iter().map(|(_, packet)| packet.payload.len()).collect();
+    assert!(lens[..50].iter().all(|len| *len == 160) && lens[51..].iter().all(|len| *len == 320));
+    assert!(call.b.frames[frames..].iter().all(|frame| frame.pcm.len() == 320));
+    let mut due = Duration::ZERO;
+    for frame in &call.b.frames {
+        assert_eq!(frame.timestamp, due);
+        due += Duration::from_micros(frame.pcm.len() as u64 * 125);
+    }
+}
+
+#[test]
+fn while_the_far_end_does_not_listen_nothing_is_sent_and_the_playback_waits() {
+    let mut call = Call::new(LinkConfig::default(), 5, |_| {});
+    call.a.session.play(speech()).unwrap();
+    call.run(Time::secs(1));
+    call.a.session.update(call.now, &config(|c| c.direction = Direction::RecvOnly)).unwrap();
+    let sent = rtp(&call).len();
+    let position = call.a.session.position();
+    call.run(Time::secs(2));
+    assert_eq!(rtp(&call).len(), sent);
+    assert_eq!(call.a.session.position(), position);
+    call.a.session.update(call.now, &config(|_| {})).unwrap();
+    call.run(Time::secs(3));
+    let packets = rtp(&call);
+    let (before, after) = (&packets[sent - 1].1, &packets[sent].1);
+    assert_eq!(after.seq.ahead_of(before.seq), 1);
+    assert!(after.marker, "RFC 3551 §4.1: the first of a talkspurt");
+    let pause = after.timestamp.ahead_of(before.timestamp);
+    assert!((8000..=8320).contains(&pause), "the timestamp ran on: {pause}");
+}
+
+#[test]
+fn a_configuration_that_cannot_be_changes_nothing() {
+    let mut session = Session::new(config(|_| {}), Time::ZERO, 6).unwrap();
+    let wrong = config(|c| c.receive_codecs.clear());
+    assert_eq!(session.update(Time::ZERO, &wrong).unwrap_err().field, "receive_codecs");
+    session.play(speech()).unwrap();
+    session.handle_deadline(Time::ZERO);
+    assert_eq!(session.stats().packets_sent, 1);
+}

@@ -1,0 +1,102 @@
+"""A session that changes in the middle of the call, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from roomkit.rtp import Codec, RTPSession
+from roomkit.voice.backends.rtp import RTPVoiceBackend
+from rtp.sound import tone
+from rtp.wire import Peer
+
+LOOPBACK = "127.0.0.1"
+
+
+def to(peer: Peer, **options: Any) -> RTPSession:
+    return RTPSession(local_addr=(LOOPBACK, 0), remote_addr=peer.addr, **options)
+
+
+async def test_another_codec_takes_over_in_the_middle_of_a_playback(peer: Peer) -> None:
+    async with to(peer) as session:
+        playing = asyncio.create_task(session.play(tone(440, 600)))
+        await peer.until(lambda: len(peer.packets) >= 10)
+        wide = Codec("L16", 97, 16000, send_payload_type=99)
+        await session.update(codecs=[wide, "PCMU"])
+        assert session.codec == wide
+        assert (session.sample_rate, session.channels) == (8000, 1)
+        assert (await playing).played_ms == pytest.approx(600, abs=1)
+        await peer.until(lambda: len(peer.packets) >= 30)
+    sent = peer.packets[:30]
+    assert [packet.payload_type for packet in sent] == sorted(p.payload_type for p in sent)
+    assert {packet.payload_type for packet in sent} == {0, 99}
+    assert all((b.seq - a.seq) % 65536 == 1 for a, b in pairwise(sent))
+    assert {len(p.payload) for p in sent if p.payload_type == 99} == {640}
+
+
+async def test_the_far_end_is_understood_under_the_new_type(peer: Peer) -> None:
+    async with to(peer) as session:
+        frames = aiter(session)
+        for _ in range(10):
+            peer.audio(session.local_addr)
+        await anext(frames)
+        await session.update(codecs=[Codec("L16", 97, 16000)])
+        for _ in range(10):
+            peer.audio(session.local_addr, bytes(640), pt=97)
+        for _ in range(12):
+            frame = await anext(frames)
+            assert (frame.sample_rate, len(frame.data)) == (8000, 320)
+        assert session.stats().unknown_payload_type == 0
+
+
+async def test_on_hold_nothing_is_sent_and_the_playback_waits(peer: Peer) -> None:
+    async with to(peer) as session:
+        playing = asyncio.create_task(session.play(tone(440, 400)))
+        await peer.until(lambda: len(peer.packets) >= 5)
+        await session.update(direction="inactive")
+        frames_skipped = session.stats().packets_sent
+        assert not playing.done()
+        assert session.options.direction == "inactive"
+        await session.update(direction="sendrecv")
+        assert (await playing).played_ms == 400
+        assert session.stats().packets_sent >= frames_skipped
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"jitter_ms": 20}, "jitter_ms: it cannot change in mid-call"),
+        ({"sample_rate": 16000}, "sample_rate: it cannot change"),
+        ({"ptime_ms": 25}, "ptime_ms: 25"),
+        ({"codecs": []}, "codecs: it is empty"),
+        ({"codecs": [Codec("L16", 101, 16000)]}, "dtmf_payload_type: 101 is also"),
+        ({"remote_addr": ("::1", 9)}, "remote_addr: '::1'"),
+        ({"direction": "up"}, "direction: 'up'"),
+    ],
+)
+async def test_what_does_not_fit_is_refused_and_changes_nothing(
+    peer: Peer, changes: dict[str, Any], said: str
+) -> None:
+    async with to(peer) as session:
+        before = session.options
+        with pytest.raises(ValueError, match=said):
+            await session.update(**changes)
+        assert session.options == before
+
+
+async def test_a_session_of_the_backend_has_options_of_its_own(peer: Peer) -> None:
+    backend = RTPVoiceBackend(local_addr=(LOOPBACK, 0), remote_addr=peer.addr, payload_type=8)
+    wide = Codec("L16", 97, 16000)
+    one = await backend.connect("room", "a", "voice", metadata={"codecs": [wide], "ptime_ms": 40})
+    two = await backend.connect("room", "b", "voice", metadata={"remote_addr": peer.addr})
+    assert (one.metadata["codec"], one.metadata["payload_type"]) == ("L16", 97)
+    assert (two.metadata["codec"], two.metadata["payload_type"]) == ("PCMA", 8)
+    await backend.send_audio(one, tone(440, 80, 16000))
+    await peer.until(lambda: len(peer.packets) == 2)
+    assert {len(packet.payload) for packet in peer.packets} == {1280}
+    await backend.update(one, codecs=["PCMU"])
+    assert (one.metadata["codec"], one.metadata["payload_type"]) == ("PCMU", 0)
+    await backend.close()
