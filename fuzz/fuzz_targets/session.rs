@@ -12,7 +12,9 @@ use roomkit_media::dtmf::Digit;
 use roomkit_media::rtcp::{parse_compound, write_compound, SenderInfo};
 use roomkit_media::rtp::{is_rtcp, RtpHeader, RtpPacket};
 use roomkit_media::seq::{RtpTime, SeqNo, Ssrc};
-use roomkit_media::session::{Chunk, Event, Output, Port, RtcpMode, Session, SessionConfig};
+use roomkit_media::session::{
+    Chunk, Direction, Event, Output, Port, RtcpMode, Session, SessionConfig,
+};
 use roomkit_media::source::Policy;
 use roomkit_media::time::{Duration, Time};
 
@@ -93,6 +95,13 @@ enum Operation {
     },
     Mute(bool),
     Retarget(u8),
+    Update {
+        codec: u8,
+        only_codec: bool,
+        ptime: u8,
+        direction: u8,
+        remote: Option<u8>,
+    },
     Close,
 }
 
@@ -117,9 +126,8 @@ fuzz_target!(|input: (Setup, Vec<Operation>)| {
 /// A session and what must hold of it.
 struct Run {
     session: Session,
+    config: SessionConfig,
     now: Time,
-    ptime: Duration,
-    frame_len: usize,
     /// The far end's stream.
     seq: SeqNo,
     timestamp: RtpTime,
@@ -127,7 +135,8 @@ struct Run {
     /// Outputs of the last operation.
     outputs: Vec<Output>,
     last_seq: Option<SeqNo>,
-    last_frame: Option<Duration>,
+    /// Where the last frame ended.
+    frames_end: Duration,
     playback: u64,
     /// The playback has its last piece; more audio is another one.
     complete: bool,
@@ -138,22 +147,18 @@ struct Run {
 impl Run {
     fn new(setup: Setup) -> Run {
         let config = config(setup);
-        let ptime = config.ptime;
-        let per_channel = config.sample_rate as usize * ptime.as_millis() as usize / 1000;
-        let frame_len = per_channel * usize::from(config.channels);
-        let session =
-            Session::new(config, Time::ZERO, setup.seed).expect("a configuration that fits");
+        let session = Session::new(config.clone(), Time::ZERO, setup.seed)
+            .expect("a configuration that fits");
         Run {
             session,
             now: Time::ZERO,
-            ptime,
-            frame_len,
+            config,
             seq: SeqNo(65_500),
             timestamp: RtpTime(u32::MAX - 1_000),
             key_timestamp: RtpTime(0),
             outputs: Vec::new(),
             last_seq: None,
-            last_frame: None,
+            frames_end: Duration::ZERO,
             playback: 1,
             complete: false,
             playing: None,
@@ -232,6 +237,17 @@ impl Run {
             }
             Operation::Mute(muted) => self.session.set_input_muted(*muted),
             Operation::Retarget(to) => self.session.retarget(peer(*to)),
+            Operation::Update { codec, only_codec, ptime, direction, remote } => {
+                let codecs = codecs();
+                let config = &mut self.config;
+                config.send_codec = codecs[usize::from(*codec) % codecs.len()];
+                config.receive_codecs =
+                    if *only_codec { vec![config.send_codec] } else { codecs.to_vec() };
+                config.ptime = ptime_of(*ptime);
+                config.direction = DIRECTIONS[usize::from(*direction) % DIRECTIONS.len()];
+                config.remote = remote.map(peer).or(config.remote);
+                self.session.update(self.now, config).expect("a configuration that fits");
+            }
             Operation::Close => self.session.close(self.now, "done"),
         }
         self.drain();
@@ -277,10 +293,11 @@ impl Run {
                     self.check_datagram(*port, bytes);
                 }
                 Output::Frame(frame) => {
-                    assert_eq!(frame.pcm.len(), self.frame_len);
-                    assert_eq!(frame.timestamp.as_nanos() % self.ptime.as_nanos(), 0);
-                    assert!(self.last_frame.is_none_or(|last| frame.timestamp > last));
-                    self.last_frame = Some(frame.timestamp);
+                    let SessionConfig { sample_rate, channels, ptime, .. } = self.config;
+                    let per_channel = sample_rate as usize * ptime.as_millis() as usize / 1000;
+                    assert_eq!(frame.pcm.len(), per_channel * usize::from(channels));
+                    assert!(frame.timestamp >= self.frames_end);
+                    self.frames_end = frame.timestamp + ptime;
                 }
                 Output::Event(event) => self.check_event(event),
             }
@@ -323,18 +340,24 @@ impl Run {
     }
 }
 
+const DIRECTIONS: [Direction; 4] =
+    [Direction::SendRecv, Direction::SendOnly, Direction::RecvOnly, Direction::Inactive];
+
+fn codecs() -> [CodecSpec; 4] {
+    [CodecSpec::PCMU, CodecSpec::PCMA, CodecSpec::l16(96, 16_000, 1), CodecSpec::l16(97, 48_000, 2)]
+}
+
+fn ptime_of(which: u8) -> Duration {
+    Duration::from_millis([10, 20, 30, 40, 60][usize::from(which) % 5])
+}
+
 fn config(setup: Setup) -> SessionConfig {
-    let codecs = [
-        CodecSpec::PCMU,
-        CodecSpec::PCMA,
-        CodecSpec::l16(96, 16_000, 1),
-        CodecSpec::l16(97, 48_000, 2),
-    ];
+    let codecs = codecs();
     let codec = codecs[usize::from(setup.codec) % codecs.len()];
     SessionConfig {
         send_codec: codec,
         receive_codecs: codecs.to_vec(),
-        ptime: Duration::from_millis([10, 20, 30, 40, 60][usize::from(setup.ptime) % 5]),
+        ptime: ptime_of(setup.ptime),
         rtcp: [RtcpMode::Separate, RtcpMode::Mux, RtcpMode::Off][usize::from(setup.rtcp) % 3],
         policy: [Policy::Strict, Policy::Host, Policy::Learn][usize::from(setup.policy) % 3],
         remote_ssrc: setup.expects_ssrc.then(|| ssrc_of(0)),
