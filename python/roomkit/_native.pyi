@@ -78,8 +78,9 @@ class Engine:
         first of `codecs` without it · `receive_events`, `send_events`, lists of (payload type,
         clock rate) of telephone events · `direction` "sendrecv"|"sendonly"|"recvonly"|"inactive" ·
         `ptime_ms` ·
-        `rtcp` "separate"|"mux"|"off" · `rtcp_interval` in s · `policy` "strict"|"host"|"learn" ·
-        `remote_ssrc` or None · `jitter_ms` · `rtp_timeout` in s or None · `lead_ms`, audio that may
+        `rtcp` "separate"|"mux"|"off" · `rtcp_interval` in s · `policy` "strict"|"host"|"learn"|"follow" ·
+        `remote_ssrc` or None · `learn_window` in s or None · `probation` in packets · `source_rate`
+        and `session_rate` in packets a second · `jitter_ms` · `rtp_timeout` in s or None · `lead_ms`, audio that may
         wait to be sent (1000) · `inbound_ms`, frames that may wait for Python (2000) ·
         `sample_rate` and `channels` of the frames delivered · `shared`, whether sessions may share
         the local address.

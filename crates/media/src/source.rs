@@ -1,4 +1,4 @@
-//! Who may talk: learn the remote source, then lock on it. All trust in addresses is decided in this file.
+//! Who may talk: learn the remote source, then lock on it. All trust in addresses is decided here.
 //!
 //! The port is open to everybody. A stranger's packet must change nothing: no statistics, no jitter buffer, no digits, no
 //! destination. So every RTP packet is judged here first, and what is not of the locked source is dropped, or *held* while
@@ -14,12 +14,14 @@
 //!        a second is over    └─── proof ──► locked on the new one
 //! ```
 //!
-//! Authentication (SRTP) is proof at once. Without it, proof is a run of packets of one SSRC with consecutive sequence numbers (RFC 3550 §A.1): two from the signalled
-//! address, five over a plausible time from any other. Once locked, the source keeps the lock for as long as it speaks:
+//! Authentication (SRTP) is proof at once. Without it, proof is a run of packets of one SSRC with consecutive sequence
+//! numbers (RFC 3550 §A.1): two from the signalled address, five by default over a plausible time from any other. Once
+//! locked, the source keeps the lock for as long as it speaks:
 //!
 //! | who claims the lock | what it needs |
 //! |---|---|
-//! | another address | 1 s of silence of the locked source; then 2 packets that continue its SSRC and sequence (a NAT that rebound), or 5 of another SSRC |
+//! | another address | 1 s of silence of the locked source; then 2 packets that continue its SSRC and sequence (a NAT that rebound), or a long proof |
+//! | the same with [`Policy::Follow`] | 2 packets that continue its SSRC and sequence, as it ends: 40 ms of silence (more for long packets); nothing else will do |
 //! | another SSRC at the locked address | that the old one stopped as it began: 80 ms of silence (more for long packets) and 2 packets; 1 s if both spoke for a while |
 //! | the source that lost the lock by its silence | 3 packets that continue its sequence: a pause must not give a call away |
 //! | the signalled address, when the lock fell elsewhere | 2 packets, at once; then, until 250 packets are heard of it, to speak at least ten times a second; three attempts |
@@ -32,6 +34,7 @@ use std::net::SocketAddr;
 
 use self::candidates::{Candidate, Pool};
 use self::lock::{same_address, same_host, Lock};
+use self::rate::Rate;
 use crate::rtp::RtpPacket;
 use crate::seq::{SeqNo, SeqTracker, Ssrc};
 use crate::time::{Duration, Time};
@@ -40,18 +43,21 @@ use crate::time::{Duration, Time};
 mod attacks;
 mod candidates;
 mod lock;
+mod policy;
+mod rate;
 #[cfg(test)]
 mod tests;
 
 pub use self::candidates::HeldPacket;
+pub use self::policy::{Policy, RejectReason, SourceConfig};
 
 /// Sequential packets from the signalled address; RFC 3550 §A.1 MIN_SEQUENTIAL.
 const SHORT_PROOF: u32 = 2;
 /// Sequential packets of a source that lost the lock by its silence: one more than a reordered tail is likely to hold.
 const RETURN_PROOF: u32 = 3;
-/// Sequential packets from an address that nobody signalled, and the time they must span at least: five packets of 10 ms
-/// with some jitter. A burst proves nothing but that it was sent.
-const LONG_PROOF: (u32, Duration) = (5, Duration::from_millis(30));
+/// The packets of a long proof must take this long each: they may be of 10 ms, and jitter. A burst proves nothing but that
+/// it was sent.
+const PROOF_PACE: Duration = Duration::from_micros(7_500);
 /// The locked source is gone after this silence. It bounds the way back after a NAT rebound, and the least pause that a
 /// stranger must wait for.
 const GONE: Duration = Duration::from_secs(1);
@@ -60,9 +66,6 @@ const ABSENT: Duration = Duration::from_millis(200);
 /// An SSRC has stopped after this silence, if another began as it ended: four packets of 20 ms. Shorter would take a burst
 /// of loss for it, longer would be heard. Of longer packets, two must be missing.
 const STOPPED: Duration = Duration::from_millis(80);
-/// An authenticated source of another SSRC waits only so long for the old one: two packets of 20 ms. Two that speak at the
-/// same time must not take turns.
-const SUCCEEDED: Duration = Duration::from_millis(40);
 /// Two SSRCs that follow one another may overlap by this much, through jitter and reordering.
 const OVERLAP: Duration = Duration::from_millis(60);
 /// A source that is no longer signalled is heard this much longer: a re-INVITE reaches the far media later than us.
@@ -75,45 +78,6 @@ const ESTABLISHED: u32 = 250;
 /// interval, and the one it displaced still speaks. Packets of 60 ms with some loss pass. How fast the displaced one sends
 /// has no say, or it would win by a flood.
 const TRIAL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(100));
-
-/// Which addresses may become the source.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Policy {
-    /// Exactly the signalled address.
-    Strict,
-    /// The signalled host, from any port: many gateways send from another port than they receive on. Without a signalled
-    /// address as [`Learn`](Policy::Learn).
-    #[default]
-    Host,
-    /// The first source that proves itself, and the signalled one in any case: for peers behind a NAT.
-    Learn,
-}
-
-/// Why a packet was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RejectReason {
-    /// Another SSRC than the one that was signalled.
-    UnexpectedSsrc,
-    /// Not from the signalled address, which [`Policy::Strict`] asks for.
-    NotSignalled,
-    /// Not from the signalled host, which [`Policy::Host`] asks for.
-    OtherHost,
-    /// From an address that would be allowed, but the locked source speaks.
-    LockedElsewhere,
-    /// Too many sources want to prove themselves at once.
-    TooManyCandidates,
-}
-
-impl RejectReason {
-    /// All reasons, in the order of their declaration.
-    pub const ALL: [RejectReason; 5] = [
-        RejectReason::UnexpectedSsrc,
-        RejectReason::NotSignalled,
-        RejectReason::OtherHost,
-        RejectReason::LockedElsewhere,
-        RejectReason::TooManyCandidates,
-    ];
-}
 
 /// What to do with a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,9 +102,9 @@ pub enum Verdict {
 /// Decides for one session which source is heard. It is told of every RTP packet that parsed, before anything else is.
 #[derive(Clone, Debug)]
 pub struct SourceGuard {
-    policy: Policy,
-    signalled: Option<SocketAddr>,
-    expected_ssrc: Option<Ssrc>,
+    config: SourceConfig,
+    /// When the learn window began.
+    began: Time,
     lock: Option<Lock>,
     /// The source that lost the lock by its silence or to a source on trial, and may come back.
     former: Option<Lock>,
@@ -150,25 +114,24 @@ pub struct SourceGuard {
     /// cannot take them, however many there are.
     home: Pool,
     strangers: Pool,
+    source_rate: Rate,
+    session_rate: Rate,
     rejected: [u64; RejectReason::ALL.len()],
 }
 
 impl SourceGuard {
-    /// A guard on probation. With `expected_ssrc` (from signalling, RFC 5576), no other SSRC is ever heard.
-    pub fn new(
-        policy: Policy,
-        signalled: Option<SocketAddr>,
-        expected_ssrc: Option<Ssrc>,
-    ) -> SourceGuard {
+    /// A guard on probation; its learn window begins at `now`.
+    pub fn new(config: SourceConfig, now: Time) -> SourceGuard {
         SourceGuard {
-            policy,
-            signalled,
-            expected_ssrc,
+            config,
+            began: now,
             lock: None,
             former: None,
             preemptions: Some(PREEMPTIONS),
             home: Pool::new(16 * 1024),
             strangers: Pool::new(4 * 1024),
+            source_rate: Rate::new(config.source_rate),
+            session_rate: Rate::new(config.session_rate),
             rejected: [0; RejectReason::ALL.len()],
         }
     }
@@ -185,20 +148,20 @@ impl SourceGuard {
         raw: &[u8],
         authenticated: bool,
     ) -> Verdict {
-        if self.expected_ssrc.is_some_and(|expected| expected != packet.ssrc) {
+        if self.config.expected_ssrc.is_some_and(|expected| expected != packet.ssrc) {
             return self.reject(RejectReason::UnexpectedSsrc);
         }
         self.end_notice(now);
         if let Some(lock) = self.lock.as_mut().filter(|lock| lock.is(from, packet.ssrc)) {
             lock.hear(now, packet.seq);
-            if lock.packets == ESTABLISHED && self.signalled.is_some_and(|s| same_address(s, from))
-            {
+            let signalled = self.config.signalled;
+            if lock.packets == ESTABLISHED && signalled.is_some_and(|s| same_address(s, from)) {
                 self.preemptions = None;
                 if lock.trial.take().is_some() {
                     self.former = None;
                 }
             }
-            return Verdict::Accept;
+            return self.within_limits(now);
         }
         let home = self.is_home(from, packet);
         if authenticated && (home || self.allows(from).is_ok()) {
@@ -207,7 +170,7 @@ impl SourceGuard {
             }
         }
         if !home {
-            if let Err(reason) = self.admits(now, from) {
+            if let Err(reason) = self.admits(now, from, packet) {
                 return self.reject(reason);
             }
         }
@@ -230,10 +193,10 @@ impl SourceGuard {
     /// and that is not the end of the call. Where believed RTCP comes from is where reports should go; the session keeps
     /// that address.
     pub fn judge_rtcp(&self, from: SocketAddr, sender_ssrc: Ssrc) -> bool {
-        if self.expected_ssrc.is_some_and(|expected| expected != sender_ssrc) {
+        if self.config.expected_ssrc.is_some_and(|expected| expected != sender_ssrc) {
             return false;
         }
-        let from_signalled = self.signalled.is_some_and(|s| same_host(s, from));
+        let from_signalled = self.config.signalled.is_some_and(|s| same_host(s, from));
         match &self.lock {
             None => from_signalled,
             Some(lock) if lock.notice.is_some() => from_signalled && sender_ssrc != lock.ssrc,
@@ -249,7 +212,7 @@ impl SourceGuard {
     pub fn destination(&self) -> Option<SocketAddr> {
         match &self.lock {
             Some(lock) if lock.symmetric && lock.notice.is_none() => Some(lock.addr),
-            _ => self.signalled,
+            _ => self.config.signalled,
         }
     }
 
@@ -258,12 +221,13 @@ impl SourceGuard {
     /// Packets go there at once. The old source is heard for another second, because it goes on until the far end has acted
     /// on the same signalling and a hole would be heard; the new one takes over as soon as it proves itself. After that
     /// second the old source stays only if it still speaks and the policy allows it beside the new address: its peer
-    /// listens elsewhere now, but still sends from where it did.
-    pub fn retarget(&mut self, signalled: SocketAddr) {
-        if self.signalled.is_some_and(|s| same_address(s, signalled)) {
+    /// listens elsewhere now, but still sends from where it did. The learn window begins anew.
+    pub fn retarget(&mut self, now: Time, signalled: SocketAddr) {
+        if self.is_signalled(signalled) {
             return;
         }
-        self.signalled = Some(signalled);
+        self.config.signalled = Some(signalled);
+        self.began = now;
         self.former = None;
         self.preemptions = Some(PREEMPTIONS);
         self.home.clear();
@@ -277,7 +241,7 @@ impl SourceGuard {
 
     /// The signalled address.
     pub fn signalled(&self) -> Option<SocketAddr> {
-        self.signalled
+        self.config.signalled
     }
 
     /// The locked source.
@@ -300,8 +264,23 @@ impl SourceGuard {
         Verdict::Reject(reason)
     }
 
+    /// The verdict on a packet of the locked source.
+    fn within_limits(&mut self, now: Time) -> Verdict {
+        // A packet that one of them refuses is not counted by the other.
+        let (mut source, mut session) = (self.source_rate, self.session_rate);
+        if !source.admits(now) || !session.admits(now) {
+            return self.reject(RejectReason::RateLimited);
+        }
+        (self.source_rate, self.session_rate) = (source, session);
+        Verdict::Accept
+    }
+
+    fn is_signalled(&self, addr: SocketAddr) -> bool {
+        self.config.signalled.is_some_and(|signalled| same_address(signalled, addr))
+    }
+
     fn is_home(&self, from: SocketAddr, packet: &RtpPacket<'_>) -> bool {
-        self.signalled.is_some_and(|s| same_address(s, from))
+        self.is_signalled(from)
             || self.lock.as_ref().is_some_and(|lock| same_address(lock.addr, from))
             || self.is_former(from, packet.ssrc, packet.seq)
     }
@@ -312,22 +291,37 @@ impl SourceGuard {
 
     /// Whether the policy ever lets an address prove itself that is neither signalled nor locked.
     fn allows(&self, from: SocketAddr) -> Result<(), RejectReason> {
-        match (self.policy, self.signalled) {
+        match (self.config.policy, self.config.signalled) {
             (Policy::Strict, _) => Err(RejectReason::NotSignalled),
             (Policy::Host, Some(signalled)) if !same_host(signalled, from) => {
                 Err(RejectReason::OtherHost)
             }
-            (Policy::Host | Policy::Learn, _) => Ok(()),
+            (Policy::Host | Policy::Learn | Policy::Follow, _) => Ok(()),
         }
     }
 
-    /// Whether it may do so now.
-    fn admits(&self, now: Time, from: SocketAddr) -> Result<(), RejectReason> {
+    /// Whether it may do so now, and with this packet.
+    fn admits(
+        &self,
+        now: Time,
+        from: SocketAddr,
+        packet: &RtpPacket<'_>,
+    ) -> Result<(), RejectReason> {
         self.allows(from)?;
-        match &self.lock {
-            Some(lock) if lock.notice.is_none() && now - lock.heard < ABSENT => {
-                Err(RejectReason::LockedElsewhere)
+        if let Some(lock) = self.lock.as_ref().filter(|lock| lock.notice.is_none()) {
+            let follows = self.config.policy == Policy::Follow;
+            if !follows && now - lock.heard < ABSENT {
+                return Err(RejectReason::LockedElsewhere);
             }
+            if lock.ssrc == packet.ssrc && lock.goes_on(packet.seq) {
+                return Ok(());
+            }
+            if follows {
+                return Err(RejectReason::LockedElsewhere);
+            }
+        }
+        match self.config.learn_window {
+            Some(window) if now - self.began > window => Err(RejectReason::TooLate),
             _ => Ok(()),
         }
     }
@@ -342,13 +336,12 @@ impl SourceGuard {
         home: bool,
     ) -> Option<Verdict> {
         if let Some(lock) = &self.lock {
-            let signalled = self.signalled.is_some_and(|s| same_address(s, from));
-            let succeeds = now - lock.heard >= SUCCEEDED.max(lock.interval * 2)
-                || signalled && lock.notice.is_some();
+            let signalled = self.is_signalled(from);
+            let succeeds = lock.has_ended(now) || signalled && lock.notice.is_some();
             if lock.ssrc == packet.ssrc {
                 if !lock.goes_on(packet.seq) && now - lock.heard < ABSENT {
                     // It was overtaken on its way, by those that came after the source had moved.
-                    return Some(Verdict::Accept);
+                    return Some(self.within_limits(now));
                 }
             } else if !succeeds {
                 return None;
@@ -372,8 +365,9 @@ impl SourceGuard {
     /// Whether a candidate has proven itself with the packet of `seq`, and by what.
     fn earned(&self, now: Time, candidate: &Candidate, seq: SeqNo) -> Option<By> {
         let short = candidate.run >= SHORT_PROOF;
-        let long = candidate.run >= LONG_PROOF.0 && now - candidate.run_began >= LONG_PROOF.1;
-        let signalled = self.signalled.is_some_and(|s| same_address(s, candidate.addr));
+        let (packets, spanned) = (self.config.probation, now - candidate.run_began);
+        let long = candidate.run >= packets && spanned >= PROOF_PACE * packets.saturating_sub(1);
+        let signalled = self.is_signalled(candidate.addr);
         let Some(lock) = &self.lock else {
             return (signalled && short || long).then_some(By::Proof);
         };
@@ -397,8 +391,11 @@ impl SourceGuard {
         if lock.notice.is_some() {
             return (signalled && short || long).then_some(By::Proof);
         }
+        let continues = candidate.ssrc == lock.ssrc && lock.goes_on(seq);
+        if self.config.policy == Policy::Follow && continues && short && lock.has_ended(now) {
+            return Some(By::Proof);
+        }
         if silence >= GONE {
-            let continues = candidate.ssrc == lock.ssrc && lock.goes_on(seq);
             return ((signalled || continues) && short || long).then_some(By::Proof);
         }
         (signalled && short && self.preemptions != Some(0)).then_some(By::Preemption)
@@ -413,11 +410,11 @@ impl SourceGuard {
         by: By,
     ) -> Verdict {
         let old = self.lock.take();
-        let signalled = self.signalled.is_some_and(|s| same_address(s, from));
+        let signalled = self.is_signalled(from);
         let continues =
             old.as_ref().is_some_and(|old| old.ssrc == packet.ssrc && old.goes_on(packet.seq));
         let moved = continues && old.as_ref().is_some_and(|old| old.symmetric);
-        let learns = self.policy == Policy::Learn || self.signalled.is_none();
+        let learns = self.learns() || self.config.signalled.is_none();
         let on_trial = by == By::Preemption && self.preemptions.is_some();
         self.lock = Some(Lock {
             addr: from,
@@ -441,7 +438,7 @@ impl SourceGuard {
         // Nobody comes back from notice, against the signalled source unless that is on trial, or after it had only filled
         // a pause.
         self.former = old.filter(|old| {
-            let was_signalled = self.signalled.is_some_and(|s| same_address(s, old.addr));
+            let was_signalled = self.is_signalled(old.addr);
             match by {
                 By::Proof => old.notice.is_none() && (was_signalled || !signalled),
                 By::Preemption => on_trial,
@@ -450,7 +447,15 @@ impl SourceGuard {
         });
         self.home.clear();
         self.strangers.clear();
+        if !continues {
+            self.source_rate.reset();
+        }
         Verdict::NewSource { held, previous, continues }
+    }
+
+    /// Whether a source is reached where it speaks from, whatever was signalled.
+    fn learns(&self) -> bool {
+        matches!(self.config.policy, Policy::Learn | Policy::Follow)
     }
 
     fn end_notice(&mut self, now: Time) {
@@ -460,7 +465,7 @@ impl SourceGuard {
         }
         let speaks = now - lock.heard < ABSENT;
         let allowed = self.allows(lock.addr).is_ok();
-        let learns = self.policy == Policy::Learn;
+        let learns = self.learns();
         self.lock = self.lock.take().filter(|_| speaks && allowed).map(|lock| Lock {
             notice: None,
             symmetric: learns,

@@ -67,8 +67,12 @@ pub struct Stats {
     pub stranger_ssrc: u64,
     /// Those that came while the trusted source speaks.
     pub stranger_meanwhile: u64,
+    /// Those that came from an address that might have been learned, when the time for it was over.
+    pub stranger_too_late: u64,
     /// Those whose source did not go on to prove itself, or found too many others doing so.
     pub stranger_unproven: u64,
+    /// Packets of the trusted source beyond the rate that is taken.
+    pub rate_limited: u64,
     /// Jumps in sequence that no second packet confirmed (RFC 3550 §A.1).
     pub doubtful: u64,
     /// Our own packets that came back (RFC 3550 §8.2).

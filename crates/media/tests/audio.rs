@@ -434,7 +434,7 @@ fn a_pause_is_counted_as_silence_and_a_loss_as_concealed() {
 fn delay_is_given_back_where_it_is_quiet() {
     // Whoever must prove itself speaks before it is believed, so its first words come with more delay than needed.
     let mut call = Call::new(good(), 1, |config| config.policy = Policy::Learn);
-    call.b.session.retarget("203.0.113.1:9".parse().unwrap());
+    call.b.session.retarget(call.now, "203.0.113.1:9".parse().unwrap());
     let mut said = vec![];
     for _ in 0..4 {
         said.extend(voice(8000, 8000).iter().map(|s| s.saturating_add(2000)));

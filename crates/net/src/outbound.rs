@@ -291,7 +291,7 @@ impl OutboundEnd {
                 }
                 Order::Digit(digit, duration) => self.digits.push_back((digit, duration)),
                 Order::Retarget(remote) => {
-                    session.retarget(remote);
+                    session.retarget(now, remote);
                     retargeted = Some(remote);
                 }
                 Order::Update(config) => {

@@ -26,6 +26,10 @@ const KEYS: &[&str] = &[
     "rtcp_interval",
     "policy",
     "remote_ssrc",
+    "learn_window",
+    "probation",
+    "source_rate",
+    "session_rate",
     "jitter_ms",
     "rtp_timeout",
     "lead_ms",
@@ -85,11 +89,20 @@ pub fn open_options(dict: &Bound<'_, PyDict>) -> PyResult<OpenOptions> {
             )?,
             policy: config.choice(
                 "policy",
-                &[("host", Policy::Host), ("strict", Policy::Strict), ("learn", Policy::Learn)],
+                &[
+                    ("host", Policy::Host),
+                    ("strict", Policy::Strict),
+                    ("learn", Policy::Learn),
+                    ("follow", Policy::Follow),
+                ],
             )?,
             remote_ssrc: config
                 .get("remote_ssrc", "0 to 4294967295 or None is expected")?
                 .map(Ssrc),
+            learn_window: config.optional_span("learn_window", 1.0)?,
+            probation: config.get("probation", "2 to 50 is expected")?.unwrap_or(5),
+            source_rate: config.get("source_rate", "at least 1 is expected")?.unwrap_or(400),
+            session_rate: config.get("session_rate", "at least 1 is expected")?.unwrap_or(800),
             rtcp_interval: config.span("rtcp_interval", 1.0, Some(5.0))?,
             cname: String::new(),
             wallclock: NtpTime::default(),

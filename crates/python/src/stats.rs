@@ -46,7 +46,9 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
         stranger_address,
         stranger_ssrc,
         stranger_meanwhile,
+        stranger_too_late,
         stranger_unproven,
+        rate_limited,
         doubtful,
         looped,
         rtcp_malformed,
@@ -63,6 +65,7 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
     set!(rtcp_sent, rtcp_received, frames_received, frames_concealed, frames_silence);
     set!(frames_given_back, late, duplicate, overflow, undecodable, malformed);
     set!(stranger_host, stranger_address, stranger_ssrc, stranger_meanwhile, stranger_unproven);
+    set!(stranger_too_late, rate_limited);
     set!(unknown_payload_type, stranger, doubtful, looped, rtcp_malformed, rtcp_stranger);
     set!(dtmf_invalid, digits_received, digits_sent, source_changes, frames_skipped);
     set_ms!(jitter, round_trip, remote_jitter, buffered, buffer_target, worst_lateness);

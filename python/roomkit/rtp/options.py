@@ -16,7 +16,7 @@ from roomkit.rtp.codecs import Codec, codecs_for
 
 __all__ = ["MediaDirection", "RTCPMode", "RTPExtra", "RTPOptions", "SourcePolicy"]
 
-SourcePolicy: TypeAlias = Literal["host", "strict", "learn"]
+SourcePolicy: TypeAlias = Literal["host", "strict", "learn", "follow"]
 RTCPMode: TypeAlias = Literal["separate", "mux", "off"]
 MediaDirection: TypeAlias = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
 
@@ -38,6 +38,10 @@ class RTPExtra(TypedDict, total=False):
     inbound_ms: int
     source_policy: SourcePolicy
     remote_ssrc: int | None
+    learn_window: float | None
+    probation: int
+    source_rate: int
+    session_rate: int
     rtcp: RTCPMode
     remote_rtcp_addr: Address | None
     rtp_timeout: float | None
@@ -87,10 +91,20 @@ class RTPOptions:
     source_policy: SourcePolicy = "host"
     """Who is heard. `"host"`: the host of `remote_addr`, from any port; we send to `remote_addr`.
     `"strict"`: exactly `remote_addr`. `"learn"`: the first source that proves itself by a run of
-    packets, and we send to where it speaks from (symmetric RTP, RFC 4961). Once a source has proved
-    itself, it alone is heard."""
+    packets, and we send to where it speaks from (symmetric RTP, RFC 4961). `"follow"`: as
+    `"learn"`, and that source is then followed to any address on proof that it is the same, while
+    it talks. Once a source has proved itself, it alone is heard."""
     remote_ssrc: int | None = None
     """The only SSRC that is heard, where signalling told it."""
+    learn_window: float | None = None
+    """Seconds from the beginning, or from `retarget`, in which another address than `remote_addr`
+    may be learned, at most 86400; None: always."""
+    probation: int = 5
+    """Consecutive packets with which another address than `remote_addr` proves itself, 2 to 50."""
+    source_rate: int = 400
+    """Packets a second that are taken of one source, 50 to 100000: four times those of 10 ms."""
+    session_rate: int = 800
+    """Packets a second that are taken of all sources that follow one another, 50 to 100000."""
     rtcp: RTCPMode = "separate"
     """`"separate"`: RTP port + 1 (RFC 3550 §11); `"mux"`: the RTP port (RFC 5761); `"off"`."""
     remote_rtcp_addr: Address | None = None
@@ -131,7 +145,12 @@ class RTPOptions:
         number(self.jitter_ms, "jitter_ms", 0, 500)
         number(self.lead_ms, "lead_ms", 100, 60_000)
         number(self.inbound_ms, "inbound_ms", 100, 60_000)
-        one_of(self.source_policy, "source_policy", ("host", "strict", "learn"))
+        one_of(self.source_policy, "source_policy", ("host", "strict", "learn", "follow"))
+        if self.learn_window is not None:
+            seconds(self.learn_window, "learn_window", 86_400, or_none=True)
+        number(self.probation, "probation", 2, 50)
+        number(self.source_rate, "source_rate", 50, 100_000)
+        number(self.session_rate, "session_rate", 50, 100_000)
         one_of(self.rtcp, "rtcp", ("separate", "mux", "off"))
         one_of(self.direction, "direction", ("sendrecv", "sendonly", "recvonly", "inactive"))
         if self.remote_rtcp_addr is not None:
@@ -154,6 +173,11 @@ class RTPOptions:
     def codec(self) -> Codec:
         """The codec that is sent."""
         return self.active[0]
+
+    @property
+    def learns(self) -> bool:
+        """Whether the peer may be learned, without a `remote_addr`."""
+        return self.source_policy in ("learn", "follow")
 
     @property
     def frame_rate(self) -> int:
@@ -192,6 +216,10 @@ class RTPOptions:
             "rtcp_interval": float(self.rtcp_interval),
             "policy": self.source_policy,
             "remote_ssrc": self.remote_ssrc,
+            "learn_window": None if self.learn_window is None else float(self.learn_window),
+            "probation": self.probation,
+            "source_rate": self.source_rate,
+            "session_rate": self.session_rate,
             "jitter_ms": self.jitter_ms,
             "rtp_timeout": None if self.rtp_timeout is None else float(self.rtp_timeout),
             "lead_ms": self.lead_ms,

@@ -106,7 +106,7 @@ class RTPSession:
         return session
 
     def _prepare(self, options: RTPOptions, *, shared: bool) -> None:
-        if options.remote_addr is None and options.source_policy != "learn":
+        if options.remote_addr is None and not options.learns:
             raise ValueError(
                 "remote_addr: None; a (host, port) pair fits, or source_policy='learn' to take the"
                 " first peer that sends valid RTP"

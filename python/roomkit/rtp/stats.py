@@ -80,8 +80,12 @@ class RTPStats(Mapping[str, "int | float | None"]):
     """It has another SSRC than `remote_ssrc`."""
     stranger_meanwhile: int = 0
     """The trusted source speaks."""
+    stranger_too_late: int = 0
+    """It might have been learned, but `learn_window` is over."""
     stranger_unproven: int = 0
     """It did not go on to prove itself, or found too many others doing so."""
+    rate_limited: int = 0
+    """Packets of the trusted source beyond `source_rate` or `session_rate`."""
     doubtful: int = 0
     """Jumps in sequence that no second packet confirmed (RFC 3550 §A.1)."""
     looped: int = 0

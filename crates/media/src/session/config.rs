@@ -4,7 +4,7 @@ use core::fmt;
 use std::net::SocketAddr;
 
 use crate::codec::CodecSpec;
-use crate::source::Policy;
+use crate::source::{Policy, SourceConfig};
 use crate::time::{Duration, NtpTime};
 
 /// Where RTCP travels.
@@ -78,6 +78,14 @@ pub struct SessionConfig {
     pub policy: Policy,
     /// The SSRC the far end announced; others are strangers.
     pub remote_ssrc: Option<crate::seq::Ssrc>,
+    /// How long another address than the signalled one may be learned; `None` for ever.
+    pub learn_window: Option<Duration>,
+    /// Consecutive packets with which an address that was not signalled proves itself, 2 to 50.
+    pub probation: u32,
+    /// Packets a second that are taken of one source, at least 1.
+    pub source_rate: u32,
+    /// Packets a second that are taken of all sources that follow one another, at least 1.
+    pub session_rate: u32,
     /// The deterministic interval between reports (RFC 3550 §6.2); below 10 ms it counts as that.
     pub rtcp_interval: Duration,
     /// The canonical name, unique among all participants (RFC 7022).
@@ -118,6 +126,10 @@ impl SessionConfig {
             rtcp: RtcpMode::Separate,
             policy: Policy::Host,
             remote_ssrc: None,
+            learn_window: None,
+            probation: 5,
+            source_rate: 400,
+            session_rate: 800,
             rtcp_interval: Duration::from_secs(5),
             cname: "roomkit".into(),
             wallclock: NtpTime::from_unix(Duration::ZERO),
@@ -213,10 +225,33 @@ impl SessionConfig {
                 format!("{:?}; expected at most 500 ms", self.jitter_delay),
             );
         }
+        if !(2..=50).contains(&self.probation) {
+            return fail("probation", format!("{}; expected 2 to 50 packets", self.probation));
+        }
+        for (field, rate) in
+            [("source_rate", self.source_rate), ("session_rate", self.session_rate)]
+        {
+            if rate == 0 {
+                return fail(field, "0; expected at least 1 packet a second".into());
+            }
+        }
         if self.rtcp_interval.is_zero() {
             return fail("rtcp_interval", "0; expected more than 0".into());
         }
         Ok(())
+    }
+
+    /// Whom to hear, for the guard.
+    pub(super) fn source(&self) -> SourceConfig {
+        SourceConfig {
+            policy: self.policy,
+            signalled: self.remote,
+            expected_ssrc: self.remote_ssrc,
+            learn_window: self.learn_window,
+            probation: self.probation,
+            source_rate: self.source_rate,
+            session_rate: self.session_rate,
+        }
     }
 }
 
@@ -261,6 +296,9 @@ mod tests {
         assert_eq!(refused(|c| c.sample_rate = 11_025), "sample_rate");
         assert_eq!(refused(|c| c.channels = 3), "channels");
         assert_eq!(refused(|c| c.jitter_delay = Duration::from_millis(501)), "jitter_delay");
+        assert_eq!(refused(|c| c.probation = 1), "probation");
+        assert_eq!(refused(|c| c.source_rate = 0), "source_rate");
+        assert_eq!(refused(|c| c.session_rate = 0), "session_rate");
         assert_eq!(refused(|c| c.rtcp_interval = Duration::ZERO), "rtcp_interval");
     }
 

@@ -45,7 +45,7 @@ pub(super) struct Source {
 impl Inbound {
     pub(super) fn new(config: &SessionConfig, now: Time) -> Inbound {
         Inbound {
-            guard: SourceGuard::new(config.policy, config.remote, config.remote_ssrc),
+            guard: SourceGuard::new(config.source(), now),
             playout: Playout::new(
                 &config.receive_codecs,
                 config.ptime,
@@ -78,11 +78,14 @@ impl Inbound {
         stats.stranger_address = rejected(RejectReason::NotSignalled);
         stats.stranger_ssrc = rejected(RejectReason::UnexpectedSsrc);
         stats.stranger_meanwhile = rejected(RejectReason::LockedElsewhere);
+        stats.stranger_too_late = rejected(RejectReason::TooLate);
+        stats.rate_limited = rejected(RejectReason::RateLimited);
         stats.stranger_unproven = rejected(RejectReason::TooManyCandidates) + self.guard.given_up();
         stats.stranger = stats.stranger_host
             + stats.stranger_address
             + stats.stranger_ssrc
             + stats.stranger_meanwhile
+            + stats.stranger_too_late
             + stats.stranger_unproven;
         if let Some(source) = &self.source {
             stats.packets_expected = source.reception.expected();
@@ -109,7 +112,7 @@ impl Inbound {
         self.events.clone_from(&config.receive_events);
         self.timeout = config.rtp_timeout;
         if let Some(remote) = config.remote {
-            self.guard.retarget(remote);
+            self.guard.retarget(now, remote);
         }
     }
 }

@@ -208,8 +208,8 @@ impl Session {
     }
 
     /// The far end has moved, as signalling says.
-    pub fn retarget(&mut self, remote: SocketAddr) {
-        self.inbound.guard.retarget(remote);
+    pub fn retarget(&mut self, now: Time, remote: SocketAddr) {
+        self.inbound.guard.retarget(now, remote);
         self.reports.remote = None;
     }
 

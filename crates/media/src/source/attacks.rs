@@ -1,6 +1,6 @@
 //! Attacks, from a seed, and the calls they must not touch.
 
-use super::tests::{guard, locked, Talker, PBX};
+use super::tests::{guard, guard_of, locked, Talker, PBX};
 use super::*;
 use crate::rng::Rng;
 
@@ -22,7 +22,7 @@ fn bytes_held(guard: &SourceGuard) -> usize {
     guard.home.bytes_held() + guard.strangers.bytes_held()
 }
 
-const POLICIES: [Policy; 3] = [Policy::Strict, Policy::Host, Policy::Learn];
+const POLICIES: [Policy; 4] = [Policy::Strict, Policy::Host, Policy::Learn, Policy::Follow];
 
 #[test]
 fn a_spray_of_random_sources_changes_nothing_in_a_call() {
@@ -160,7 +160,7 @@ fn a_spray_of_forged_ssrcs_at_the_signalled_address_does_not_keep_the_source_out
 fn a_spray_does_not_keep_a_source_from_being_learned() {
     for seed in 0..200 {
         let mut rng = Rng::new(seed);
-        let mut guard = SourceGuard::new(Policy::Learn, None, None);
+        let mut guard = guard_of(SourceConfig::new(Policy::Learn, None));
         let mut peer = Talker::new("203.0.113.9:5004", 1, rng.next_u16());
         let phase = rng.next_u64() % 20;
         let learned_at = (0..1000).find(|&ms| {
@@ -282,14 +282,14 @@ fn a_nat_that_rebinds_recovers_within_two_seconds_in_10_000_seeded_calls() {
 fn a_reinvite_locks_nobody_out_in_10_000_seeded_calls() {
     for seed in 0..TRIES {
         let mut rng = Rng::new(seed);
-        let (mut guard, mut old) = locked(POLICIES[(seed % 3) as usize]);
+        let (mut guard, mut old) = locked(POLICIES[(seed % 4) as usize]);
         let mut new = stranger(&mut rng, seed % 2 == 0);
         if seed % 5 == 0 {
             new.ssrc = old.ssrc;
         }
         // The new one begins up to 400 ms after the re-INVITE, and the old one goes on for up to 400 ms.
         let (begins, ends) = (2 + rng.next_u64() % 20, 2 + rng.next_u64() % 20);
-        guard.retarget(new.addr);
+        guard.retarget(Time::ms(30), new.addr);
         let (mut old_heard, mut new_heard) = (0, 0);
         for n in 2..60 {
             if n < ends {

@@ -44,7 +44,11 @@ const PBX_OTHER_PORT: &str = "192.0.2.1:31000";
 const ELSEWHERE: &str = "198.51.100.7:4000";
 
 pub(super) fn guard(policy: Policy, signalled: &str) -> SourceGuard {
-    SourceGuard::new(policy, Some(signalled.parse().unwrap()), None)
+    guard_of(SourceConfig::new(policy, Some(signalled.parse().unwrap())))
+}
+
+pub(super) fn guard_of(config: SourceConfig) -> SourceGuard {
+    SourceGuard::new(config, Time::ZERO)
 }
 
 /// A guard that is locked on a talker at the signalled address, at 20 ms.
@@ -117,7 +121,7 @@ fn host_hears_another_port_after_five_sequential_packets_and_keeps_the_destinati
 #[test]
 fn learn_locks_on_the_first_proven_source_and_sends_to_it() {
     for signalled in [None, Some(PBX.parse().unwrap())] {
-        let mut guard = SourceGuard::new(Policy::Learn, signalled, None);
+        let mut guard = guard_of(SourceConfig::new(Policy::Learn, signalled));
         let mut peer = Talker::new(ELSEWHERE, 5, 100);
         for n in 0..4 {
             assert_eq!(peer.speak(&mut guard, n * 20), Verdict::Hold);
@@ -128,15 +132,15 @@ fn learn_locks_on_the_first_proven_source_and_sends_to_it() {
     }
     // Host without a host to compare with is Learn, and Strict hears nobody.
     let mut peer = Talker::new(ELSEWHERE, 5, 100);
-    let mut host = SourceGuard::new(Policy::Host, None, None);
+    let mut host = guard_of(SourceConfig::new(Policy::Host, None));
     assert!((0..5).any(|n| matches!(peer.speak(&mut host, n * 20), Verdict::NewSource { .. })));
-    let mut strict = SourceGuard::new(Policy::Strict, None, None);
+    let mut strict = guard_of(SourceConfig::new(Policy::Strict, None));
     assert_eq!(peer.speak(&mut strict, 0), Verdict::Reject(RejectReason::NotSignalled));
 }
 
 #[test]
 fn a_burst_proves_nothing_however_long() {
-    let mut guard = SourceGuard::new(Policy::Learn, None, None);
+    let mut guard = guard_of(SourceConfig::new(Policy::Learn, None));
     let mut peer = Talker::new(ELSEWHERE, 5, 100);
     for _ in 0..1000 {
         assert_eq!(peer.speak(&mut guard, 0), Verdict::Hold);
@@ -148,7 +152,8 @@ fn a_burst_proves_nothing_however_long() {
 
 #[test]
 fn the_expected_ssrc_is_the_only_one_that_is_heard() {
-    let mut guard = SourceGuard::new(Policy::Host, Some(PBX.parse().unwrap()), Some(Ssrc(7)));
+    let usual = SourceConfig::new(Policy::Host, Some(PBX.parse().unwrap()));
+    let mut guard = guard_of(SourceConfig { expected_ssrc: Some(Ssrc(7)), ..usual });
     let (mut wrong, mut right) = (Talker::new(PBX, 6, 0), Talker::new(PBX, 7, 0));
     for n in 0..10 {
         let verdict = wrong.speak(&mut guard, n * 20);
@@ -261,7 +266,7 @@ fn while_two_ssrcs_speak_from_one_address_the_old_one_stays() {
 
 #[test]
 fn a_source_that_paused_gets_its_lock_back_from_one_that_filled_the_pause() {
-    let mut guard = SourceGuard::new(Policy::Learn, None, None);
+    let mut guard = guard_of(SourceConfig::new(Policy::Learn, None));
     let (mut caller, mut other) = (Talker::new(ELSEWHERE, 5, 0), Talker::new(PBX, 66, 0));
     (0..5).for_each(|n| drop(caller.speak(&mut guard, n * 20)));
     let taken =
@@ -284,7 +289,7 @@ fn a_source_that_paused_gets_its_lock_back_from_one_that_filled_the_pause() {
 fn a_reinvite_leaves_no_hole_the_old_source_speaks_until_the_new_one_does() {
     let (mut guard, mut old) = locked(Policy::Host);
     let mut new = Talker::new("203.0.113.5:6000", 77, 0);
-    guard.retarget(new.addr);
+    guard.retarget(Time::ms(30), new.addr);
     assert_eq!(guard.destination(), Some(new.addr), "ours go there at once");
     for n in 2..10 {
         assert_eq!(old.speak(&mut guard, n * 20), Verdict::Accept);
@@ -298,7 +303,7 @@ fn a_reinvite_leaves_no_hole_the_old_source_speaks_until_the_new_one_does() {
 #[test]
 fn after_a_reinvite_the_old_source_is_heard_for_a_second_and_no_longer() {
     let (mut guard, mut old) = locked(Policy::Host);
-    guard.retarget("203.0.113.5:6000".parse().unwrap());
+    guard.retarget(Time::ms(30), "203.0.113.5:6000".parse().unwrap());
     for n in 2..51 {
         assert_eq!(old.speak(&mut guard, n * 20), Verdict::Accept);
     }
@@ -310,7 +315,7 @@ fn after_a_reinvite_the_old_source_is_heard_for_a_second_and_no_longer() {
 fn a_reinvite_that_moves_only_where_the_peer_listens_keeps_its_source() {
     let (mut guard, mut pbx) = locked(Policy::Host);
     let listens = PBX_OTHER_PORT.parse().unwrap();
-    guard.retarget(listens);
+    guard.retarget(Time::ms(30), listens);
     for n in 2..200 {
         assert_eq!(pbx.speak(&mut guard, n * 20), Verdict::Accept);
         assert_eq!(guard.destination(), Some(listens));
@@ -321,14 +326,14 @@ fn a_reinvite_that_moves_only_where_the_peer_listens_keeps_its_source() {
 fn a_session_refresh_with_the_same_address_changes_nothing() {
     let (mut guard, mut peer) = (guard(Policy::Learn, PBX), Talker::new(ELSEWHERE, 5, 100));
     (0..10).for_each(|n| drop(peer.speak(&mut guard, n * 20)));
-    guard.retarget(PBX.parse().unwrap());
+    guard.retarget(Time::ms(30), PBX.parse().unwrap());
     assert_eq!(guard.destination(), Some(peer.addr));
     assert_eq!(peer.speak(&mut guard, 200), Verdict::Accept);
 
     // There and back again before anybody moved.
     let (mut guard, mut pbx) = locked(Policy::Strict);
-    guard.retarget(ELSEWHERE.parse().unwrap());
-    guard.retarget(PBX.parse().unwrap());
+    guard.retarget(Time::ms(30), ELSEWHERE.parse().unwrap());
+    guard.retarget(Time::ms(30), PBX.parse().unwrap());
     assert!((2..200).all(|n| pbx.speak(&mut guard, n * 20) == Verdict::Accept));
     assert_eq!(guard.destination(), Some(pbx.addr));
 }
@@ -343,9 +348,9 @@ fn rtcp_is_believed_from_the_host_and_the_ssrc_of_the_source_only() {
     assert!(!guard.judge_rtcp(rtcp, Ssrc(2)), "another source, a BYE of which means nothing");
     assert!(!guard.judge_rtcp(foreign, Ssrc(1)), "a forged BYE");
     // A replaced source says BYE; the call goes on.
-    guard.retarget(PBX_OTHER_PORT.parse().unwrap());
+    guard.retarget(Time::ms(30), PBX_OTHER_PORT.parse().unwrap());
     assert!(!guard.judge_rtcp(rtcp, Ssrc(1)) && guard.judge_rtcp(rtcp, Ssrc(2)));
-    assert!(!SourceGuard::new(Policy::Learn, None, None).judge_rtcp(rtcp, Ssrc(1)));
+    assert!(!guard_of(SourceConfig::new(Policy::Learn, None)).judge_rtcp(rtcp, Ssrc(1)));
 }
 
 #[test]
@@ -430,4 +435,126 @@ fn an_authenticated_ssrc_that_follows_another_loses_nothing_and_two_at_once_do_n
     assert_eq!(third.speak_authenticated(&mut guard, 2000), Verdict::Hold);
     assert_eq!(seqs(&third.speak_authenticated(&mut guard, 2020)), [500, 501]);
     assert_eq!(third.speak_authenticated(&mut guard, 2040), Verdict::Accept);
+}
+
+#[test]
+fn follow_goes_with_a_source_that_moves_while_it_talks_and_nothing_of_it_is_lost() {
+    for ptime in [10, 20, 60] {
+        let (mut guard, mut peer) = (guard(Policy::Follow, PBX), Talker::new(PBX, 9, 65_500));
+        (0..100).for_each(|n| drop(peer.speak(&mut guard, n * ptime)));
+        peer.addr = ELSEWHERE.parse().unwrap();
+        let mut heard = 0;
+        for n in 100..110 {
+            match peer.speak(&mut guard, n * ptime) {
+                Verdict::Accept => heard += 1,
+                Verdict::NewSource { held, continues, .. } => {
+                    assert!(continues && n <= 104, "packet {n} of {ptime} ms");
+                    heard += held.len();
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(heard, 10);
+        assert_eq!(guard.destination(), Some(peer.addr), "and we answer there");
+    }
+}
+
+#[test]
+fn follow_wants_proof_however_long_the_locked_source_is_silent() {
+    let (mut guard, mut peer) = locked(Policy::Follow);
+    let mut stranger = Talker::new(ELSEWHERE, 66, 0);
+    let mut guess =
+        Talker { addr: stranger.addr, seq: SeqNo(peer.seq.0.wrapping_add(9000)), ..peer };
+    for n in 2..500 {
+        for other in [&mut stranger, &mut guess] {
+            let verdict = other.speak(&mut guard, n * 20);
+            assert_eq!(verdict, Verdict::Reject(RejectReason::LockedElsewhere));
+        }
+    }
+    assert_eq!(peer.speak(&mut guard, 10_000), Verdict::Accept);
+    // The next packets, sent by who reads the call, are worth nothing while it is spoken by its source.
+    let mut reader = Talker { addr: stranger.addr, ..peer };
+    for n in 501..600 {
+        for early in [1, 2, 3] {
+            let verdict = reader.speak(&mut guard, n * 20 - early * 5);
+            assert!(!matches!(verdict, Verdict::NewSource { .. }), "packet {n}");
+        }
+        assert_eq!(peer.speak(&mut guard, n * 20), Verdict::Accept);
+        reader.seq = peer.seq;
+    }
+}
+
+#[test]
+fn after_the_learn_window_only_the_signalled_address_begins_and_a_proven_source_moves() {
+    let window = Some(Duration::from_secs(5));
+    for policy in [Policy::Host, Policy::Learn, Policy::Follow] {
+        let usual = SourceConfig::new(policy, Some(PBX.parse().unwrap()));
+        let config = SourceConfig { learn_window: window, ..usual };
+        let mut guard = guard_of(config);
+        let mut late = Talker::new(PBX_OTHER_PORT, 5, 0);
+        for n in 251..300 {
+            let verdict = late.speak(&mut guard, n * 20);
+            assert_eq!(verdict, Verdict::Reject(RejectReason::TooLate), "{policy:?}");
+        }
+        let mut pbx = Talker::new(PBX, 1, 7);
+        pbx.speak(&mut guard, 7000);
+        assert!(matches!(pbx.speak(&mut guard, 7020), Verdict::NewSource { .. }));
+        // Its silence lets no stranger in, but its NAT may move it.
+        assert_eq!(
+            late.speak(&mut guard, 9000),
+            Verdict::Reject(match policy {
+                Policy::Follow => RejectReason::LockedElsewhere,
+                _ => RejectReason::TooLate,
+            })
+        );
+        pbx.addr = late.addr;
+        pbx.speak(&mut guard, 9100);
+        assert!(matches!(pbx.speak(&mut guard, 9120), Verdict::NewSource { continues: true, .. }));
+
+        // A re-INVITE opens it anew.
+        let mut guard = guard_of(config);
+        guard.retarget(Time::secs(20), "192.0.2.1:7000".parse().unwrap());
+        let began = Time::secs(20).as_ms();
+        let learned = (0..10)
+            .any(|n| matches!(late.speak(&mut guard, began + n * 20), Verdict::NewSource { .. }));
+        assert!(learned, "{policy:?}");
+    }
+    let nobody = SourceConfig { learn_window: window, ..SourceConfig::new(Policy::Learn, None) };
+    let mut guard = guard_of(nobody);
+    let mut late = Talker::new(ELSEWHERE, 5, 0);
+    assert_eq!(late.speak(&mut guard, 5001), Verdict::Reject(RejectReason::TooLate));
+}
+
+#[test]
+fn the_length_of_probation_is_as_configured() {
+    for packets in [2, 5, 20, 50] {
+        let usual = SourceConfig::new(Policy::Learn, None);
+        let mut guard = guard_of(SourceConfig { probation: packets, ..usual });
+        let mut peer = Talker::new(ELSEWHERE, 5, 100);
+        let learned =
+            (1..100).find(|&n| matches!(peer.speak(&mut guard, n * 20), Verdict::NewSource { .. }));
+        assert_eq!(learned, Some(u64::from(packets)));
+    }
+}
+
+#[test]
+fn a_source_that_sends_faster_than_any_call_is_taken_at_the_rate_and_stays_locked() {
+    let (mut guard, mut pbx) = locked(Policy::Host);
+    let taken = (1..=100_000).filter(|n| pbx.speak(&mut guard, 20 + n / 10) == Verdict::Accept);
+    assert_eq!(taken.count(), 4400, "400 a second in ten seconds, and a second's burst");
+    assert_eq!(guard.rejected(RejectReason::RateLimited), 100_000 - 4400);
+    assert_eq!(guard.locked(), Some((pbx.addr, pbx.ssrc)));
+    // One SSRC after another does not get around it.
+    let usual = SourceConfig::new(Policy::Learn, None);
+    let mut guard = guard_of(SourceConfig { source_rate: 100, session_rate: 150, ..usual });
+    let mut taken = 0;
+    for ssrc in 0..20 {
+        let mut next = Talker::new(PBX, ssrc, 0);
+        for n in 0..1500 {
+            let ms = u64::from(ssrc) * 1500 + n;
+            taken += u32::from(next.speak(&mut guard, ms) == Verdict::Accept);
+        }
+    }
+    let refused = guard.rejected(RejectReason::RateLimited);
+    assert!(refused > 0 && taken <= 150 * 30 + 150, "{taken} in 30 s");
 }

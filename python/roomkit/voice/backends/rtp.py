@@ -332,7 +332,7 @@ class RTPVoiceBackend(VoiceBackend):
             of_codec = {"codecs": None, "payload_type": 0, "clock_rate": 8000}
             asked = {**of_codec, **asked}
         options = replace(self._options, **asked) if asked else self._options
-        if options.remote_addr is None and options.source_policy != "learn":
+        if options.remote_addr is None and not options.learns:
             raise ValueError(
                 "remote_addr: None; give one to RTPVoiceBackend, or per session as"
                 ' metadata={"remote_addr": (host, port)}, or set source_policy="learn"'
