@@ -4,13 +4,18 @@
 //! [`Receiver`] makes exactly one digit of a train, whatever the network does to it; the [`Sender`] paces a train, one
 //! packet per frame, beside the audio.
 
+mod inband;
 mod receiver;
 mod sender;
+mod tone;
+mod tones;
 #[cfg(test)]
 mod trains_over_a_bad_link;
 
+pub use inband::{HeardDigit, InbandDetector};
 pub use receiver::{Ended, Outcome, ReceivedDigit, Receiver, ReceiverCounts};
 pub use sender::{EventPacket, QueueFull, Sender};
+pub use tone::Tone;
 
 use core::fmt;
 use core::time::Duration;
