@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from roomkit.rtp.codecs import PCMA, PCMU, Codec, codecs_for, static_codec
+from roomkit.rtp.codecs import G722, OPUS, PCMA, PCMU, Codec, codecs_for, static_codec
+from roomkit.rtp.opus import OpusSettings
 
 
 def test_the_page_s_default_sends_pcmu_and_receives_either_law() -> None:
@@ -27,13 +28,13 @@ def test_types_10_and_11_are_l16_at_44100_hz(
     assert codec == static_codec(payload_type)
 
 
-@pytest.mark.parametrize("clock_rate", [8000, 16000, 24000, 32000, 44100, 48000])
+@pytest.mark.parametrize("clock_rate", [8000, 11025, 12000, 16000, 44100, 48000, 192000])
 @pytest.mark.parametrize("payload_type", [96, 127])
 def test_a_dynamic_type_is_l16_mono_at_the_clock_rate(payload_type: int, clock_rate: int) -> None:
     assert codecs_for(payload_type, clock_rate, None) == (Codec("L16", payload_type, clock_rate),)
 
 
-@pytest.mark.parametrize("payload_type", [-1, 1, 3, 9, 13, 18, 34, 72, 95, 128, 1000])
+@pytest.mark.parametrize("payload_type", [-1, 1, 3, 7, 13, 18, 34, 72, 95, 128, 1000])
 def test_other_types_are_refused_and_the_answer_lists_what_fits(payload_type: int) -> None:
     with pytest.raises(ValueError, match=f"payload_type: {payload_type}.*127"):
         codecs_for(payload_type, 8000, None)
@@ -47,7 +48,7 @@ def test_a_payload_type_is_an_integer(payload_type: Any) -> None:
 
 @pytest.mark.parametrize(
     ("payload_type", "clock_rate"),
-    [(0, 16000), (8, 48000), (10, 16000), (96, 11025), (96, 7999), (0, 0), (96, -8000)],
+    [(0, 16000), (8, 48000), (10, 16000), (9, 16000), (96, 11000), (96, 7999), (0, 0), (96, -8000)],
 )
 def test_a_clock_rate_that_the_type_cannot_have_is_refused(
     payload_type: int, clock_rate: int
@@ -67,7 +68,7 @@ def test_a_list_of_codecs_decides_and_names_stand_for_the_static_types() -> None
     ("codecs", "complaint"),
     [
         ([], "codecs: it is empty"),
-        (["G722"], "codecs: 'G722'"),
+        (["G729"], "codecs: 'G729'"),
         ([0], "codecs: 0"),
         (5, "codecs: 5"),
         (["PCMU", "PCMU"], "repeat"),
@@ -97,6 +98,14 @@ def test_a_number_beside_a_list_must_agree_with_its_first_codec() -> None:
         (("L16", 96, 16000, 3), "channels: 3"),
         (("L16", 20, 16000), "payload_type: 20"),
         (("L16", True, 16000), "payload_type: True"),
+        (("G722", 9, 16000), "clock_rate: 16000"),
+        (("opus", 9), "payload_type: 9 is G722/8000"),
+        (("opus", 111, 48000, 1), "channels: 1"),
+        (("opus", 111, 0, 0, None, "stereo=yes"), "fmtp: stereo='yes'"),
+        (("opus", 111, 0, 0, None, "", "maxplaybackrate=-1"), "fmtp: maxplaybackrate='-1'"),
+        (("opus", 111, 0, 0, None, 7), "fmtp: 7"),
+        (("opus", 111, 0, 0, None, None, None, 5999), "bitrate: 5999"),
+        (("PCMU", 0, 0, 0, None, None, None, 64_000), "bitrate: 64000; PCMU"),
     ],
 )
 def test_a_codec_that_cannot_be_is_refused(arguments: tuple[Any, ...], complaint: str) -> None:
@@ -107,3 +116,38 @@ def test_a_codec_that_cannot_be_is_refused(arguments: tuple[Any, ...], complaint
 def test_g711_may_have_a_dynamic_type_too() -> None:
     assert Codec("PCMA", 100).rtpmap == "PCMA/8000"
     assert Codec("L16", 96, 44100, 2).rtpmap == "L16/44100/2"
+
+
+def test_rfc3551_s4_5_2_g722_counts_8000_ticks_and_has_16000_samples() -> None:
+    assert codecs_for(9, 8000, None) == (G722,)
+    assert (G722.rtpmap, G722.clock_rate, G722.sample_rate) == ("G722/8000", 8000, 16000)
+
+
+def test_rfc7587_s7_opus_is_always_48000_hz_and_two_channels_in_sdp() -> None:
+    assert codecs_for(0, 8000, ["opus", "g722"]) == (OPUS, G722)
+    assert Codec("opus", 96).rtpmap == "opus/48000/2"
+    assert OPUS.parameters == "minptime=10;useinbandfec=1"
+    assert OPUS.audio_channels == 1
+    assert Codec("opus", 111, fmtp="stereo=1").audio_channels == 2
+
+
+def test_rfc7587_s6_1_format_parameters_are_understood() -> None:
+    fmtp = "maxplaybackrate=16000; maxaveragebitrate=20000;Stereo=1;usedtx=1;cbr=1; x; y=2"
+    assert OpusSettings.from_fmtp(fmtp) == OpusSettings(
+        playback_rate=16000, max_bitrate=20000, stereo=True, dtx=True, cbr=True
+    )
+    assert OpusSettings.from_fmtp("") == OpusSettings()
+    # Values out of range are ignored, odd rates are rounded up to a bandwidth there is.
+    assert OpusSettings.from_fmtp("maxaveragebitrate=5999;maxplaybackrate=8001") == OpusSettings(
+        playback_rate=12000
+    )
+
+
+def test_the_far_end_s_parameters_hold_for_what_is_sent_and_ours_for_what_is_received() -> None:
+    codec = Codec("opus", 111, send_fmtp="stereo=1;maxaveragebitrate=30000", bitrate=64_000)
+    assert codec.receives.inband_fec
+    assert not codec.sends.inband_fec
+    assert codec.native()["channels"] == 1
+    sent = codec.native_sent()
+    assert (sent["channels"], sent["bitrate"], sent["inband_fec"]) == (2, 30_000, False)
+    assert Codec("opus", 111).sends == Codec("opus", 111).receives

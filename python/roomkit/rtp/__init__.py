@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         SourceTrusted,
     )
     from roomkit.rtp.options import RTPExtra, RTPOptions
+    from roomkit.rtp.opus import OpusSettings
     from roomkit.rtp.playout import Playback
     from roomkit.rtp.session import RTPSession
     from roomkit.rtp.stats import RTPStats
@@ -33,6 +34,7 @@ _HOMES = {
     "Audio": "roomkit.rtp.audio",
     "Codec": "roomkit.rtp.codecs",
     "Disconnected": "roomkit.rtp.events",
+    "OpusSettings": "roomkit.rtp.opus",
     "Playback": "roomkit.rtp.playout",
     "PlaybackEnded": "roomkit.rtp.events",
     "PlaybackStarted": "roomkit.rtp.events",
@@ -51,6 +53,7 @@ __all__ = [
     "Audio",
     "Codec",
     "Disconnected",
+    "OpusSettings",
     "Playback",
     "PlaybackEnded",
     "PlaybackStarted",

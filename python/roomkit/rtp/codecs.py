@@ -7,47 +7,72 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
 
 from roomkit.rtp.checks import number
+from roomkit.rtp.opus import OpusSettings
 
-__all__ = ["PCMA", "PCMU", "Codec", "codecs_for", "static_codec"]
+__all__ = ["G722", "OPUS", "PCMA", "PCMU", "Codec", "codecs_for", "static_codec"]
 
-CodecName = Literal["PCMU", "PCMA", "L16"]
-_NAMES: Final = ("PCMU", "PCMA", "L16")
+CodecName = Literal["PCMU", "PCMA", "G722", "L16", "opus"]
+_NAMES: Final = ("PCMU", "PCMA", "G722", "L16", "opus")
 _DYNAMIC: Final = range(96, 128)
-_L16_RATES: Final = (8000, 16000, 24000, 32000, 44100, 48000)
+_L16_RATES: Final = (
+    *(8000, 11025, 12000, 16000, 22050, 24000, 32000),
+    *(44100, 48000, 96000, 192000),
+)
+# What everyone offers: packets from 10 ms on, and the copy of the packet before in each.
+_OPUS_FMTP: Final = "minptime=10;useinbandfec=1"
 
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """A codec under its payload type, as one line `a=rtpmap` of SDP would name it.
+    """A codec under its payload type, as one line `a=rtpmap` of SDP and its `a=fmtp` name it.
 
-    Raises `ValueError` for a combination that RFC 3551 does not know or that the media core cannot
-    code.
+    Raises `ValueError` for a combination that RFC 3551 or RFC 7587 does not know or that the media
+    core cannot code.
     """
 
     name: CodecName
-    """`"PCMU"`, `"PCMA"` (G.711, RFC 3551 §4.5.14) or `"L16"` (linear PCM, §4.5.11)."""
+    """`"PCMU"`, `"PCMA"` (G.711, RFC 3551 §4.5.14), `"G722"` (§4.5.2), `"L16"` (linear PCM,
+    §4.5.11) or `"opus"` (RFC 7587)."""
     payload_type: int
     """The static number of RFC 3551 §6, or a dynamic one, 96 to 127."""
-    clock_rate: int = 8000
-    """RTP ticks per second. G.711: 8000. L16: its sample rate, 8000 to 48000 Hz."""
-    channels: int = 1
-    """1, or 2 for L16."""
+    clock_rate: int = 0
+    """RTP ticks per second; 0: those of the codec. G.711 and G.722: 8000, Opus: 48000. L16: its
+    sample rate, 8000 to 192000 Hz."""
+    channels: int = 0
+    """As SDP writes them; 0: those of the codec. 1, for L16 1 or 2, for Opus always 2 (RFC 7587
+    §7): whether it is stereo is a matter of `fmtp`."""
     send_payload_type: int | None = None
     """The far end's number for it, where that is another one: payload types belong to the receiver
     (RFC 3264 §5.1). None: `payload_type`."""
+    fmtp: str | None = None
+    """Format parameters of what is received, as SDP writes them: `"useinbandfec=1;stereo=1"`. None:
+    what is usual, for Opus `minptime=10;useinbandfec=1`. See `parameters`."""
+    send_fmtp: str | None = None
+    """Those of the far end, which hold for what is sent. None: `fmtp` holds both ways."""
+    bitrate: int | None = None
+    """Opus: bits per second to send with, 6000 to 510000. None: what suits the bandwidth."""
+    complexity: int = 5
+    """Opus: 0 to 10, the encoder's pains: more is slower and a little better."""
+    expected_loss: int = 10
+    """Opus: the loss in percent, 0 to 100, that in-band FEC is measured out for."""
 
     def __post_init__(self) -> None:
         if self.name not in _NAMES:
             raise ValueError(f"codec name: {self.name!r}; {_or(_NAMES)} fits")
         number(self.payload_type, "payload_type", 0, 127)
+        number(self.clock_rate, "clock_rate", 0, 192_000)
+        number(self.channels, "channels", 0, 2)
+        usual = (48000, 2) if self.name == "opus" else (8000, 1)
+        put = object.__setattr__  # the dataclass is frozen for everyone else
+        put(self, "clock_rate", self.clock_rate or usual[0])
+        put(self, "channels", self.channels or usual[1])
         if self.name == "L16":
-            if number(self.clock_rate, "clock_rate", 1, 192_000) not in _L16_RATES:
+            if self.clock_rate not in _L16_RATES:
                 raise ValueError(f"clock_rate: {self.clock_rate!r}; L16 has {_or(_L16_RATES)} Hz")
-            number(self.channels, "channels", 1, 2)
-        elif self.clock_rate != 8000 or self.channels != 1 or self.channels is True:
+        elif (self.clock_rate, self.channels) != usual:
             raise ValueError(
                 f"clock_rate: {self.clock_rate!r} with channels: {self.channels!r};"
-                f" {self.name} is 8000 Hz and 1 channel"
+                f" {self.name} is {usual[0]} Hz and {usual[1]} channel(s)"
             )
         if self.send_payload_type is not None:
             number(self.send_payload_type, "send_payload_type", 0, 127)
@@ -65,31 +90,90 @@ class Codec:
                 )
         elif self.payload_type not in _DYNAMIC:
             raise _unknown_type(self.payload_type)
+        for given, name in ((self.fmtp, "fmtp"), (self.send_fmtp, "send_fmtp")):
+            if given is not None and not isinstance(given, str):
+                raise ValueError(
+                    f"{name}: {given!r}; a str such as 'useinbandfec=1', or None, fits"
+                )
+        self._check_opus()
 
     @property
     def wire_type(self) -> int:
         """The payload type under which it is sent."""
         return self.payload_type if self.send_payload_type is None else self.send_payload_type
 
-    def native(self, payload_type: int) -> dict[str, Any]:
-        """In the media core's form, under this payload type."""
-        return {
-            "kind": self.name,
-            "payload_type": payload_type,
-            "clock_rate": self.clock_rate,
-            "sample_rate": self.sample_rate,
-            "channels": self.channels,
-        }
+    @property
+    def parameters(self) -> str:
+        """What the `a=fmtp` line of our own SDP says of it; empty where it needs none."""
+        if self.fmtp is not None:
+            return self.fmtp
+        return _OPUS_FMTP if self.name == "opus" else ""
+
+    @property
+    def receives(self) -> OpusSettings:
+        """Opus: what we ask for (`fmtp`)."""
+        return OpusSettings.from_fmtp(self.parameters)
+
+    @property
+    def sends(self) -> OpusSettings:
+        """Opus: what we are asked for (`send_fmtp`)."""
+        fmtp = self.parameters if self.send_fmtp is None else self.send_fmtp
+        return OpusSettings.from_fmtp(fmtp)
 
     @property
     def sample_rate(self) -> int:
-        """Samples of audio per second and channel."""
-        return self.clock_rate
+        """Samples of audio per second and channel: G.722 has 16000 at a clock of 8000."""
+        return 16000 if self.name == "G722" else self.clock_rate
+
+    @property
+    def audio_channels(self) -> int:
+        """Channels of the audio received: for Opus 2 with `stereo=1` in `fmtp`, or else 1."""
+        if self.name == "opus":
+            return 1 + self.receives.stereo
+        return self.channels
 
     @property
     def rtpmap(self) -> str:
         """`"L16/44100/2"`: the encoding as SDP writes it (RFC 8866 §6.6)."""
         return _rtpmap(self.name, self.clock_rate, self.channels)
+
+    def native(self) -> dict[str, Any]:
+        """What is received, in the media core's form."""
+        return {
+            "kind": self.name,
+            "payload_type": self.payload_type,
+            "clock_rate": self.clock_rate,
+            "sample_rate": self.sample_rate,
+            "channels": self.audio_channels,
+        }
+
+    def native_sent(self) -> dict[str, Any]:
+        """What is sent, in the media core's form."""
+        native = self.native() | {"payload_type": self.wire_type}
+        if self.name == "opus":
+            asked = self.sends
+            native |= {
+                "channels": 1 + asked.stereo,
+                "sample_rate": asked.playback_rate,
+                "bitrate": asked.bitrate(self.bitrate),
+                "complexity": self.complexity,
+                "inband_fec": asked.inband_fec,
+                "expected_loss": self.expected_loss,
+                "dtx": asked.dtx,
+                "cbr": asked.cbr,
+            }
+        return native
+
+    def _check_opus(self) -> None:
+        number(self.complexity, "complexity", 0, 10)
+        number(self.expected_loss, "expected_loss", 0, 100)
+        if self.bitrate is not None:
+            number(self.bitrate, "bitrate", 6000, 510_000)
+        if self.name == "opus":
+            # Said now rather than when the call begins.
+            _ = self.receives, self.sends
+        elif self.bitrate is not None:
+            raise ValueError(f"bitrate: {self.bitrate}; {self.name} has one alone, None fits")
 
 
 # RFC 3551 §6, table 4: the static types that the media core codes. Before the constants below,
@@ -97,12 +181,18 @@ class Codec:
 _STATIC: Final[dict[int, tuple[str, int, int]]] = {
     0: ("PCMU", 8000, 1),
     8: ("PCMA", 8000, 1),
+    9: ("G722", 8000, 1),
     10: ("L16", 44100, 2),
     11: ("L16", 44100, 1),
 }
 
 PCMU: Final = Codec("PCMU", 0)
 PCMA: Final = Codec("PCMA", 8)
+G722: Final = Codec("G722", 9)
+OPUS: Final = Codec("opus", 111)
+"""Under the number that browsers give it; there is no static one."""
+
+_NAMED: Final = {"PCMU": PCMU, "PCMA": PCMA, "G722": G722, "OPUS": OPUS}
 
 
 def static_codec(payload_type: int) -> Codec | None:
@@ -178,13 +268,14 @@ def _listed(codecs: Iterable[Codec | str], payload_type: int, clock_rate: int) -
 def _codec(item: object) -> Codec:
     if isinstance(item, Codec):
         return item
-    if item == "PCMU":
-        return PCMU
-    if item == "PCMA":
-        return PCMA
-    raise ValueError(
-        f"codecs: {item!r}; 'PCMU', 'PCMA' or a Codec such as Codec('L16', 96, 16000) fits"
-    )
+    # Encoding names are compared without case (RFC 8866 §6.6).
+    named = _NAMED.get(item.upper()) if isinstance(item, str) else None
+    if named is None:
+        raise ValueError(
+            f"codecs: {item!r}; 'PCMU', 'PCMA', 'G722', 'opus' or a Codec such as"
+            " Codec('L16', 96, 16000) fits"
+        )
+    return named
 
 
 def _unknown_type(payload_type: int) -> ValueError:

@@ -60,7 +60,7 @@ class RTPOptions:
     remote_addr: Address | None = None
     """(host, port) to send to; None: told later, or learned (`source_policy="learn"`)."""
     payload_type: int = 0
-    """0 PCMU, 8 PCMA, 10 and 11 L16 at 44.1 kHz (RFC 3551 §6); 96 to 127: L16 mono at
+    """0 PCMU, 8 PCMA, 9 G.722, 10 and 11 L16 at 44.1 kHz (RFC 3551 §6); 96 to 127: L16 mono at
     `clock_rate`."""
     clock_rate: int = 8000
     """RTP ticks per second of `payload_type`, in Hz."""
@@ -187,7 +187,7 @@ class RTPOptions:
     @property
     def frame_channels(self) -> int:
         """Channels of the frames delivered."""
-        return self.channels or self.codec.channels
+        return self.channels or self.codec.audio_channels
 
     @property
     def events(self) -> Mapping[int, int]:
@@ -203,8 +203,8 @@ class RTPOptions:
         return {
             "local": local,
             "remote": remote,
-            "codecs": [codec.native(codec.payload_type) for codec in self.active],
-            "send_codec": self.codec.native(self.codec.wire_type),
+            "codecs": [codec.native() for codec in self.active],
+            "send_codec": self.codec.native_sent(),
             "receive_events": [(number, clock) for clock, number in self.events.items()],
             "send_events": [
                 (number, clock) for clock, number in (self.dtmf_send_types or self.events).items()
