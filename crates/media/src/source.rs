@@ -21,7 +21,7 @@
 //! | who claims the lock | what it needs |
 //! |---|---|
 //! | another address | 1 s of silence of the locked source; then 2 packets that continue its SSRC and sequence (a NAT that rebound), or a long proof |
-//! | the same with [`Policy::Follow`] | 2 packets that continue its SSRC and sequence, as it ends: 40 ms of silence (more for long packets); nothing else will do |
+//! | the same with [`Policy::Follow`] | 100 ms of silence (more for long packets) and 2 packets that continue its SSRC and sequence; nothing else will do, ever |
 //! | another SSRC at the locked address | that the old one stopped as it began: 80 ms of silence (more for long packets) and 2 packets; 1 s if both spoke for a while |
 //! | the source that lost the lock by its silence | 3 packets that continue its sequence: a pause must not give a call away |
 //! | the signalled address, when the lock fell elsewhere | 2 packets, at once; then, until 250 packets are heard of it, to speak at least ten times a second; three attempts |
@@ -43,6 +43,8 @@ use crate::time::{Duration, Time};
 mod attacks;
 mod candidates;
 mod lock;
+#[cfg(test)]
+mod lockouts;
 mod policy;
 mod rate;
 #[cfg(test)]
@@ -337,7 +339,7 @@ impl SourceGuard {
     ) -> Option<Verdict> {
         if let Some(lock) = &self.lock {
             let signalled = self.is_signalled(from);
-            let succeeds = lock.has_ended(now) || signalled && lock.notice.is_some();
+            let succeeds = lock.has_successor(now) || signalled && lock.notice.is_some();
             if lock.ssrc == packet.ssrc {
                 if !lock.goes_on(packet.seq) && now - lock.heard < ABSENT {
                     // It was overtaken on its way, by those that came after the source had moved.
@@ -392,7 +394,7 @@ impl SourceGuard {
             return (signalled && short || long).then_some(By::Proof);
         }
         let continues = candidate.ssrc == lock.ssrc && lock.goes_on(seq);
-        if self.config.policy == Policy::Follow && continues && short && lock.has_ended(now) {
+        if self.config.policy == Policy::Follow && continues && short && lock.has_moved(now) {
             return Some(By::Proof);
         }
         if silence >= GONE {

@@ -8,10 +8,14 @@ use crate::time::{Duration, Time};
 /// The longest packet there is (RFC 3551 §4.2); what comes more rarely is a pause.
 const LONGEST_PACKET: Duration = Duration::from_millis(200);
 
-/// With better proof, the old source has ended after this: two packets of 20 ms, or of longer ones two as well. An
-/// authenticated source of another SSRC waits so long, since two that speak at the same time must not take turns; and one
-/// that [`Policy::Follow`](super::Policy::Follow) is to follow, since who reads the call could send its next packet before it does.
-const ENDED: Duration = Duration::from_millis(40);
+/// With authentication, the old SSRC has ended after this: two packets of 20 ms, or of longer ones two as well. Two that speak
+/// at the same time must not take turns.
+const SUCCEEDED: Duration = Duration::from_millis(40);
+/// A source that [`Policy::Follow`](super::Policy::Follow) is to follow must have ended here for so long: five packets of
+/// 20 ms, or three of longer ones. Who reads the call could send its next packet elsewhere before it does, and a packet or
+/// two that are lost or late must not let that in.
+const MOVED: Duration = Duration::from_millis(100);
+
 /// A source that has, or had, the lock.
 #[derive(Clone, Debug)]
 pub(super) struct Lock {
@@ -48,9 +52,14 @@ impl Lock {
         self.packets = self.packets.saturating_add(1);
     }
 
-    /// Whether it has ended, for a source that has better proof than this silence.
-    pub fn has_ended(&self, now: Time) -> bool {
-        now - self.heard >= ENDED.max(self.interval * 2)
+    /// Whether it has ended, if an authenticated source of another SSRC speaks.
+    pub fn has_successor(&self, now: Time) -> bool {
+        now - self.heard >= SUCCEEDED.max(self.interval * 2)
+    }
+
+    /// Whether it has ended here, if it goes on elsewhere.
+    pub fn has_moved(&self, now: Time) -> bool {
+        now - self.heard >= MOVED.max(self.interval * 3)
     }
 
     /// Whether `seq` comes after what was heard of this source, within a plausible gap.

@@ -16,8 +16,8 @@ pub enum Policy {
     Host,
     /// The first source that proves itself, and the signalled one in any case: for peers behind a NAT.
     Learn,
-    /// As [`Learn`](Policy::Learn) until a source is locked, which is then followed to any address, within two or three of
-    /// its packets, on proof that it is the same: its SSRC and sequence go on there and have ended here, or its key vouches
+    /// As [`Learn`](Policy::Learn) until a source is locked, which is then followed to any address, within a tenth
+    /// of a second, on proof that it is the same: its SSRC and sequence go on there and have ended here, or its key vouches
     /// for it. Without that proof no other address is ever heard but a signalled one: for clients that change networks.
     Follow,
 }

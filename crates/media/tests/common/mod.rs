@@ -10,9 +10,10 @@ use roomkit_netsim::{Link, LinkConfig};
 use std::net::SocketAddr;
 
 /// One datagram in flight.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Datagram {
     pub from: SocketAddr,
+    pub to: SocketAddr,
     pub port: Port,
     pub bytes: Vec<u8>,
 }
@@ -114,12 +115,12 @@ fn deliver(link: &mut Link<Datagram>, to: &mut End, now: Time) {
 fn drain(end: &mut End, link: &mut Link<Datagram>, now: Time) {
     while let Some(output) = end.session.poll() {
         match output {
-            Output::Datagram { to: _, port, bytes } => {
+            Output::Datagram { to, port, bytes } => {
                 let mut from = end.addr;
                 if port == Port::Rtcp {
                     from.set_port(from.port() + 1);
                 }
-                let datagram = Datagram { from, port, bytes };
+                let datagram = Datagram { from, to, port, bytes };
                 end.sent.push((now, datagram.clone()));
                 link.send(now - Time::ZERO, datagram);
             }
