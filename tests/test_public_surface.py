@@ -25,6 +25,7 @@ MODULES = (
     "roomkit.kit",
     "roomkit.rooms",
     "roomkit.rtp",
+    "roomkit.rtp.sdp",
     "roomkit.voice",
     "roomkit.voice.backends",
     "roomkit.voice.backends.base",
