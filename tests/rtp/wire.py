@@ -9,7 +9,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 
 __all__ = ["Packet", "Peer", "digit_payload", "free_port_pair", "rtcp_bye", "rtp"]
@@ -87,23 +87,30 @@ class Peer:
     async def stream(
         self,
         to: tuple[str, int],
-        packets: int,
+        packets: int | Sequence[bytes],
         *,
         lose: Container[int] = (),
         payload: bytes = b"\x2a" * 160,
         ptime: float = 0.02,
+        pt: int = 0,
+        clock: int = 8000,
     ) -> None:
-        """Sends audio in real time, on absolute deadlines of a thread; some of it is lost."""
+        """Sends audio in real time, on absolute deadlines of a thread; some of it is lost.
+
+        `packets`: how many of `payload`, or the payload of each.
+        """
+        payloads = [payload] * packets if isinstance(packets, int) else packets
         ticks = threading.Event()
 
         def send() -> None:
             start = time.monotonic()
-            for number in range(packets):
+            for number, payload in enumerate(payloads):
                 ticks.wait(max(0.0, start + number * ptime - time.monotonic()))
                 if number not in lose:
-                    self._rtp.sendto(rtp(self.seq, self.timestamp, self.ssrc, payload), to)
+                    header = (self.seq, self.timestamp, self.ssrc)
+                    self._rtp.sendto(rtp(*header, payload, pt=pt), to)
                 self.seq = (self.seq + 1) % 65_536
-                self.timestamp = (self.timestamp + round(ptime * 8000)) % 2**32
+                self.timestamp = (self.timestamp + round(ptime * clock)) % 2**32
 
         await asyncio.to_thread(send)
 

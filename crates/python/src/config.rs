@@ -242,8 +242,12 @@ impl<'py> Config<'_, 'py> {
         let kind = match kind {
             Some(Ok(kind)) if kind == "PCMU" => CodecKind::Pcmu,
             Some(Ok(kind)) if kind == "PCMA" => CodecKind::Pcma,
+            Some(Ok(kind)) if kind == "G722" => CodecKind::G722,
             Some(Ok(kind)) if kind == "L16" => CodecKind::L16,
-            _ => return Err(self.bad("kind", "\"PCMU\", \"PCMA\" or \"L16\" is expected")),
+            _ => {
+                let known = "\"PCMU\", \"PCMA\", \"G722\" or \"L16\" is expected";
+                return Err(self.bad("kind", known));
+            }
         };
         let rate = "8000 to 192000 is expected";
         let required = |key, expected| move || self.bad(key, expected);

@@ -4,6 +4,7 @@
 //! [`Encoder`] belongs to one direction of one stream and may keep state between packets.
 
 mod g711;
+mod g722;
 mod l16;
 
 use core::fmt;
@@ -15,6 +16,8 @@ pub enum CodecKind {
     Pcmu,
     /// G.711 A-law (RFC 3551 §4.5.14).
     Pcma,
+    /// G.722 at 64 kbit/s (RFC 3551 §4.5.2).
+    G722,
     /// Linear 16 bit in network byte order (RFC 3551 §4.5.11).
     L16,
 }
@@ -84,6 +87,10 @@ impl CodecSpec {
     /// PCMA as everyone has it: type 8, 8 kHz, mono (RFC 3551 §6).
     pub const PCMA: CodecSpec = CodecSpec::plain(CodecKind::Pcma, 8, 8000, 1);
 
+    /// G.722 as everyone has it: type 9, 16 kHz audio on a clock of 8 kHz, mono (RFC 3551 §4.5.2).
+    pub const G722: CodecSpec =
+        CodecSpec { sample_rate: 16_000, ..CodecSpec::plain(CodecKind::G722, 9, 8000, 1) };
+
     /// L16 under a payload type of one's choice; 10 and 11 are the static ones (RFC 3551 §6).
     pub const fn l16(payload_type: u8, sample_rate: u32, channels: u8) -> CodecSpec {
         CodecSpec::plain(CodecKind::L16, payload_type, sample_rate, channels)
@@ -95,6 +102,7 @@ impl CodecSpec {
         match payload_type {
             0 => Some(CodecSpec::PCMU),
             8 => Some(CodecSpec::PCMA),
+            9 => Some(CodecSpec::G722),
             10 => Some(CodecSpec::l16(10, 44_100, 2)),
             11 => Some(CodecSpec::l16(11, 44_100, 1)),
             _ => None,
@@ -110,6 +118,7 @@ impl CodecSpec {
         match self.kind {
             CodecKind::Pcmu => "PCMU",
             CodecKind::Pcma => "PCMA",
+            CodecKind::G722 => "G722",
             CodecKind::L16 => "L16",
         }
     }
@@ -127,7 +136,17 @@ impl CodecSpec {
         if !(8000..=192_000).contains(&self.sample_rate) {
             return bad("sample_rate", self.sample_rate, "8000 to 192000");
         }
-        if self.clock_rate != self.sample_rate {
+        if let CodecKind::G722 = self.kind {
+            if self.sample_rate != 16_000 {
+                return bad("sample_rate", self.sample_rate, "16000, for G.722");
+            }
+            if self.clock_rate != 8000 {
+                return bad("clock_rate", self.clock_rate, "8000, for G.722");
+            }
+            if self.channels != 1 {
+                return bad("channels", u32::from(self.channels), "1, for G.722");
+            }
+        } else if self.clock_rate != self.sample_rate {
             return bad("clock_rate", self.clock_rate, "the sample rate, for this codec");
         }
         if !(1..=2).contains(&self.channels) {
@@ -148,6 +167,9 @@ impl CodecSpec {
 
     /// Samples per channel that a payload holds, without decoding it.
     pub const fn samples_in(&self, payload: &[u8]) -> Result<usize, Undecodable> {
+        if let CodecKind::G722 = self.kind {
+            return Ok(2 * payload.len());
+        }
         let unit = self.octets_per_sample();
         if payload.len() % unit != 0 {
             return Err(Undecodable::PartialSample { octets: payload.len(), unit });
@@ -160,6 +182,7 @@ impl CodecSpec {
         match self.kind {
             CodecKind::Pcmu => Box::new(g711::Decode::new(g711::Law::Mu, *self)),
             CodecKind::Pcma => Box::new(g711::Decode::new(g711::Law::A, *self)),
+            CodecKind::G722 => Box::new(g722::Decode::default()),
             CodecKind::L16 => Box::new(l16::Decode::new(*self)),
         }
     }
@@ -169,15 +192,16 @@ impl CodecSpec {
         match self.kind {
             CodecKind::Pcmu => Box::new(g711::Encode::new(g711::Law::Mu)),
             CodecKind::Pcma => Box::new(g711::Encode::new(g711::Law::A)),
+            CodecKind::G722 => Box::new(g722::Encode::default()),
             CodecKind::L16 => Box::new(l16::Encode),
         }
     }
 
-    /// Octets that one sample of all channels takes on the wire.
+    /// Octets that one sample of all channels takes on the wire, in codecs that have such.
     const fn octets_per_sample(&self) -> usize {
         let width = match self.kind {
-            CodecKind::Pcmu | CodecKind::Pcma => 1,
             CodecKind::L16 => 2,
+            _ => 1,
         };
         // A spec of no channels does not pass `check`; here it only must not divide by zero.
         let channels = if self.channels == 0 { 1 } else { self.channels as usize };
@@ -226,9 +250,10 @@ mod tests {
         let known = |pt| CodecSpec::from_static(pt).map(|s| (s.name(), s.clock_rate, s.channels));
         assert_eq!(known(0), Some(("PCMU", 8000, 1)));
         assert_eq!(known(8), Some(("PCMA", 8000, 1)));
+        assert_eq!(known(9), Some(("G722", 8000, 1)));
         assert_eq!(known(10), Some(("L16", 44_100, 2)));
         assert_eq!(known(11), Some(("L16", 44_100, 1)));
-        assert_eq!((0..=255).filter_map(CodecSpec::from_static).count(), 4);
+        assert_eq!((0..=255).filter_map(CodecSpec::from_static).count(), 5);
         assert!((0..=255).filter_map(CodecSpec::from_static).all(|s| s.check().is_ok()));
     }
 
@@ -245,14 +270,17 @@ mod tests {
         assert!(says(CodecSpec { clock_rate: 8000, ..good }).is_err());
         assert!(says(CodecSpec { channels: 0, ..good }).is_err());
         assert!(says(CodecSpec::l16(96, 7999, 1)).is_err());
+        assert!(says(CodecSpec { clock_rate: 16_000, ..CodecSpec::G722 }).is_err());
+        assert!(says(CodecSpec { sample_rate: 8000, ..CodecSpec::G722 }).is_err());
+        assert!(says(CodecSpec { channels: 2, ..CodecSpec::G722 }).is_err());
         assert!(says(CodecSpec::l16(96, 192_001, 1)).is_err());
     }
 
     #[test]
     fn clock_and_sample_rate_convert_both_ways_when_they_differ() {
-        let g722_like = CodecSpec { clock_rate: 8000, ..CodecSpec::l16(9, 16_000, 1) };
-        assert_eq!(g722_like.samples_for(160), 320);
-        assert_eq!(g722_like.ticks_for(320), 160);
+        assert_eq!(CodecSpec::G722.samples_for(160), 320);
+        assert_eq!(CodecSpec::G722.ticks_for(320), 160);
+        assert_eq!(CodecSpec::G722.samples_in(&[0; 160]), Ok(320));
         let opus_like = CodecSpec { clock_rate: 48_000, ..CodecSpec::l16(96, 16_000, 1) };
         assert_eq!(opus_like.samples_for(960), 320);
         assert_eq!(opus_like.samples_for(u64::MAX), u64::MAX / 3);
