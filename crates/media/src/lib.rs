@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 pub mod codec;
+pub mod comfort_noise;
 pub mod conceal;
 pub mod dtmf;
 pub mod jitter;
