@@ -76,14 +76,13 @@ class Engine:
         `codecs`, a list of dict(kind="PCMU"|"PCMA"|"L16", payload_type, clock_rate, sample_rate,
         channels), all are received · `send_codec`, such a dict with the far end's payload type; the
         first of `codecs` without it · `receive_events`, `send_events`, lists of (payload type,
-        clock rate) of telephone events · `direction` "sendrecv"|"sendonly"|"recvonly"|"inactive" ·
-        `ptime_ms` ·
-        `rtcp` "separate"|"mux"|"off" · `rtcp_interval` in s · `policy` "strict"|"host"|"learn"|"follow" ·
-        `remote_ssrc` or None · `learn_window` in s or None · `probation` in packets · `source_rate`
-        and `session_rate` in packets a second · `jitter_ms` · `rtp_timeout` in s or None · `lead_ms`, audio that may
-        wait to be sent (1000) · `inbound_ms`, frames that may wait for Python (2000) ·
-        `sample_rate` and `channels` of the frames delivered · `shared`, whether sessions may share
-        the local address.
+        clock rate) of telephone events · `receive_noise`, the same of comfort noise · `direction`
+        "sendrecv"|"sendonly"|"recvonly"|"inactive" · `ptime_ms` · `rtcp` "separate"|"mux"|"off" ·
+        `rtcp_interval` in s · `policy` "strict"|"host"|"learn"|"follow" · `remote_ssrc` or None ·
+        `learn_window` in s or None · `probation` in packets · `source_rate` and `session_rate` in
+        packets a second · `jitter_ms` · `rtp_timeout` in s or None · `lead_ms`, audio that may wait
+        to be sent (1000) · `inbound_ms`, frames that may wait for Python (2000) · `sample_rate` and
+        `channels` of the frames delivered · `shared`, whether sessions may share the local address.
 
         `remote_rtcp`, (host, port), where the remote's RTCP is elsewhere than on its RTP port + 1.
 

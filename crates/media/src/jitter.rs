@@ -37,6 +37,8 @@ pub struct Packet {
     pub ticks: u32,
     /// Which of the receive codecs decodes it.
     pub codec: usize,
+    /// It describes the noise of a pause (RFC 3389) and plays no time itself.
+    pub noise: bool,
     /// When it reached the socket.
     pub arrival: Time,
     /// The coded audio.
@@ -153,6 +155,10 @@ impl JitterBuffer {
             return Some(if twice { Insert::Duplicate } else { Insert::Late });
         }
         let late = packet.timestamp + u64::from(packet.ticks) <= playing.next;
+        if late && packet.noise {
+            // It holds from now on: there is nothing of it to be too late for.
+            return None;
+        }
         let step = packet.timestamp.abs_diff(playing.next);
         if late && packet.seq != playing.next_in_sequence(&self.silent) {
             return Some(Insert::Late);
@@ -174,7 +180,9 @@ impl JitterBuffer {
     /// Drops all but the target's worth of the newest audio; returns how many packets went.
     fn jump_to_newest(&mut self) -> usize {
         let before = self.waiting.len();
-        while self.waiting.len() > 1 && self.depth() > self.target {
+        while self.waiting.len() > 1
+            && (self.depth() > self.target || self.waiting.len() > MAX_PACKETS)
+        {
             self.waiting.pop_front();
         }
         self.new_timeline();
@@ -229,9 +237,9 @@ impl JitterBuffer {
             })
         };
         match &self.playing {
-            None if next_timeline_starts(None) => self.start(),
+            None if next_timeline_starts(None) => self.start(now),
             None => return Pop::Idle,
-            Some(playing) if next_timeline_starts(Some(playing.epoch)) => self.start(),
+            Some(playing) if next_timeline_starts(Some(playing.epoch)) => self.start(now),
             Some(_) => {}
         }
         let packets_silent = &self.silent;
@@ -297,11 +305,17 @@ impl JitterBuffer {
         self.playing.is_some()
     }
 
-    fn start(&mut self) {
+    fn start(&mut self, now: Time) {
         let (epoch, first) = self.waiting.front().expect("a packet starts playout");
+        // Noise is the same at any time: what passed of it while its source proved itself need not be heard.
+        let passed = if first.noise {
+            self.ticks((now - first.arrival).saturating_sub(self.target))
+        } else {
+            0
+        };
         self.playing = Some(Playing {
             epoch: *epoch,
-            next: first.timestamp,
+            next: first.timestamp + passed,
             seq: first.seq - 1,
             played: 0,
             packet_ticks: first.ticks,
@@ -353,7 +367,9 @@ impl Playing {
         self.played = if step < 64 { self.played << step } else { 0 } | 1;
         self.seq = packet.seq;
         self.next = self.next.max(packet.timestamp + u64::from(packet.ticks));
-        self.packet_ticks = packet.ticks;
+        if !packet.noise {
+            self.packet_ticks = packet.ticks;
+        }
         self.filled = 0;
     }
 }

@@ -1,12 +1,14 @@
 //! From packets to frames: the inbound timeline.
 //!
 //! Once started, [`Playout::frame`] gives one frame for every frame's deadline: what the jitter buffer has for that
-//! piece of media time, decoded; concealment where audio was lost; silence where the sender paused. So samples delivered
-//! are elapsed time times rate, whatever sizes, gaps and orders the network brought.
+//! piece of media time, decoded; concealment where audio was lost; silence where the sender paused, or noise if it said
+//! what its silence sounds like. So samples delivered are elapsed time times rate, whatever sizes, gaps and orders the
+//! network brought.
 
 use std::sync::Arc;
 
 use crate::codec::{CodecSpec, Decoder};
+use crate::comfort_noise::{NoiseGenerator, NoiseShape};
 use crate::conceal::Concealer;
 use crate::jitter::{Insert, JitterBuffer, Packet, Pop};
 use crate::mix;
@@ -63,6 +65,8 @@ pub struct Counts {
     pub concealed: u64,
     /// Frames of a pause, those included that were concealed before it was known for one.
     pub silence: u64,
+    /// Frames of noise as the sender described it.
+    pub noise: u64,
     /// Frames left out to give back delay.
     pub given_back: u64,
     /// Payloads that could not be decoded; they were concealed.
@@ -81,6 +85,8 @@ pub struct Playout {
     sample_rate: u32,
     channels: u8,
     concealer: Concealer,
+    /// On from a description of noise to the next speech.
+    noise: NoiseGenerator,
     /// Decoded audio that is due next, at the lane's rate and channels.
     ready: Vec<i16>,
     scratch: Vec<i16>,
@@ -111,16 +117,19 @@ struct Lane {
 struct Made {
     concealed: usize,
     silence: usize,
+    noise: usize,
 }
 
 impl Playout {
-    /// `codecs` is the receive map, not empty; frames are `ptime` long at `sample_rate` and `channels`.
+    /// `codecs` is the receive map, not empty; frames are `ptime` long at `sample_rate` and `channels`. Comfort noise is
+    /// made from `seed`.
     pub fn new(
         codecs: &[CodecSpec],
         ptime: Duration,
         delay: Duration,
         sample_rate: u32,
         channels: u8,
+        seed: u64,
     ) -> Playout {
         let lanes: Vec<Lane> =
             codecs.iter().map(|&spec| Lane { spec, decoder: spec.decoder(), bank: None }).collect();
@@ -136,6 +145,7 @@ impl Playout {
             sample_rate,
             channels,
             concealer: Concealer::new(first.sample_rate, first.channels),
+            noise: NoiseGenerator::new(seed),
             ready: Vec::new(),
             scratch: Vec::new(),
             resampler: None,
@@ -206,6 +216,13 @@ impl Playout {
         }
     }
 
+    /// A codec of the receive map with this RTP clock, the one that plays before others: noise counts at its clock.
+    pub fn codec_of_clock(&self, clock_rate: u32) -> Option<usize> {
+        let agreed = self.types.iter().map(|(_, lane, _)| *lane);
+        let mut lanes = core::iter::once(self.lane).chain(agreed);
+        lanes.find(|&lane| self.lanes[lane].spec.clock_rate == clock_rate)
+    }
+
     /// The codec at a place of the receive map.
     pub fn spec(&self, codec: usize) -> &CodecSpec {
         &self.lanes[codec].spec
@@ -230,6 +247,7 @@ impl Playout {
     /// Stops until the next packet arrives.
     pub fn stop(&mut self) {
         self.jitter.clear();
+        self.noise.end();
         self.ready.clear();
         self.uncertain = Duration::ZERO;
     }
@@ -239,7 +257,8 @@ impl Playout {
         let (mut pcm, kind) = self.make(now)?;
         if self.gives_back(&pcm) {
             if let Some((next, next_kind)) = self.make(now) {
-                if kind == FrameKind::Silence || next_kind == FrameKind::Silence {
+                let pause = [FrameKind::Silence, FrameKind::ComfortNoise];
+                if pause.contains(&kind) || pause.contains(&next_kind) {
                     pcm = next;
                 } else {
                     mix::cross_fade(&mut pcm, &next, self.channels);
@@ -257,7 +276,8 @@ impl Playout {
             FrameKind::Received => self.counts.received += 1,
             FrameKind::Concealed if self.uncertain > Duration::ZERO => self.uncertain_frames += 1,
             FrameKind::Concealed => self.counts.concealed += 1,
-            FrameKind::Silence | FrameKind::ComfortNoise => self.counts.silence += 1,
+            FrameKind::Silence => self.counts.silence += 1,
+            FrameKind::ComfortNoise => self.counts.noise += 1,
         }
         let timestamp = self.position;
         self.position += self.ptime;
@@ -300,6 +320,10 @@ impl Playout {
                     self.settle(missing > 0);
                     self.take(&packet, skip, &mut made);
                 }
+                // The sender said that it pauses: what does not come is noise, until something does.
+                Pop::Lost(ticks) | Pop::Pause(ticks) | Pop::Empty(ticks) if self.noise.is_on() => {
+                    self.comfort(ticks, &mut made);
+                }
                 Pop::Lost(ticks) => self.conceal(ticks, &mut made),
                 Pop::Pause(ticks) => self.pause(ticks, &mut made),
                 Pop::Empty(ticks) if self.uncertain < UNCERTAIN => {
@@ -311,11 +335,13 @@ impl Playout {
         }
         let spec = self.lanes[self.lane].spec;
         let frame = samples(self.ptime, spec.sample_rate);
-        let carried = frame.saturating_sub(made.concealed + made.silence);
-        let kind = if carried >= made.concealed.max(made.silence) {
+        let carried = frame.saturating_sub(made.concealed + made.silence + made.noise);
+        let kind = if carried >= made.concealed.max(made.silence).max(made.noise) {
             FrameKind::Received
-        } else if made.concealed >= made.silence {
+        } else if made.concealed >= made.silence.max(made.noise) {
             FrameKind::Concealed
+        } else if made.noise >= made.silence {
+            FrameKind::ComfortNoise
         } else {
             FrameKind::Silence
         };
@@ -324,6 +350,11 @@ impl Playout {
 
     /// Decodes a packet onto the end of what is ready.
     fn take(&mut self, packet: &Packet, skip: u32, made: &mut Made) {
+        if packet.noise {
+            self.describe_noise(packet);
+            return;
+        }
+        self.noise.end();
         if packet.codec != self.lane {
             self.enter_lane(packet.codec);
         }
@@ -377,6 +408,28 @@ impl Playout {
         let at = self.ready.len();
         made.silence += self.make_room(ticks);
         self.concealer.silence(&mut self.ready[at..]);
+    }
+
+    /// Fills a piece of a pause with noise, the end of speech fading into it.
+    fn comfort(&mut self, ticks: u32, made: &mut Made) {
+        let at = self.ready.len();
+        made.noise += self.make_room(ticks);
+        self.concealer.silence(&mut self.ready[at..]);
+        self.noise.add_to(&mut self.ready[at..], self.lanes[self.lane].spec.channels);
+    }
+
+    /// What the pause sounds like from here on.
+    fn describe_noise(&mut self, packet: &Packet) {
+        let Ok(shape) = NoiseShape::parse(&packet.payload) else { return };
+        let (spec, clock_rate) =
+            (self.lanes[self.lane].spec, self.lanes[packet.codec].spec.clock_rate);
+        if spec.clock_rate != clock_rate {
+            self.enter_lane(packet.codec);
+        }
+        // The spectrum is that of audio sampled at the clock; beside G.722, whose audio has twice that rate, it would
+        // sound an octave too high.
+        let fits = self.lanes[self.lane].spec.sample_rate == clock_rate;
+        self.noise.describe(if fits { shape } else { shape.without_spectrum() });
     }
 
     /// Lengthens what is ready by `ticks`; returns the samples per channel.

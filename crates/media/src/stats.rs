@@ -38,6 +38,8 @@ pub struct Stats {
     pub frames_concealed: u64,
     /// Frames delivered that are silence of the sender's.
     pub frames_silence: u64,
+    /// Frames delivered that are noise, as the sender described its own (RFC 3389).
+    pub frames_comfort_noise: u64,
     /// Frames left out to return to the target delay.
     pub frames_given_back: u64,
     /// Audio that waits in the jitter buffer.
@@ -53,6 +55,8 @@ pub struct Stats {
     pub overflow: u64,
     /// Payloads that no codec could decode.
     pub undecodable: u64,
+    /// Payloads of comfort noise that describe none: empty, far too long, or of a reserved index (RFC 3389 §3).
+    pub comfort_noise_invalid: u64,
     /// Datagrams that are neither RTP nor RTCP.
     pub malformed: u64,
     /// Packets of a payload type nobody agreed on.

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyList};
 use roomkit_media::codec::{CodecKind, CodecSpec};
 use roomkit_media::seq::Ssrc;
-use roomkit_media::session::{Direction, EventType, RtcpMode, SessionConfig};
+use roomkit_media::session::{Direction, EventType, NoiseType, RtcpMode, SessionConfig};
 use roomkit_media::source::Policy;
 use roomkit_media::time::{Duration, NtpTime};
 use roomkit_net::OpenOptions;
@@ -20,6 +20,7 @@ const KEYS: &[&str] = &[
     "send_codec",
     "receive_events",
     "send_events",
+    "receive_noise",
     "direction",
     "ptime_ms",
     "rtcp",
@@ -71,6 +72,7 @@ pub fn open_options(dict: &Bound<'_, PyDict>) -> PyResult<OpenOptions> {
             receive_codecs: codecs,
             receive_events: config.events("receive_events")?,
             send_events: config.events("send_events")?,
+            receive_noise: config.noise("receive_noise")?,
             direction: config.choice(
                 "direction",
                 &[
@@ -231,10 +233,19 @@ impl<'py> Config<'_, 'py> {
 
     /// Payload types of telephone events with their clocks.
     fn events(&self, key: &str) -> PyResult<Vec<EventType>> {
-        let expected = "a list of (payload type, clock rate) is expected";
-        let pairs = self.get::<Vec<(u8, u32)>>(key, expected)?.unwrap_or_default();
         let event = |(payload_type, clock_rate)| EventType { payload_type, clock_rate };
-        Ok(pairs.into_iter().map(event).collect())
+        Ok(self.clocked_types(key)?.into_iter().map(event).collect())
+    }
+
+    /// Payload types of comfort noise with their clocks.
+    fn noise(&self, key: &str) -> PyResult<Vec<NoiseType>> {
+        let noise = |(payload_type, clock_rate)| NoiseType { payload_type, clock_rate };
+        Ok(self.clocked_types(key)?.into_iter().map(noise).collect())
+    }
+
+    fn clocked_types(&self, key: &str) -> PyResult<Vec<(u8, u32)>> {
+        let expected = "a list of (payload type, clock rate) is expected";
+        Ok(self.get(key, expected)?.unwrap_or_default())
     }
 
     fn codec(&self) -> PyResult<CodecSpec> {

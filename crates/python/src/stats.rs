@@ -32,6 +32,7 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
         frames_received,
         frames_concealed,
         frames_silence,
+        frames_comfort_noise,
         frames_given_back,
         buffered,
         buffer_target,
@@ -39,6 +40,7 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
         duplicate,
         overflow,
         undecodable,
+        comfort_noise_invalid,
         malformed,
         unknown_payload_type,
         stranger,
@@ -63,6 +65,7 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
     set!(packets_sent, octets_sent, packets_received, octets_received);
     set!(packets_expected, packets_lost, remote_lost, remote_fraction_lost);
     set!(rtcp_sent, rtcp_received, frames_received, frames_concealed, frames_silence);
+    set!(frames_comfort_noise, comfort_noise_invalid);
     set!(frames_given_back, late, duplicate, overflow, undecodable, malformed);
     set!(stranger_host, stranger_address, stranger_ssrc, stranger_meanwhile, stranger_unproven);
     set!(stranger_too_late, rate_limited);

@@ -30,6 +30,7 @@ class RTPExtra(TypedDict, total=False):
     codecs: Sequence[Codec | str] | None
     dtmf_types: Mapping[int, int] | None
     dtmf_send_types: Mapping[int, int] | None
+    comfort_noise_types: Mapping[int, int] | None
     ptime_ms: int
     sample_rate: int | None
     channels: int | None
@@ -75,6 +76,9 @@ class RTPOptions:
     48000: 102}`, in place of `dtmf_payload_type`, whose clock is that of the codec that is sent."""
     dtmf_send_types: Mapping[int, int] | None = None
     """The same of those that the far end receives, where its numbers are others (RFC 3264 §5.1)."""
+    comfort_noise_types: Mapping[int, int] | None = None
+    """Payload types of comfort noise that are understood, by the RTP clock they count at. None: the
+    static `{8000: 13}` (RFC 3389 §4); `{}`: none."""
     ptime_ms: int = 20
     """Audio per packet sent, 10 to 60 ms in tens. Packets of any length are received."""
     sample_rate: int | None = None
@@ -133,7 +137,10 @@ class RTPOptions:
         put(self, "clock_rate", active[0].clock_rate)
         put(self, "dtmf_types", self._checked_types(self.dtmf_types, "dtmf_types"))
         put(self, "dtmf_send_types", self._checked_types(self.dtmf_send_types, "dtmf_send_types"))
+        noise = self._checked_types(self.comfort_noise_types, "comfort_noise_types")
+        put(self, "comfort_noise_types", noise)
         self._check_dtmf()
+        self._check_noise()
         seconds(self.rtcp_interval, "rtcp_interval", 3600)
         if self.rtp_timeout is not None:
             seconds(self.rtp_timeout, "rtp_timeout", 86_400, or_none=True)
@@ -197,6 +204,11 @@ class RTPOptions:
         number = self.dtmf_payload_type
         return {} if number is None else {self.codec.clock_rate: number}
 
+    @property
+    def noise(self) -> Mapping[int, int]:
+        """Payload types of comfort noise that are understood, by RTP clock; empty for none."""
+        return {8000: 13} if self.comfort_noise_types is None else self.comfort_noise_types
+
     def native(self, local: Address, remote: Address | None, *, shared: bool) -> dict[str, Any]:
         """In the media core's form. Both addresses are numeric; `shared`: sessions may share
         `local`."""
@@ -209,6 +221,7 @@ class RTPOptions:
             "send_events": [
                 (number, clock) for clock, number in (self.dtmf_send_types or self.events).items()
             ],
+            "receive_noise": [(number, clock) for clock, number in self.noise.items()],
             "direction": self.direction,
             "ptime_ms": self.ptime_ms,
             "rtcp": self.rtcp,
@@ -251,11 +264,28 @@ class RTPOptions:
                     " at the far end; one that nothing else has fits"
                 )
 
+    def _check_noise(self) -> None:
+        taken: dict[int, str] = {codec.payload_type: codec.name for codec in self.active}
+        taken.update(dict.fromkeys(self.events.values(), "telephone events"))
+        for clock, noise in self.noise.items():
+            if noise in taken:
+                raise ValueError(
+                    f"comfort_noise_types: {noise} is also the payload type of {taken[noise]};"
+                    " one that nothing else has fits"
+                )
+            if not (96 <= noise <= 127 or 35 <= noise <= 63 or (noise, clock) == (13, 8000)):
+                raise ValueError(
+                    f"comfort_noise_types: {noise} at {clock} Hz; 13 at 8000 Hz or a dynamic type,"
+                    " 96 to 127 or 35 to 63, fits (RFC 3389 §4)"
+                )
+            taken[noise] = "comfort noise at another clock"
+
     def _checked_types(self, value: object, name: str) -> Mapping[int, int] | None:
         if value is None:
             return None
         if not isinstance(value, Mapping):
-            raise ValueError(f"{name}: {value!r}; a dict such as {{8000: 101}}, or None, fits")
+            usual = 13 if name.startswith("comfort") else 101
+            raise ValueError(f"{name}: {value!r}; a dict such as {{8000: {usual}}}, or None, fits")
         for clock, event in value.items():
             number(clock, f"{name}: clock", 8000, 192_000)
             number(event, f"{name}: payload type", 0, 127)

@@ -43,6 +43,7 @@ _CHANGEABLE: Final = frozenset(
         "codecs",
         "dtmf_types",
         "dtmf_send_types",
+        "comfort_noise_types",
         "ptime_ms",
         "remote_rtcp_addr",
         "direction",

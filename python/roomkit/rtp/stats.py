@@ -53,6 +53,8 @@ class RTPStats(Mapping[str, "int | float | None"]):
     """Frames made up for a loss."""
     frames_silence: int = 0
     """Frames in which the sender paused."""
+    frames_comfort_noise: int = 0
+    """Frames of noise made as the sender described its own (RFC 3389)."""
     frames_given_back: int = 0
     """Frames left out to return to the target delay."""
     buffered_ms: float = 0.0
@@ -67,6 +69,8 @@ class RTPStats(Mapping[str, "int | float | None"]):
     overflow: int = 0
     """Packets for which the jitter buffer had no room."""
     undecodable: int = 0
+    comfort_noise_invalid: int = 0
+    """Payloads of comfort noise that describe none (RFC 3389 §3)."""
     malformed: int = 0
     """Datagrams that are neither RTP nor RTCP."""
     unknown_payload_type: int = 0

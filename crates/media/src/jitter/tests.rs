@@ -24,7 +24,15 @@ impl Bench {
         let timestamp = (1 << 40) + n * 160 + pause * 8;
         let payload = vec![n as u8];
         self.buffer.insert(
-            Packet { seq: 1000 + n, timestamp, ticks: TICKS, codec: 0, arrival: at, payload },
+            Packet {
+                seq: 1000 + n,
+                timestamp,
+                ticks: TICKS,
+                codec: 0,
+                noise: false,
+                arrival: at,
+                payload,
+            },
             due,
         )
     }
@@ -174,6 +182,7 @@ fn a_new_timeline_plays_after_what_waits_and_with_its_own_delay() {
         timestamp: 99,
         ticks: TICKS,
         codec: 0,
+        noise: false,
         arrival: Time::ms(80),
         payload: vec![77],
     };
@@ -205,6 +214,7 @@ fn packets_that_overlap_what_was_played_are_played_in_part() {
         timestamp: (1 << 40) + 80,
         ticks: TICKS,
         codec: 0,
+        noise: false,
         arrival: Time::ms(70),
         payload: vec![1],
     };

@@ -53,6 +53,20 @@ pub struct EventType {
     pub clock_rate: u32,
 }
 
+/// A payload type of comfort noise, and its RTP clock: that of the audio beside it (RFC 3389 §4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoiseType {
+    /// The number on the wire.
+    pub payload_type: u8,
+    /// RTP ticks per second.
+    pub clock_rate: u32,
+}
+
+impl NoiseType {
+    /// The static type, for audio with a clock of 8 kHz (RFC 3389 §4).
+    pub const STATIC: NoiseType = NoiseType { payload_type: 13, clock_rate: 8000 };
+}
+
 /// See the fields. Addresses are numeric: names are resolved before a session is made.
 #[derive(Clone, Debug)]
 pub struct SessionConfig {
@@ -64,6 +78,8 @@ pub struct SessionConfig {
     pub receive_events: Vec<EventType>,
     /// Those that the far end understands. The one whose clock is that of `send_codec` is sent.
     pub send_events: Vec<EventType>,
+    /// The types of comfort noise that are understood.
+    pub receive_noise: Vec<NoiseType>,
     /// Who sends.
     pub direction: Direction,
     /// The length of a frame: 10 to 60 ms in tens.
@@ -119,6 +135,7 @@ impl SessionConfig {
             receive_codecs: vec![CodecSpec::PCMU, CodecSpec::PCMA],
             receive_events: vec![EventType { payload_type: 101, clock_rate: 8000 }],
             send_events: vec![EventType { payload_type: 101, clock_rate: 8000 }],
+            receive_noise: vec![NoiseType::STATIC],
             direction: Direction::SendRecv,
             ptime: Duration::from_millis(20),
             remote,
@@ -178,12 +195,24 @@ impl SessionConfig {
         }
         let mut types: Vec<u8> = self.receive_codecs.iter().map(|c| c.payload_type).collect();
         types.extend(self.receive_events.iter().map(|event| event.payload_type));
+        types.extend(self.receive_noise.iter().map(|noise| noise.payload_type));
         types.sort_unstable();
         if let Some(pair) = types.windows(2).find(|pair| pair[0] == pair[1]) {
             return fail(
                 "payload types",
                 format!("{} stands for two things; expected each type once", pair[0]),
             );
+        }
+        for noise in &self.receive_noise {
+            let (number, clock) = (noise.payload_type, noise.clock_rate);
+            if number > 127 || (64..=95).contains(&number) || !(8000..=192_000).contains(&clock) {
+                return fail(
+                    "comfort_noise",
+                    format!(
+                        "{number} at {clock} Hz; expected 0 to 63 or 96 to 127, 8000 to 192000"
+                    ),
+                );
+            }
         }
         for event in self.receive_events.iter().chain(&self.send_events) {
             let number = event.payload_type;
@@ -292,6 +321,10 @@ mod tests {
         assert_eq!(refused(|c| c.send_events.push(event(72, 8000))), "dtmf_payload_type");
         assert_eq!(refused(|c| c.send_events.push(event(0, 8000))), "dtmf_payload_type");
         assert_eq!(refused(|c| c.send_events.push(event(102, 0))), "dtmf_payload_type");
+        let noise = |payload_type, clock_rate| NoiseType { payload_type, clock_rate };
+        assert_eq!(refused(|c| c.receive_noise.push(noise(72, 16_000))), "comfort_noise");
+        assert_eq!(refused(|c| c.receive_noise.push(noise(98, 0))), "comfort_noise");
+        assert_eq!(refused(|c| c.receive_noise.push(noise(101, 16_000))), "payload types");
         assert_eq!(refused(|c| c.sample_rate = 0), "sample_rate");
         assert_eq!(refused(|c| c.sample_rate = 11_025), "sample_rate");
         assert_eq!(refused(|c| c.channels = 3), "channels");

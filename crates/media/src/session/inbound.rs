@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::{frame_ticks, Event, EventType, Output, Session, SessionConfig};
+use super::{frame_ticks, Event, EventType, NoiseType, Output, Session, SessionConfig};
+use crate::comfort_noise::NoiseShape;
 use crate::dtmf::{self, EventPayload};
 use crate::jitter::{Insert, Packet};
 use crate::playout::Playout;
@@ -22,6 +23,7 @@ pub(super) struct Inbound {
     pub(super) source: Option<Source>,
     digits: dtmf::Receiver,
     events: Vec<EventType>,
+    noise: Vec<NoiseType>,
     ptime: Duration,
     timeout: Option<Duration>,
     /// When the far end was last heard; before that, when the session began.
@@ -43,7 +45,7 @@ pub(super) struct Source {
 }
 
 impl Inbound {
-    pub(super) fn new(config: &SessionConfig, now: Time) -> Inbound {
+    pub(super) fn new(config: &SessionConfig, now: Time, seed: u64) -> Inbound {
         Inbound {
             guard: SourceGuard::new(config.source(), now),
             playout: Playout::new(
@@ -52,11 +54,13 @@ impl Inbound {
                 config.jitter_delay,
                 config.sample_rate,
                 config.channels,
+                seed,
             ),
             muted: false,
             source: None,
             digits: dtmf::Receiver::new(config.receive_codecs[0].clock_rate),
             events: config.receive_events.clone(),
+            noise: config.receive_noise.clone(),
             ptime: config.ptime,
             timeout: config.rtp_timeout,
             last_heard: now,
@@ -70,6 +74,7 @@ impl Inbound {
         stats.frames_received = counts.received;
         stats.frames_concealed = counts.concealed;
         stats.frames_silence = counts.silence;
+        stats.frames_comfort_noise = counts.noise;
         stats.frames_given_back = counts.given_back;
         stats.undecodable = counts.undecodable;
         (stats.buffered, stats.buffer_target) = self.playout.depth();
@@ -95,7 +100,9 @@ impl Inbound {
     }
 
     fn knows(&self, payload_type: u8) -> bool {
-        self.event_clock(payload_type).is_some() || self.playout.codec_of(payload_type).is_some()
+        self.event_clock(payload_type).is_some()
+            || self.playout.codec_of(payload_type).is_some()
+            || self.codec_of_noise(payload_type).is_some()
     }
 
     /// The clock of a payload type of telephone events.
@@ -104,12 +111,19 @@ impl Inbound {
         event.map(|event| event.clock_rate)
     }
 
+    /// The codec at whose clock a payload type of comfort noise counts; without such a codec it means nothing.
+    fn codec_of_noise(&self, payload_type: u8) -> Option<usize> {
+        let noise = self.noise.iter().find(|noise| noise.payload_type == payload_type)?;
+        self.playout.codec_of_clock(noise.clock_rate)
+    }
+
     /// Goes over to what a new configuration asks for.
     pub(super) fn update(&mut self, now: Time, config: &SessionConfig) {
         self.playout.set_codecs(&config.receive_codecs, now);
         self.playout.set_ptime(config.ptime);
         self.ptime = config.ptime;
         self.events.clone_from(&config.receive_events);
+        self.noise.clone_from(&config.receive_noise);
         self.timeout = config.rtp_timeout;
         if let Some(remote) = config.remote {
             self.guard.retarget(now, remote);
@@ -243,11 +257,12 @@ impl Session {
 
     /// Puts a packet where it belongs: among the digits, or into the jitter buffer.
     fn place(&mut self, arrival: Time, seq: u64, packet: &RtpPacket<'_>) {
-        let due = self.deadline();
         let inbound = &mut self.inbound;
+        let audio = inbound.playout.codec_of(packet.payload_type);
+        let codec = audio.or_else(|| inbound.codec_of_noise(packet.payload_type));
         let Some(source) = &mut inbound.source else { return };
         let timestamp = source.times.unwrap(packet.timestamp);
-        let Some(codec) = inbound.playout.codec_of(packet.payload_type) else {
+        let Some(codec) = codec else {
             source.reception.on_untimed_packet(seq);
             inbound.playout.note_silent(seq);
             if let Some(clock_rate) = inbound.event_clock(packet.payload_type) {
@@ -259,15 +274,24 @@ impl Session {
             return;
         };
         source.reception.on_packet(seq, packet.timestamp, arrival);
+        let noise = audio.is_none();
+        if noise && NoiseShape::parse(packet.payload).is_err() {
+            inbound.playout.note_silent(seq);
+            self.stats.comfort_noise_invalid += 1;
+            return;
+        }
         let spec = inbound.playout.spec(codec);
         let ticks = match spec.samples_in(packet.payload) {
+            // It says what a pause sounds like, and lasts until the next packet.
+            _ if noise => 0,
             Ok(samples) => u32::try_from(spec.ticks_for(samples as u64)).unwrap_or(u32::MAX),
             // It will be found undecodable when its time comes, and be concealed for a frame.
             Err(_) => frame_ticks(inbound.ptime, spec.clock_rate),
         };
         let payload = packet.payload.to_vec();
-        let packet = Packet { seq, timestamp, ticks, codec, arrival, payload };
-        match inbound.playout.insert(packet, due) {
+        let due = self.deadline();
+        let packet = Packet { seq, timestamp, ticks, codec, noise, arrival, payload };
+        match self.inbound.playout.insert(packet, due) {
             Insert::Stored => {}
             Insert::Late => self.stats.late += 1,
             Insert::Duplicate => self.stats.duplicate += 1,

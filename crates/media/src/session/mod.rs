@@ -45,7 +45,7 @@ use crate::time::{Duration, Time};
 
 pub use crate::pacer::{BadChunk, Chunk};
 pub use crate::playout::{Frame, FrameKind};
-pub use config::{ConfigError, Direction, EventType, RtcpMode, SessionConfig};
+pub use config::{ConfigError, Direction, EventType, NoiseType, RtcpMode, SessionConfig};
 pub use dtmf::QueueFull;
 
 use inbound::Inbound;
@@ -167,7 +167,7 @@ impl Session {
             closed: false,
             outbound: Outbound::new(&config, ssrc, &mut rng),
             reports: Reports::new(&config, now, &mut rng),
-            inbound: Inbound::new(&config, now),
+            inbound: Inbound::new(&config, now, rng.next_u64()),
             rng,
         })
     }
