@@ -13,31 +13,38 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from interop.peers import LOOPBACK, Peer, free_ports, not_tested, require, until
+from interop.peers import LOOPBACK, Peer, coming_ports, free_ports, not_tested, require, until
 
 # No test lasts longer or sends more: a capture that is never stopped ends by itself.
 MAX_SECONDS = 60
-MAX_PACKETS = 20_000
+MAX_PACKETS = 40_000
+# More than any test asks for.
+PAIRS = 200
 
 # Wireshark's severities: chat 0x200000, note 0x400000, warning 0x600000, error 0x800000.
 WARNING = 0x600000
 
 
 class Capture:
-    """Everything sent to or from the given UDP ports of this machine, in a pcap file.
+    """Everything sent to or from the given UDP ports of this machine, in a pcap file; without ports
+    what goes over those that `free_ports` is about to hand out.
 
     Entering returns when the capture really runs, leaving when its last packet is in the file: both
     are proved by a datagram of our own, sent to a port of its own, which is seen in the file.
     """
 
-    def __init__(self, path: Path, ports: Sequence[int]) -> None:
+    def __init__(self, path: Path, ports: Sequence[int] = ()) -> None:
         self.path = path
-        self.ports = list(ports)
-        [self._marker_port] = free_ports(1)
+        [self._marker_port] = free_ports(1, media=False)
         # An even pair: nothing that is tested gets it while the marker's socket holds it.
         self._marker_socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._marker_socket.bind((LOOPBACK, self._marker_port))
-        wanted = " or ".join(f"udp port {port}" for port in [*self.ports, self._marker_port])
+        wanted = f"udp port {self._marker_port}"
+        if ports:
+            wanted = " or ".join([wanted, *(f"udp port {port}" for port in ports)])
+        else:
+            first, last = coming_ports(PAIRS)
+            wanted += f" or udp portrange {first}-{last}"
         self._peer = Peer(
             [
                 require("dumpcap", "tshark"),
@@ -103,6 +110,11 @@ class Packet:
 
     def number_of(self, name: str) -> int:
         return int(self.fields[name][0], 0)
+
+    @property
+    def payload(self) -> bytes:
+        """Of an RTP packet: what follows its header, without padding."""
+        return bytes.fromhex("".join(self.all("rtp.payload")).replace(":", ""))
 
     def all(self, name: str) -> list[str]:
         return self.fields.get(name, [])

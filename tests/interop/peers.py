@@ -14,7 +14,6 @@ import shutil
 import signal
 import socket
 from collections.abc import Callable, Sequence
-from itertools import cycle, islice
 from pathlib import Path
 from types import TracebackType
 
@@ -22,9 +21,12 @@ import pytest
 
 REQUIRED = os.environ.get("ROOMKIT_REQUIRE_PEERS") == "1"
 LOOPBACK = "127.0.0.1"
-# Processes that test at the same time start looking at different places.
-_FIRST = 12000 + (os.getpid() * 64) % 16000
-_PORTS = cycle([*range(_FIRST, 32000, 2), *range(12000, _FIRST, 2)])
+# Even ports below the range that the kernel hands out for port 0. Processes that test at the same
+# time start looking at different places.
+_LOWEST, _ABOVE = 12000, 32000
+_next_port = _LOWEST + (os.getpid() * 64) % 16000
+# What `free_ports` gave for media, in its order; see `media_ports`.
+_media: list[int] = []
 
 
 def not_tested(what: str, remedy: str) -> None:
@@ -44,19 +46,47 @@ def require(program: str, package: str) -> str:
     return path
 
 
-def free_ports(count: int = 1) -> list[int]:
+def free_ports(count: int = 1, *, media: bool = True) -> list[int]:
     """`count` even UDP ports of 127.0.0.1 whose odd neighbour is free too (RFC 3550 §11).
 
-    They come from below the range that the kernel hands out for port 0, and no two calls return
-    the same, so that nothing else in this process takes one between the look and the use.
+    No two calls return the same, so that nothing else in this process takes one between the look
+    and the use. With `media=False` they are for signalling: no capture takes them for RTP.
     """
     found: list[int] = []
-    for port in islice(_PORTS, 8000):
+    for _ in range(8000):
+        port = _take()
         if _free(port) and _free(port + 1):
             found.append(port)
             if len(found) == count:
+                _media.extend(found if media else ())
                 return found
-    raise RuntimeError(f"no {count} free pairs of UDP ports below 32000")
+    raise RuntimeError(f"no {count} free pairs of UDP ports below {_ABOVE}")
+
+
+def port_range(pairs: int) -> tuple[int, int]:
+    """The first and the last of so many free even ports in a row, odd neighbours included."""
+    for _ in range(200):
+        ports = [port for port in (_take() for _ in range(pairs)) if _free(port)]
+        if len(ports) == pairs and ports[-1] - ports[0] == 2 * (pairs - 1):
+            _media.extend(ports)
+            return ports[0], ports[-1] + 1
+    raise RuntimeError(f"no {pairs} free pairs of UDP ports in a row below {_ABOVE}")
+
+
+def media_ports(since: int = 0) -> list[int]:
+    """The even ports that were handed out for media, from the number `since` on."""
+    return _media[since:]
+
+
+def coming_ports(pairs: int) -> tuple[int, int]:
+    """Where the next so many pairs are found: the first port and the last.
+
+    Near the end of the range the search begins again at its start, lest they lie in two places.
+    """
+    global _next_port
+    if _next_port + 2 * pairs > _ABOVE:
+        _next_port = _LOWEST
+    return _next_port, _next_port + 2 * pairs - 1
 
 
 def bound(port: int) -> bool:
@@ -189,6 +219,13 @@ class Peer:
         async with self._news:
             self._ended = True
             self._news.notify_all()
+
+
+def _take() -> int:
+    global _next_port
+    port = _next_port
+    _next_port = port + 2 if port + 2 < _ABOVE else _LOWEST
+    return port
 
 
 def _free(port: int) -> bool:

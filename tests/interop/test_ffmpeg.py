@@ -39,7 +39,8 @@ CASES = [
     Case("L16", 96, 8000),
     Case("L16", 97, 16000),
     Case("L16", 98, 24000),
-    Case("L16", 99, 48000),
+    # Not 99 or 100: tshark takes these for redundant audio and for events (RFC 2198, RFC 4733).
+    Case("L16", 110, 48000),
 ]
 
 

@@ -1,0 +1,26 @@
+"""Every test with another implementation is captured, and tshark has nothing to find in it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from interop.wire import Wire, can_capture
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def wire(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Wire | None]:
+    """The test's capture; None where nothing can be captured, which `test_tshark` reports.
+
+    A test excuses by `wire.excuse(port, why)` what a peer of it is known to send wrongly.
+    """
+    marked = request.node.get_closest_marker("interop") is not None
+    if not marked or not can_capture():
+        yield None
+        return
+    async with Wire(tmp_path / "wire.pcap") as wire:
+        yield wire
+    assert wire.complaints() == []
