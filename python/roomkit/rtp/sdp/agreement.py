@@ -1,0 +1,287 @@
+"""`Agreement`: what an offer and an answer come to, seen from here (RFC 3264)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from roomkit.rtp.addresses import is_numeric
+from roomkit.rtp.codecs import Codec
+from roomkit.rtp.sdp.errors import SDPError
+from roomkit.rtp.sdp.media import Media
+from roomkit.rtp.sdp.wishes import FITS_A_PACKET, Wishes
+
+if TYPE_CHECKING:
+    from roomkit.rtp.addresses import Address
+    from roomkit.rtp.options import MediaDirection
+    from roomkit.rtp.sdp.description import SessionDescription
+
+__all__ = ["PROFILES", "Agreement", "agree", "agree_on_answer", "find_audio", "turned"]
+
+PROFILES: Final = ("RTP/AVP", "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF")
+"""Of RTP, that can be spoken here."""
+
+_PTIMES: Final = (10, 20, 30, 40, 50, 60)
+_OPUS_PTIMES: Final = (10, 20, 40, 60)  # RFC 6716 §2.1.4 has no 30 and 50
+_USUAL_PTIME: Final = 20
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What both ends have agreed on."""
+
+    codecs: tuple[Codec, ...]
+    """The first is sent, all are received."""
+    events: Mapping[int, int]
+    """Payload types of digits that are received, by their clock."""
+    send_events: Mapping[int, int]
+    """Those that the far end receives."""
+    noise: Mapping[int, int]
+    """Payload types of comfort noise that both know (RFC 3389), by their clock."""
+    ptime_ms: int
+    direction: MediaDirection
+    """Seen from here."""
+    remote_addr: Address | None
+    """None while the far end has said that nothing is to be sent to it."""
+    remote_rtcp_addr: Address | None
+    """Where it is not the usual place."""
+    mux: bool
+    """Whether RTCP goes to RTP's port."""
+    ended: bool = False
+    """The far end has given the audio port 0: there is no stream (RFC 3264 §8.2)."""
+
+    @property
+    def codec(self) -> Codec:
+        """The codec that is sent."""
+        return self.codecs[0]
+
+    @property
+    def on_hold(self) -> bool:
+        """Whether the far end does not want to hear us."""
+        return self.direction in ("recvonly", "inactive")
+
+    def options(self) -> dict[str, Any]:
+        """As options of a session that can also change in the middle of it."""
+        options: dict[str, Any] = {
+            "codecs": self.codecs,
+            "dtmf_types": dict(self.events),
+            "dtmf_send_types": dict(self.send_events),
+            "comfort_noise_types": dict(self.noise) or None,
+            "ptime_ms": self.ptime_ms,
+            "direction": self.direction,
+            "remote_rtcp_addr": self.remote_rtcp_addr,
+        }
+        if self.remote_addr is not None:
+            options["remote_addr"] = self.remote_addr
+        return options
+
+
+def find_audio(description: SessionDescription) -> tuple[int, Media]:
+    """The audio that is spoken of, with its place: the first that can be spoken here.
+
+    Raises `SDPError` where there is none.
+    """
+    found = [
+        (place, media) for place, media in enumerate(description.media) if media.kind == "audio"
+    ]
+    live = [entry for entry in found if entry[1].port]
+    for place, media in live:
+        if media.protocol.upper() in PROFILES:
+            _check(description, media)
+            return place, media
+    if live:
+        media = live[0][1]
+        if "TLS" in media.protocol.upper():
+            raise media.error(
+                "keys by DTLS are not supported; RTP/SAVP with keys in a=crypto (SDES), or"
+                " RTP/AVP, fits"
+            )
+        raise media.error(f"protocol {media.protocol!r}; {', '.join(PROFILES)} fits")
+    if found:
+        raise found[0][1].error("the audio is refused: its port is 0")
+    raise SDPError("there is no line 'm=audio'")
+
+
+def agree(offer: SessionDescription, media: Media, wishes: Wishes) -> Agreement:
+    """What we make of an offer's audio: payload types are those of the offer, which both ends
+    then use (RFC 3264 §6.1)."""
+    codecs: list[Codec] = []
+    for encoding in media.encodings:
+        try:
+            codec = wishes.codec_for(encoding)
+        except ValueError as error:
+            raise _parameters_of(media, encoding.payload_type, str(error)) from None
+        if codec is not None and not any(_same(codec, known) for known in codecs):
+            codecs.append(codec)
+    if wishes.codecs is not None:
+        order = [_key(codec) for codec in wishes.codecs]
+        codecs.sort(key=lambda codec: order.index(_key(codec)))
+    else:
+        # Linear audio of high rates does not fit into a packet; only where there is nothing else.
+        codecs = [codec for codec in codecs if _fits(codec, _USUAL_PTIME)] or codecs
+    if not codecs:
+        raise _nothing_in_common(media, wishes)
+    events = _events_of(media, codecs) if wishes.event_type is not None else {}
+    noise = _noise_of(media, codecs) if wishes.noise_types != {} else {}
+    return _agreed(offer, media, wishes, codecs, events, events, noise)
+
+
+def agree_on_answer(
+    answer: SessionDescription, media: Media, wishes: Wishes, offered: Agreement
+) -> Agreement:
+    """What an answer makes of our offer: we receive under our numbers, and send under those of the
+    answer (RFC 3264 §7)."""
+    codecs: list[Codec] = []
+    for encoding in media.encodings:
+        for codec in offered.codecs:
+            same = encoding.is_same(codec.name, codec.clock_rate, codec.channels)
+            if not same or any(_same(codec, known) for known in codecs):
+                continue
+            theirs = encoding.payload_type
+            asked = encoding.parameters if codec.name == "opus" else None
+            try:
+                codecs.append(
+                    replace(
+                        codec,
+                        send_payload_type=theirs if theirs != codec.payload_type else None,
+                        send_fmtp=asked,
+                    )
+                )
+            except ValueError as error:
+                raise _parameters_of(media, theirs, str(error)) from None
+    if not codecs:
+        raise _nothing_in_common(media, wishes)
+    theirs_of = _events_of(media, codecs)
+    ours_of = {clock: number for clock, number in offered.events.items() if clock in theirs_of}
+    sent = {clock: number for clock, number in theirs_of.items() if clock in ours_of}
+    theirs_too = _noise_of(media, codecs)
+    noise = {clock: number for clock, number in offered.noise.items() if clock in theirs_too}
+    return _agreed(answer, media, wishes, codecs, ours_of, sent, noise)
+
+
+def turned(direction: MediaDirection, wish: MediaDirection = "sendrecv") -> MediaDirection:
+    """The far end's direction seen from here, as far as we wish it (RFC 3264 §6.1)."""
+    sends = direction in ("sendrecv", "recvonly") and wish in ("sendrecv", "sendonly")
+    receives = direction in ("sendrecv", "sendonly") and wish in ("sendrecv", "recvonly")
+    names = {(True, True): "sendrecv", (True, False): "sendonly", (False, True): "recvonly"}
+    return cast("MediaDirection", names.get((sends, receives), "inactive"))
+
+
+def _agreed(
+    theirs: SessionDescription,
+    media: Media,
+    wishes: Wishes,
+    codecs: list[Codec],
+    events: Mapping[int, int],
+    send_events: Mapping[int, int],
+    noise: Mapping[int, int],
+) -> Agreement:
+    mux = media.rtcp_mux and wishes.rtcp in (None, "mux")
+    return Agreement(
+        codecs=tuple(codecs),
+        events=events,
+        send_events=send_events,
+        noise=noise,
+        ptime_ms=_ptime(media, wishes, codecs),
+        direction=turned(theirs.direction_of(media), wishes.direction),
+        remote_addr=theirs.address_of(media),
+        remote_rtcp_addr=None if mux else _rtcp_of(theirs, media),
+        mux=mux,
+    )
+
+
+def _check(description: SessionDescription, media: Media) -> None:
+    connection = description.connection_of(media)
+    if connection is None:
+        raise media.error("no line 'c=' says where it goes to")
+    if connection.is_multicast:
+        raise media.error(f"address {connection.host!r} is multicast; one of a single host fits")
+
+
+def _ptime(media: Media, wishes: Wishes, codecs: list[Codec]) -> int:
+    """Ours if the program said one, or else what the far end would like; within its `maxptime`,
+    and such that packets of linear audio are not broken up (RFC 8866 §6.4)."""
+    fitting = [
+        ptime
+        for ptime in _PTIMES
+        if all(ptime * codec.sample_rate % 1000 == 0 for codec in codecs)
+        and (ptime in _OPUS_PTIMES or all(codec.name != "opus" for codec in codecs))
+    ] or [_USUAL_PTIME]
+    most = media.maxptime
+    if most is not None:
+        fitting = [ptime for ptime in fitting if ptime <= most] or fitting[:1]
+    if wishes.ptime_ms is None:
+        fitting = [ptime for ptime in fitting if _fits(codecs[0], ptime)] or fitting[:1]
+    wanted = wishes.ptime_ms or media.ptime or _USUAL_PTIME
+    return max((ptime for ptime in fitting if ptime <= wanted), default=fitting[0])
+
+
+def _rtcp_of(description: SessionDescription, media: Media) -> Address | None:
+    """Where RTCP goes to, if it is not the port after RTP's (RFC 3605)."""
+    said = media.rtcp
+    connection = description.connection_of(media)
+    if said is None or connection is None:
+        return None
+    port, elsewhere = said
+    host = (elsewhere or connection).host
+    unspecified = (elsewhere or connection).is_unspecified
+    # A name would have to be looked up by itself; that it differs from RTP's has not been seen.
+    if unspecified or not is_numeric(host) or (host, port) == (connection.host, media.port + 1):
+        return None
+    return host, port
+
+
+def _events_of(media: Media, codecs: Iterable[Codec]) -> dict[int, int]:
+    """Telephone events by their clock (RFC 4733 §2.1): those whose clock one of the codecs has,
+    or else all there are."""
+    found = _types_of(media, "telephone-event")
+    clocks = {codec.clock_rate for codec in codecs}
+    return {clock: found[clock] for clock in found if clock in clocks} or found
+
+
+def _noise_of(media: Media, codecs: Iterable[Codec]) -> dict[int, int]:
+    """Comfort noise by its clock, which is that of a codec (RFC 3389 §4)."""
+    clocks = {codec.clock_rate for codec in codecs}
+    found = _types_of(media, "CN")
+    return {clock: number for clock, number in found.items() if clock in clocks}
+
+
+def _types_of(media: Media, name: str) -> dict[int, int]:
+    """Payload types of an encoding by clock: dynamic ones, or the static one of comfort noise."""
+    found: dict[int, int] = {}
+    for encoding in media.encodings:
+        number = encoding.payload_type
+        static = (number, encoding.clock_rate, name) == (13, 8000, "CN")
+        fits = static or 96 <= number <= 127 or 35 <= number <= 63
+        if encoding.name.upper() == name.upper() and fits:
+            found.setdefault(encoding.clock_rate, number)
+    return found
+
+
+def _fits(codec: Codec, ptime_ms: int) -> bool:
+    if codec.name != "L16":
+        return True
+    return codec.sample_rate * 2 * codec.channels * ptime_ms // 1000 <= FITS_A_PACKET
+
+
+def _key(codec: Codec) -> tuple[str, int, int]:
+    return codec.name, codec.clock_rate, codec.channels
+
+
+def _same(one: Codec, other: Codec) -> bool:
+    return _key(one) == _key(other)
+
+
+def _nothing_in_common(media: Media, wishes: Wishes) -> SDPError:
+    theirs = ", ".join(encoding.rtpmap for encoding in media.encodings) or "nothing known"
+    ours = ", ".join(codec.rtpmap for codec in wishes.offered)
+    also = "" if wishes.codecs is not None else " or L16"
+    return media.error(f"no codec in common: it has {theirs}; {ours}{also} fits")
+
+
+def _parameters_of(media: Media, payload_type: int, problem: str) -> SDPError:
+    for attribute in media.named("fmtp"):
+        if (attribute.value or "").split()[:1] == [str(payload_type)]:
+            return attribute.error(problem)
+    return media.error(problem)

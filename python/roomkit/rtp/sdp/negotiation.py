@@ -1,0 +1,247 @@
+"""`Negotiation`: offers and answers of one call, from its first to its last (RFC 3264)."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from roomkit.rtp.codecs import Codec, codecs_for
+from roomkit.rtp.sdp.agreement import Agreement, agree, agree_on_answer, find_audio
+from roomkit.rtp.sdp.compose import audio, refused
+from roomkit.rtp.sdp.description import SessionDescription
+from roomkit.rtp.sdp.errors import SDPError
+from roomkit.rtp.sdp.parts import Connection, Origin
+from roomkit.rtp.sdp.wishes import Wishes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from roomkit.rtp.addresses import Address
+    from roomkit.rtp.options import MediaDirection, RTCPMode
+    from roomkit.rtp.sdp.media import Media
+
+__all__ = ["Negotiation"]
+
+
+class Negotiation:
+    """What is offered, answered and agreed on in one call, without a socket::
+
+        negotiation = Negotiation(codecs=["PCMA", "PCMU"])
+        agreement = negotiation.receive_offer(offer)
+        answer = negotiation.answer(("192.0.2.1", 4000))
+
+    or, with the first word ours, `offer` and then `receive_answer`. Either may follow again and
+    again: a re-INVITE. What is refused with an error has changed nothing.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        """`options`: those of `RTPOptions` that the program wants; what is not named is the far
+        end's to decide. Raises `ValueError` as `RTPOptions` does."""
+        self._wishes = Wishes.of(options)
+        self.agreement: Agreement | None = None
+        """What holds now; None before the first answer."""
+        self.remote: SessionDescription | None = None
+        """What the far end said last."""
+        self._session_id = str(secrets.randbits(62))
+        self._version = 0
+        self._written: SessionDescription | None = None
+        self._place = 0  # of the audio among the media
+        self._received: tuple[SessionDescription, int, Agreement] | None = None
+        self._offered: Agreement | None = None
+        self._mode: RTCPMode | None = None
+
+    # --- the far end offers ---------------------------------------------------------------------
+
+    def receive_offer(self, offer: str | bytes | SessionDescription) -> Agreement:
+        """What will hold once it is answered.
+
+        Raises `SDPError` that names the line, where it is malformed or where nothing in it can be
+        agreed on.
+        """
+        described = _parsed(offer)
+        if self.agreement is not None and self._is_over(described):
+            place, agreement = (
+                self._place,
+                replace(self.agreement, ended=True, direction="inactive"),
+            )
+        else:
+            place, media = find_audio(described)
+            agreement = self._settled(agree(described, media, self._wishes), media)
+        self._received = described, place, agreement
+        return agreement
+
+    def answer(self, local: Address, rtcp: Address | None = None) -> SessionDescription:
+        """The answer to the offer received last, which then holds.
+
+        `local`: where we are reached, a numeric host; `rtcp`: where RTCP is, None for the port
+        after it.
+        """
+        if self._received is None:
+            raise RuntimeError("there is no offer to answer; receive_offer comes first")
+        described, place, agreement = self._received
+        offered = described.media[place]
+        if agreement.ended:
+            ours = refused(offered)
+        else:
+            ours = audio(agreement, local, rtcp, offered.protocol, offered.rtcp_mux)
+        media = tuple(
+            ours if number == place else refused(each)
+            for number, each in enumerate(described.media)
+        )
+        self._received, self._offered = None, None
+        self._hold_to(agreement, described, place)
+        return self._describe(local, media)
+
+    # --- we offer -------------------------------------------------------------------------------
+
+    def offer(
+        self,
+        local: Address,
+        rtcp: Address | None = None,
+        *,
+        codecs: Sequence[Codec | str] | None = None,
+        ptime_ms: int | None = None,
+        direction: MediaDirection | None = None,
+    ) -> SessionDescription:
+        """An offer of ours; what it says holds with its answer.
+
+        `codecs`, `ptime_ms` and `direction` (`"sendonly"`: the far end is put on hold) are wishes
+        from now on.
+        """
+        wishes = self._wishes
+        if codecs is not None:
+            wishes = replace(wishes, codecs=codecs_for(0, 8000, codecs))
+        if ptime_ms is not None or direction is not None:
+            checked = Wishes.of(
+                {"ptime_ms": ptime_ms or 20, "direction": direction or wishes.direction}
+            )
+            wishes = replace(
+                wishes,
+                direction=checked.direction,
+                ptime_ms=checked.ptime_ms if ptime_ms is not None else wishes.ptime_ms,
+            )
+        offered = self._our_offer(wishes, anew=codecs is not None)
+        media = list(self._written.media) if self._written is not None else []
+        protocol = media[self._place].protocol if media else "RTP/AVP"
+        ours = audio(offered, local, rtcp, protocol, (self._mode or wishes.rtcp) == "mux")
+        media[self._place : self._place + 1] = [ours]
+        # What has ended before keeps its place, refused (RFC 3264 §8).
+        self._wishes, self._offered, self._received = wishes, offered, None
+        self._mode = self._mode or wishes.rtcp or "separate"
+        return self._describe(local, tuple(media))
+
+    def receive_answer(self, answer: str | bytes | SessionDescription) -> Agreement:
+        """What holds now, after an offer of ours.
+
+        Raises `SDPError` as `receive_offer` does, and where the audio is refused.
+        """
+        if self._offered is None or self._written is None:
+            raise RuntimeError("there is no offer of ours that waits for an answer")
+        described = _parsed(answer)
+        if len(described.media) <= self._place:
+            # RFC 3264 §6: as many as in the offer, and in its order.
+            raise SDPError(
+                f"{len(described.media)} lines 'm=' answer an offer of {len(self._written.media)}"
+            )
+        at_place = described.media[self._place]
+        place, media = find_audio(replace(described, media=(at_place,)))
+        agreed = agree_on_answer(described, media, self._wishes, self._offered)
+        agreement = self._settled(agreed, media)
+        self._offered = None
+        self._hold_to(agreement, described, self._place + place)
+        return agreement
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    @property
+    def rtcp_mode(self) -> RTCPMode:
+        """How RTCP travels in a session that begins with what is agreed on, or offered, so far."""
+        if self._mode is not None:
+            return self._mode
+        if self._wishes.rtcp == "off":
+            return "off"
+        agreement = self._received[2] if self._received is not None else self.agreement
+        mux = agreement.mux if agreement is not None else self._wishes.rtcp == "mux"
+        return "mux" if mux else "separate"
+
+    def _settled(self, agreement: Agreement, media: Media) -> Agreement:
+        """With what has been settled for good when the session began: its way of RTCP."""
+        mode = self._mode
+        if mode == "separate" and agreement.mux:
+            # Ours stays where it was; the far end takes it on RTP's port.
+            return replace(agreement, mux=False, remote_rtcp_addr=agreement.remote_addr)
+        if mode == "mux" and not agreement.mux and agreement.remote_addr is not None:
+            host, port = agreement.remote_addr
+            there = agreement.remote_rtcp_addr or (host, min(port + 1, 65535))
+            return replace(agreement, remote_rtcp_addr=there)
+        return agreement
+
+    def _hold_to(self, agreement: Agreement, remote: SessionDescription, place: int) -> None:
+        if self._mode is None:
+            self.agreement = agreement
+            self._mode = self.rtcp_mode
+        self.agreement, self.remote, self._place = agreement, remote, place
+
+    def _our_offer(self, wishes: Wishes, *, anew: bool) -> Agreement:
+        now = self.agreement
+        codecs = wishes.offered if now is None or anew else now.codecs
+        if now is not None:
+            codecs = _under_known_numbers(codecs, now)
+        events = wishes.events_for(codecs)
+        if now is not None and set(events) == set(now.events):
+            events = dict(now.events)
+        return Agreement(
+            codecs=codecs,
+            events=events,
+            send_events={},
+            noise=dict(wishes.noise_types or {}) if now is None else now.noise,
+            ptime_ms=wishes.ptime_ms or (20 if now is None else now.ptime_ms),
+            direction=wishes.direction,
+            remote_addr=None if now is None else now.remote_addr,
+            remote_rtcp_addr=None,
+            mux=False,
+        )
+
+    def _is_over(self, described: SessionDescription) -> bool:
+        """Whether the audio that we had now has port 0, and no other comes in its place."""
+        return described.audio is None and len(described.media) > self._place
+
+    def _describe(self, local: Address, media: tuple[Media, ...]) -> SessionDescription:
+        """The description as a whole. Its version counts what has changed (RFC 3264 §8)."""
+        connection = Connection.of(local[0])
+        origin = Origin("-", self._session_id, str(self._version), connection)
+        described = SessionDescription(origin=origin, connection=connection, media=media)
+        if described != self._written:
+            self._version += 1
+            described = replace(described, origin=replace(origin, version=str(self._version)))
+            self._written = described
+        return described
+
+
+def _under_known_numbers(codecs: Sequence[Codec], now: Agreement) -> tuple[Codec, ...]:
+    """A number never changes its meaning in a call (RFC 3264 §8.3.2)."""
+    taken = {codec.payload_type: codec for codec in now.codecs}
+    used = set(now.events.values())
+    free = [number for number in range(96, 128) if number not in taken and number not in used]
+    given: list[Codec] = []
+    for codec in codecs:
+        known = next((each for each in now.codecs if each.rtpmap == codec.rtpmap), None)
+        if known is not None:
+            codec = replace(
+                known,
+                fmtp=codec.fmtp,
+                bitrate=codec.bitrate,
+                complexity=codec.complexity,
+                expected_loss=codec.expected_loss,
+            )
+        elif codec.payload_type in taken or codec.payload_type in used:
+            codec = replace(codec, payload_type=free.pop(0))
+        else:
+            free = [number for number in free if number != codec.payload_type]
+        given.append(codec)
+    return tuple(given)
+
+
+def _parsed(text: str | bytes | SessionDescription) -> SessionDescription:
+    return text if isinstance(text, SessionDescription) else SessionDescription.parse(text)
