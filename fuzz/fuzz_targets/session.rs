@@ -236,7 +236,7 @@ impl Run {
                 let _ = self.session.send_dtmf(digit, Duration::from_millis(u64::from(*ms)));
             }
             Operation::Mute(muted) => self.session.set_input_muted(*muted),
-            Operation::Retarget(to) => self.session.retarget(peer(*to)),
+            Operation::Retarget(to) => self.session.retarget(self.now, peer(*to)),
             Operation::Update { codec, only_codec, ptime, direction, remote } => {
                 let codecs = codecs();
                 let config = &mut self.config;

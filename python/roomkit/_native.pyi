@@ -82,12 +82,14 @@ class Engine:
         `learn_window` in s or None · `probation` in packets · `source_rate` and `session_rate` in
         packets a second · `jitter_ms` · `rtp_timeout` in s or None · `lead_ms`, audio that may wait
         to be sent (1000) · `inbound_ms`, frames that may wait for Python (2000) · `sample_rate` and
-        `channels` of the frames delivered · `shared`, whether sessions may share the local address.
+        `channels` of the frames delivered · `shared`, whether sessions may share `local` ·
+        `port_range` (low, high) or None, where port 0 is taken from · `port_quarantine` in s, how
+        long a port then rests (0) · `dscp` of what is sent.
 
         `remote_rtcp`, (host, port), where the remote's RTCP is elsewhere than on its RTP port + 1.
 
-        Raises `ValueError` for a key that does not fit, `OSError` if the address cannot be bound,
-        `RuntimeError` after `stop` and after a fork.
+        Raises `ValueError` for a key that does not fit, `OSError` if the address cannot be bound
+        (`EADDRINUSE` too if no port is left to take), `RuntimeError` after `stop` and after a fork.
         """
 
     def stop(self) -> None:
@@ -187,6 +189,11 @@ class Session:
 
     def remote_addr(self) -> tuple[str, int] | None:
         """Where packets go now: the signalled address, or the one symmetric RTP learned."""
+
+    def local_host(self) -> str | None:
+        """On a session bound to all of the host's addresses the one that the remote sends to, and
+        that packets leave from; None elsewhere, and before it was heard.
+        """
 
     def stats(self) -> dict[str, int | float | str | None]:
         """As of the last frame: what the session counted, spans in ms (`…_ms`), and of its local

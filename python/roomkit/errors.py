@@ -20,6 +20,7 @@
     ├── BackendError
     │   ├── BackendClosedError (RuntimeError)    the backend was closed
     │   ├── AddressConflictError (ValueError)    two sessions of one port could not be told apart
+    │   ├── PortsExhaustedError (OSError)        no local port is left to take
     │   └── QueueFullError (RuntimeError)        a bounded queue is full; try again later
     ├── ProviderError
     │   ├── ProviderMissingError (RuntimeError)  the channel has no stt, tts or backend for that
@@ -48,6 +49,7 @@ __all__ = [
     "CloseError",
     "KitClosedError",
     "ParticipantExistsError",
+    "PortsExhaustedError",
     "ProviderError",
     "ProviderMissingError",
     "ProviderUnavailableError",
@@ -200,6 +202,10 @@ class BackendClosedError(BackendError, RuntimeError):
 
 class AddressConflictError(BackendError, ValueError):
     """Packets of two sessions on one local address could not be told apart."""
+
+
+class PortsExhaustedError(BackendError, OSError):
+    """No local port is left: all of `port_range` are in use, or rest after another call."""
 
 
 class QueueFullError(BackendError, RuntimeError):

@@ -1,6 +1,8 @@
 //! One local address in its shard: the sockets, the sessions behind them, and what waits to be sent.
 
+use crate::clock;
 use crate::demux::{Demux, Id};
+use crate::ports::GiveBack;
 use crate::socket::{Datagram, Pair, SendCount};
 use roomkit_media::seq::Ssrc;
 use roomkit_media::session::Port;
@@ -19,6 +21,7 @@ pub struct Sockets {
     pub shard: usize,
     /// Whether further sessions may join.
     pub shared: bool,
+    give_back: GiveBack,
     /// Who the sessions' remotes are. The engine's; the media thread never takes this lock.
     remotes: Mutex<Vec<Remote>>,
 }
@@ -36,8 +39,8 @@ pub struct Remote {
 
 impl Sockets {
     /// Sockets that belong to `shard`.
-    pub fn new(pair: Pair, shard: usize, shared: bool) -> Sockets {
-        Sockets { pair, shard, shared, remotes: Mutex::default() }
+    pub fn new(pair: Pair, shard: usize, shared: bool, give_back: GiveBack) -> Sockets {
+        Sockets { pair, shard, shared, give_back, remotes: Mutex::default() }
     }
 
     /// Enters a session, unless nothing would tell its packets from another's.
@@ -72,6 +75,12 @@ impl Sockets {
     }
 }
 
+impl Drop for Sockets {
+    fn drop(&mut self) {
+        self.give_back.closed(self.pair.rtp_addr, clock::now());
+    }
+}
+
 /// Two sessions on one local address that nothing tells apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ambiguous;
@@ -94,6 +103,8 @@ pub struct SocketStats {
     pub kernel_drops: u64,
     /// Errors reported by the socket while receiving, ICMP's among them.
     pub receive_errors: u64,
+    /// Sockets that the system did not let be marked with the code point asked for.
+    pub dscp_refused: u64,
 }
 
 /// A local address in its shard.
@@ -122,11 +133,12 @@ pub struct Endpoint {
 impl Endpoint {
     /// An address without sessions yet.
     pub fn new(sockets: Arc<Sockets>, now: Time) -> Endpoint {
+        let stats = SocketStats { dscp_refused: sockets.pair.unmarked, ..SocketStats::default() };
         Endpoint {
             sockets,
             demux: Demux::default(),
             outbox: Outbox::default(),
-            stats: SocketStats::default(),
+            stats,
             eager: false,
             hot_until: Time::ZERO,
             reads: 0,
@@ -184,7 +196,9 @@ pub enum News {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::socket::bind_pair;
+    use crate::ports::Ports;
+    use crate::socket::{bind_pair, SocketOptions};
+    use roomkit_media::time::Duration;
 
     fn remote(port: u16, ssrc: Option<u32>) -> Remote {
         let addr = (port != 0).then(|| SocketAddr::from(([10, 0, 0, 1], port)));
@@ -193,8 +207,10 @@ mod tests {
 
     #[test]
     fn remotes_that_nothing_tells_apart_are_refused() {
-        let pair = bind_pair("127.0.0.1:0".parse().unwrap(), false).unwrap();
-        let sockets = Sockets::new(pair, 0, true);
+        let options = SocketOptions { separate: false, dscp: 0 };
+        let pair = bind_pair("127.0.0.1:0".parse().unwrap(), options).unwrap();
+        let give_back = Ports::default().give_back(Duration::ZERO);
+        let sockets = Sockets::new(pair, 0, true, give_back);
         let first = remote(4000, Some(1));
         let (over, to) = (first.over.clone(), first.addr.unwrap());
         assert_eq!(sockets.enter(first), Ok(()));

@@ -7,10 +7,11 @@ use crate::handle::Session;
 use crate::inbox::Inbox;
 use crate::line;
 use crate::outbound;
+use crate::ports::Ports;
 use crate::receive::Io;
 use crate::shard::{Mailbox, NewSession, Order, Shard, GRID, PHASES, READ_WITH_TICK};
 use crate::slot::Parts;
-use crate::socket::bind_pair;
+use crate::socket::SocketOptions;
 use crate::wait::{schedule_promptly, Measures};
 use roomkit_media::session::{RtcpMode, Session as MediaSession, SessionConfig};
 use roomkit_media::time::{Duration, Time};
@@ -50,6 +51,12 @@ impl Default for EngineOptions {
 pub struct OpenOptions {
     /// The local RTP address; port 0 takes a free even one.
     pub local: SocketAddr,
+    /// With port 0: the range, both ends included, that the port is taken from, in place of any free one.
+    pub port_range: Option<(u16, u16)>,
+    /// How long a port rests after a session before another one can be given it.
+    pub port_quarantine: Duration,
+    /// The differentiated services code point of what is sent (RFC 2474), 0 to 63; 0 leaves it to the system.
+    pub dscp: u8,
     /// Whether other sessions that say so too may have the same local address.
     pub shared: bool,
     /// Audio that may wait to be sent.
@@ -146,6 +153,7 @@ impl Engine {
             over: over.clone(),
             last_played: None,
             unpublished: false,
+            local: None,
         };
         if is_new {
             state.sockets.retain(|_, sockets| sockets.strong_count() > 0);
@@ -271,12 +279,23 @@ impl State {
                     options.local
                 )));
             }
+            if known.pair.options.dscp != options.dscp {
+                return Err(OpenError::Config(format!(
+                    "dscp {}: the sessions that share {} have {}",
+                    options.dscp, options.local, known.pair.options.dscp
+                )));
+            }
             return Ok((known, false));
         }
-        let pair = bind_pair(options.local, separate)?;
+        let mut ports = Ports::of_the_process();
+        let wanted = SocketOptions { separate, dscp: options.dscp };
+        let taken = |addr| self.sockets.get(&addr).is_some_and(|known| known.strong_count() > 0);
+        let (local, range) = (options.local, options.port_range);
+        let pair = ports.bind(clock::now(), local, range, wanted, random(), taken)?;
+        let give_back = ports.give_back(options.port_quarantine);
         let least = self.shards.iter().map(|s| s.mailbox.sessions.load(Ordering::SeqCst));
         let shard = least.enumerate().min_by_key(|(_, sessions)| *sessions).map_or(0, |(i, _)| i);
-        Ok((Arc::new(Sockets::new(pair, shard, options.shared)), true))
+        Ok((Arc::new(Sockets::new(pair, shard, options.shared, give_back)), true))
     }
 }
 

@@ -3,7 +3,7 @@
 use roomkit_media::time::Duration;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Why a session cannot be opened or changed. Nothing is left open.
 #[derive(Debug)]
@@ -16,6 +16,17 @@ pub enum OpenError {
         what: String,
         /// What the operating system said.
         error: io::Error,
+    },
+    /// Every port of the range is in use, or rests after another call.
+    PortsExhausted {
+        /// The local host.
+        host: IpAddr,
+        /// The range, both ends included.
+        range: (u16, u16),
+        /// Pairs of it that are in use, here or by another program.
+        in_use: usize,
+        /// Pairs that another session has just given back.
+        resting: usize,
     },
     /// Another session on the same local address has the same remote, and nothing tells their packets apart.
     Ambiguous {
@@ -39,6 +50,11 @@ impl fmt::Display for OpenError {
         match self {
             OpenError::Config(message) => f.write_str(message),
             OpenError::Socket { what, error } => write!(f, "{what}: {error}"),
+            OpenError::PortsExhausted { host, range: (low, high), in_use, resting } => write!(
+                f,
+                "no free pair of an even port and the next one from {low} to {high} on {host}: \
+                 {in_use} pairs in use, {resting} resting after another call (port_quarantine)"
+            ),
             OpenError::Ambiguous { local, remote: Some(remote) } => write!(
                 f,
                 "another session on local address {local} has the remote {remote} already; \

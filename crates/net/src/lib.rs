@@ -25,6 +25,7 @@ mod linux;
 #[cfg(target_os = "linux")]
 mod mmsg;
 mod outbound;
+mod ports;
 mod receive;
 mod shard;
 mod slot;
@@ -42,4 +43,4 @@ pub use inbox::Inbox;
 pub use line::Item;
 pub use outbound::{Outbound, PushError};
 pub use slot::Snapshot;
-pub use socket::SendCount;
+pub use socket::{SendCount, ADDRESS_IN_USE};

@@ -2,7 +2,7 @@
 
 use crate::socket::{Arrival, Datagram, SendCount};
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::AsRawFd;
 
 /// Datagrams taken by one system call.
@@ -11,8 +11,8 @@ const BATCH: usize = 32;
 const BUFFER: usize = 65_536;
 /// The buffers lie this far apart, so that their beginnings do not all fall into the same set of the cache.
 const STRIDE: usize = BUFFER + 192;
-/// Room for a timestamp and a drop count as control messages, each with its header.
-const CONTROL: usize = 96;
+/// Room for a timestamp, a drop count and an address as control messages, each with its header.
+const CONTROL: usize = 128;
 
 /// Control messages must be aligned like their header.
 #[repr(C, align(8))]
@@ -96,9 +96,10 @@ impl Batch {
         for i in 0..n {
             let length = self.headers[i].msg_len as usize;
             let Some(from) = address(&self.names[i]) else { continue };
-            let (received_ns, drops) = control_values(&self.headers[i].msg_hdr);
+            let Told { received_ns, drops, to } = control_values(&self.headers[i].msg_hdr);
             take(Arrival {
                 from,
+                to,
                 bytes: &self.bytes[i * STRIDE..i * STRIDE + length.min(BUFFER)],
                 received_ns,
                 drops,
@@ -124,11 +125,18 @@ impl Batch {
                 header.msg_name = (&raw mut self.names[i]).cast();
                 header.msg_iov = &raw mut self.iovecs[i];
                 header.msg_iovlen = 1;
-                header.msg_control = std::ptr::null_mut();
                 header.msg_controllen = 0;
+                if let Some(from) = datagram.from {
+                    header.msg_controllen = set_source(&mut self.controls[i], from) as _;
+                }
+                header.msg_control = match datagram.from {
+                    Some(_) => (&raw mut self.controls[i]).cast(),
+                    None => std::ptr::null_mut(),
+                };
                 header.msg_flags = 0;
             }
-            // SAFETY: every header points to a name in `self` and to a datagram that `rest` keeps alive.
+            // SAFETY: every header points to a name in `self`, to a datagram that `rest` keeps alive, and to a control block
+            // in `self` or none.
             let n = unsafe {
                 libc::sendmmsg(
                     socket.as_raw_fd(),
@@ -142,17 +150,33 @@ impl Batch {
                 rest = &rest[n as usize..];
                 continue;
             }
+            let error = io::Error::last_os_error();
+            // An address that this host has no more, or cannot send from to there: then from the one on the way.
+            let no_source = !matches!(error.kind(), io::ErrorKind::WouldBlock);
+            if no_source && rest[0].from.is_some() {
+                let plain = Datagram { from: None, to: rest[0].to, bytes: rest[0].bytes.clone() };
+                count.add(self.send(socket, &[plain]));
+                rest = &rest[1..];
+                continue;
+            }
             // The error is that of the first datagram: it is counted and left out, the others have their try.
-            count.failed(&io::Error::last_os_error());
+            count.failed(&error);
             rest = &rest[1..];
         }
         count
     }
 }
 
-/// The kernel's receive time in CLOCK_REALTIME ns, and the socket's count of datagrams dropped so far.
-fn control_values(header: &libc::msghdr) -> (Option<u64>, Option<u32>) {
-    let (mut received, mut drops) = (None, None);
+/// What the kernel tells of a datagram beside its sender: see [`Arrival`].
+#[derive(Default)]
+struct Told {
+    received_ns: Option<u64>,
+    drops: Option<u32>,
+    to: Option<IpAddr>,
+}
+
+fn control_values(header: &libc::msghdr) -> Told {
+    let mut told = Told::default();
     // SAFETY: the kernel has filled the control block of this header and set its length; the macros stay within it,
     // and the data of each message is read unaligned.
     unsafe {
@@ -162,17 +186,64 @@ fn control_values(header: &libc::msghdr) -> (Option<u64>, Option<u32>) {
             match ((*message).cmsg_level, (*message).cmsg_type) {
                 (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
                     let t: libc::timespec = data.cast::<libc::timespec>().read_unaligned();
-                    received = Some(t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64);
+                    told.received_ns = Some(t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64);
                 }
                 (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
-                    drops = Some(data.cast::<u32>().read_unaligned());
+                    told.drops = Some(data.cast::<u32>().read_unaligned());
+                }
+                (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                    // The local address that it came to; the one in its header may be that of a group.
+                    let info: libc::in_pktinfo = data.cast::<libc::in_pktinfo>().read_unaligned();
+                    told.to = Some(Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes()).into());
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                    let info: libc::in6_pktinfo = data.cast::<libc::in6_pktinfo>().read_unaligned();
+                    told.to = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into());
                 }
                 _ => {}
             }
             message = libc::CMSG_NXTHDR(header, message);
         }
     }
-    (received, drops)
+    told
+}
+
+/// Writes a control message that names the address to send from; how long the block is then.
+fn set_source(control: &mut Control, from: IpAddr) -> usize {
+    match from {
+        IpAddr::V4(ip) => {
+            let address = libc::in_addr { s_addr: u32::from_ne_bytes(ip.octets()) };
+            let any = libc::in_addr { s_addr: 0 };
+            let info = libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: address, ipi_addr: any };
+            set_message(control, libc::IPPROTO_IP, libc::IP_PKTINFO, info)
+        }
+        IpAddr::V6(ip) => {
+            let address = libc::in6_addr { s6_addr: ip.octets() };
+            let info = libc::in6_pktinfo { ipi6_addr: address, ipi6_ifindex: 0 };
+            set_message(control, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info)
+        }
+    }
+}
+
+fn set_message<T: Copy>(control: &mut Control, level: i32, kind: i32, value: T) -> usize {
+    let size = size_of::<T>() as u32;
+    // SAFETY: no pointers; the space of a message with a value of this size.
+    let space = unsafe { libc::CMSG_SPACE(size) } as usize;
+    assert!(space <= CONTROL);
+    // SAFETY: all zero is a valid value of this C structure.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_control = (&raw mut *control).cast();
+    header.msg_controllen = space as _;
+    // SAFETY: the control block is aligned for a header and, as was checked, large enough for this one and its value; the
+    // value is written unaligned.
+    unsafe {
+        let message = libc::CMSG_FIRSTHDR(&raw const header);
+        (*message).cmsg_level = level;
+        (*message).cmsg_type = kind;
+        (*message).cmsg_len = libc::CMSG_LEN(size) as _;
+        libc::CMSG_DATA(message).cast::<T>().write_unaligned(value);
+    }
+    space
 }
 
 fn address(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
@@ -226,17 +297,20 @@ fn set_address(name: &mut libc::sockaddr_storage, to: SocketAddr) -> u32 {
 mod tests {
     use super::*;
     use crate::linux::realtime_ns;
-    use crate::socket::bind_pair;
+    use crate::socket::{bind_pair, SocketOptions};
+
+    const ALONE: SocketOptions = SocketOptions { separate: false, dscp: 46 };
 
     #[test]
     fn a_burst_arrives_whole_in_order_with_the_kernels_time_of_arrival() {
         for local in ["127.0.0.1:0", "[::1]:0"] {
-            let pair = bind_pair(local.parse().unwrap(), false).unwrap();
+            let pair = bind_pair(local.parse().unwrap(), ALONE).unwrap();
             let to = pair.rtp_addr;
             let before = realtime_ns();
             let mut batch = Batch::new();
-            let burst: Vec<Datagram> =
-                (0..40u8).map(|n| Datagram { to, bytes: vec![n; usize::from(n) + 1] }).collect();
+            let burst: Vec<Datagram> = (0..40u8)
+                .map(|n| Datagram { to, from: None, bytes: vec![n; usize::from(n) + 1] })
+                .collect();
             assert_eq!(batch.send(&pair.rtp, &burst), SendCount { sent: 40, ..Default::default() });
             let mut got = Vec::new();
             let mut take = |a: Arrival<'_>| {
@@ -254,11 +328,40 @@ mod tests {
 
     #[test]
     fn one_datagram_that_cannot_be_sent_does_not_keep_the_others() {
-        let pair = bind_pair("127.0.0.1:0".parse().unwrap(), false).unwrap();
-        let good = Datagram { to: pair.rtp_addr, bytes: vec![1] };
-        let unreachable = Datagram { to: "[::1]:9".parse().unwrap(), bytes: vec![2] };
-        let oversized = Datagram { to: pair.rtp_addr, bytes: vec![3; 70_000] };
+        let pair = bind_pair("127.0.0.1:0".parse().unwrap(), ALONE).unwrap();
+        let good = Datagram { to: pair.rtp_addr, from: None, bytes: vec![1] };
+        let unreachable = Datagram { to: "[::1]:9".parse().unwrap(), from: None, bytes: vec![2] };
+        let oversized = Datagram { to: pair.rtp_addr, from: None, bytes: vec![3; 70_000] };
         let count = Batch::new().send(&pair.rtp, &[unreachable, good, oversized]);
         assert_eq!((count.sent, count.errors), (1, 2));
+    }
+    #[test]
+    fn a_socket_on_all_addresses_tells_which_one_a_datagram_came_to_and_sends_from_it() {
+        for (any, first, second) in
+            [("0.0.0.0:0", "127.0.0.1", "127.0.0.2"), ("[::]:0", "::1", "::1")]
+        {
+            let ours = bind_pair(any.parse().unwrap(), ALONE).unwrap();
+            let mut batch = Batch::new();
+            for host in [second, first] {
+                let host: IpAddr = host.parse().unwrap();
+                let far = bind_pair(SocketAddr::new(first.parse().unwrap(), 0), ALONE).unwrap();
+                let to = SocketAddr::new(host, ours.rtp_addr.port());
+                far.rtp.send_to(b"?", to).unwrap();
+                let mut came = Vec::new();
+                batch.receive(&ours.rtp, 9, |a| came.push((a.from, a.to))).unwrap();
+                assert_eq!(came, [(far.rtp_addr, Some(host))]);
+                let answer = Datagram { to: far.rtp_addr, from: Some(host), bytes: vec![b'!'] };
+                assert_eq!(batch.send(&ours.rtp, &[answer]).sent, 1);
+                let mut buffer = [0; 9];
+                assert_eq!(far.rtp.recv_from(&mut buffer).unwrap(), (1, to), "from that address");
+            }
+        }
+        // One that this host has no more.
+        let ours = bind_pair("0.0.0.0:0".parse().unwrap(), ALONE).unwrap();
+        let far = bind_pair("127.0.0.1:0".parse().unwrap(), ALONE).unwrap();
+        let gone = Some("203.0.113.1".parse().unwrap());
+        let answer = Datagram { to: far.rtp_addr, from: gone, bytes: vec![1] };
+        let count = Batch::new().send(&ours.rtp, &[answer]);
+        assert_eq!((count.sent, count.errors), (1, 0));
     }
 }

@@ -6,7 +6,7 @@ use crate::socket::{Arrival, Datagram, SendCount};
 use roomkit_media::session::Port;
 use roomkit_media::time::Time;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 
 /// The largest datagram.
 const LARGEST: usize = 65_536;
@@ -63,7 +63,7 @@ impl Io {
         port: Port,
         moment: Moment,
         budget: usize,
-        mut deliver: impl FnMut(Id, &mut Endpoint, Time, SocketAddr, Port, &[u8]),
+        mut deliver: impl FnMut(Id, &mut Endpoint, Time, Port, &Arrival<'_>),
     ) -> bool {
         let sockets = endpoint.sockets.clone();
         let Some(socket) = socket_of(&sockets, port) else { return true };
@@ -111,8 +111,8 @@ impl Io {
             match (&mut *self, &queue[..]) {
                 (_, []) => {}
                 #[cfg(target_os = "linux")]
-                (Io::Batch(batch), many @ [_, _, ..]) => {
-                    endpoint.stats.sent.add(batch.send(socket, many));
+                (Io::Batch(batch), some) if some.len() > 1 || some[0].from.is_some() => {
+                    endpoint.stats.sent.add(batch.send(socket, some));
                 }
                 (_, few) => endpoint.stats.sent.add(send_singly(socket, few)),
             }
@@ -128,7 +128,7 @@ impl Endpoint {
         moment: Moment,
         port: Port,
         arrival: &Arrival<'_>,
-        deliver: &mut impl FnMut(Id, &mut Endpoint, Time, SocketAddr, Port, &[u8]),
+        deliver: &mut impl FnMut(Id, &mut Endpoint, Time, Port, &Arrival<'_>),
     ) {
         if let Some(drops) = arrival.drops {
             let seen = &mut self.drops_seen[port_index(port)];
@@ -145,7 +145,7 @@ impl Endpoint {
         let arrived = arrival.received_ns.map_or(moment.now, |ns| {
             Time::ns(ns.wrapping_sub(moment.realtime_ahead_ns)).clamp(earliest, moment.now)
         });
-        deliver(id, self, arrived, arrival.from, port, arrival.bytes);
+        deliver(id, self, arrived, port, arrival);
     }
 }
 
@@ -173,7 +173,8 @@ fn receive_singly(
     for taken in 0..limit {
         match socket.recv_from(buffer) {
             Ok((length, from)) => {
-                take(Arrival { from, bytes: &buffer[..length], received_ns: None, drops: None });
+                let bytes = &buffer[..length];
+                take(Arrival { from, to: None, bytes, received_ns: None, drops: None });
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok((taken, true)),
             Err(error) => return Err(error),

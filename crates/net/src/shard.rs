@@ -11,6 +11,7 @@ use crate::endpoint::{Endpoint, Sockets};
 use crate::inbox::Bell;
 use crate::receive::{Io, Moment};
 use crate::slot::{Parts, Slot};
+use crate::socket::Arrival;
 use crate::wait::Waiter;
 use roomkit_media::seq::Ssrc;
 use roomkit_media::session::Port;
@@ -224,9 +225,9 @@ impl Shard {
         let Shard { io, endpoints, slots, hot, .. } = self;
         let Some(endpoint) = endpoints.get_mut(id).and_then(Option::as_mut) else { return true };
         let mut deliver =
-            |to: usize, at: &mut Endpoint, arrival: Time, from, port, bytes: &[u8]| {
+            |to: usize, at: &mut Endpoint, arrived: Time, port, arrival: &Arrival<'_>| {
                 let Some(slot) = slots.get_mut(to).and_then(Option::as_mut) else { return };
-                slot.receive(to, arrival, from, port, bytes, &mut at.outbox);
+                slot.receive(to, arrived, port, arrival, &mut at.outbox);
                 at.follow();
             };
         let mut all = io.read(endpoint, Port::Rtp, moment, budget, &mut deliver);

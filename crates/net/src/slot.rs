@@ -7,11 +7,11 @@ use crate::endpoint::{News, Outbox, SocketStats};
 use crate::inbox::Bell;
 use crate::line::{Item, MediaEnd};
 use crate::outbound::OutboundEnd;
-use crate::socket::Datagram;
+use crate::socket::{Arrival, Datagram};
 use roomkit_media::session::{Event, Output, Port, Session};
 use roomkit_media::stats::Stats;
 use roomkit_media::time::{Duration, Time};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub position: Option<(u64, Duration)>,
     /// Where packets go.
     pub destination: Option<SocketAddr>,
+    /// Which of the host's addresses they come from, once the far end has been heard; `None` if the socket has only one.
+    pub local: Option<IpAddr>,
 }
 
 /// A session with both of its borders.
@@ -83,6 +85,8 @@ pub struct Parts {
     pub last_played: Option<(u64, Duration)>,
     /// Something was handed over since the program was last told.
     pub unpublished: bool,
+    /// Which of the host's addresses the far end sends to, if the socket has several.
+    pub local: Option<IpAddr>,
 }
 
 impl Slot {
@@ -95,17 +99,21 @@ impl Slot {
     pub fn receive(
         &mut self,
         id: Id,
-        arrival: Time,
-        from: SocketAddr,
+        arrived: Time,
         port: Port,
-        bytes: &[u8],
+        arrival: &Arrival<'_>,
         outbox: &mut Outbox,
     ) {
         self.guarded(|parts| {
             if parts.outbound.changes() {
-                parts.apply(id, arrival, outbox);
+                parts.apply(id, arrived, outbox);
             }
-            parts.session.receive(arrival, from, port, bytes);
+            let believed = parts.session.believed();
+            parts.session.receive(arrived, arrival.from, port, arrival.bytes);
+            // On a host of several addresses the far end hears us from the one that it sends to. Only it has a say in that.
+            if arrival.to.is_some() && parts.session.believed() != believed {
+                parts.local = arrival.to;
+            }
             parts.drain(id, outbox);
         });
     }
@@ -214,7 +222,7 @@ impl Parts {
         while let Some(output) = self.session.poll() {
             match output {
                 Output::Datagram { to, port, bytes } => {
-                    outbox.queue(port).push(Datagram { to, bytes });
+                    outbox.queue(port).push(Datagram { to, from: self.local, bytes });
                 }
                 Output::Frame(frame) => {
                     self.line.frame(Item::Frame {
@@ -265,6 +273,7 @@ impl Parts {
             items_dropped: self.line.dropped(),
             position: self.session.position().or(self.last_played),
             destination: self.session.destination(),
+            local: self.local,
         };
         match self.snapshot.try_lock() {
             Ok(mut shown) => *shown = snapshot,

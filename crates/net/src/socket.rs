@@ -3,13 +3,15 @@
 use crate::error::OpenError;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 /// One received datagram.
 #[derive(Debug)]
 pub struct Arrival<'a> {
     /// Who sent it.
     pub from: SocketAddr,
+    /// Which of the host's addresses it was sent to, where the socket has several and the kernel tells.
+    pub to: Option<IpAddr>,
     /// Its payload, whole.
     pub bytes: &'a [u8],
     /// When the kernel received it, in CLOCK_REALTIME ns, where it tells.
@@ -23,6 +25,8 @@ pub struct Arrival<'a> {
 pub struct Datagram {
     /// To whom.
     pub to: SocketAddr,
+    /// From which of the host's addresses, where the socket has several; `None` for the one on the way there.
+    pub from: Option<IpAddr>,
     /// Its payload.
     pub bytes: Vec<u8>,
 }
@@ -68,50 +72,79 @@ pub struct Pair {
     pub rtp_addr: SocketAddr,
     /// Carries RTCP when separate.
     pub rtcp: Option<(UdpSocket, SocketAddr)>,
+    /// As they were asked for.
+    pub options: SocketOptions,
+    /// How many of them the system did not let be marked with the code point: a call can do without.
+    pub unmarked: u64,
 }
 
 /// Receive room asked of the kernel: a flood of some thousand datagrams between two polls must not push out the call's.
 /// It is a bound, not an allocation.
 const RECEIVE_ROOM: usize = 1 << 20;
+/// What a system says of a port that is taken.
+#[cfg(unix)]
+pub const ADDRESS_IN_USE: i32 = libc::EADDRINUSE;
+/// What a system says of a port that is taken.
+#[cfg(not(unix))]
+pub const ADDRESS_IN_USE: i32 = 10_048;
 /// Tries to find a free even port with a free neighbour: half of all ports are even, and few neighbours are taken.
 const PAIR_TRIES: usize = 64;
 
-/// Binds the RTP socket, and the RTCP socket on the next port if it is `separate`. Port 0 takes any free even port.
-/// After an error nothing is left open.
-pub fn bind_pair(local: SocketAddr, separate: bool) -> Result<Pair, OpenError> {
-    if local.port() != 0 {
-        return bind_fixed(local, separate);
-    }
-    let mut last = io::Error::from(io::ErrorKind::AddrInUse);
+/// How the sockets of a pair are to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketOptions {
+    /// With a second socket, for RTCP.
+    pub separate: bool,
+    /// The differentiated services code point of what is sent (RFC 2474), 0 to 63; 0 leaves it to the system.
+    pub dscp: u8,
+}
+
+/// Binds a pair to any free even port of the system's choice, and the next one, unless `refuses` it. After an error
+/// nothing is left open.
+pub fn draw_pair(
+    local: SocketAddr,
+    options: SocketOptions,
+    refuses: impl Fn(u16) -> bool,
+) -> Result<Pair, OpenError> {
+    let separate = options.separate;
+    let mut last = io::Error::from_raw_os_error(ADDRESS_IN_USE);
     for _ in 0..PAIR_TRIES {
-        let drawn = bind(local).map_err(|e| bind_error("RTP", local, "", e))?;
+        let (drawn, drawn_marked) =
+            bind(local, options).map_err(|e| bind_error("RTP", local, "", e))?;
         let drawn_addr = drawn.local_addr().map_err(|e| bind_error("RTP", local, "", e))?;
         let even = drawn_addr.port() & !1;
+        if refuses(even) {
+            continue;
+        }
         let drawn_is_even = drawn_addr.port() == even;
         if drawn_is_even && !separate {
-            return Ok(Pair { rtp: drawn, rtp_addr: drawn_addr, rtcp: None });
+            let unmarked = u64::from(!drawn_marked);
+            return Ok(Pair { rtp: drawn, rtp_addr: drawn_addr, rtcp: None, options, unmarked });
         }
         // The other half of the pair: the odd port above an even one drawn, or the even port below an odd one.
         let missing = with_port(local, even + u16::from(drawn_is_even));
-        match bind(missing) {
-            Ok(other) if !separate => {
-                return Ok(Pair { rtp: other, rtp_addr: missing, rtcp: None });
+        let (other, marked) = match bind(missing, options) {
+            Ok(bound) => bound,
+            Err(error) => {
+                last = error;
+                continue;
             }
-            Ok(other) if drawn_is_even => {
-                let rtcp = Some((other, missing));
-                return Ok(Pair { rtp: drawn, rtp_addr: drawn_addr, rtcp });
-            }
-            Ok(other) => {
-                let rtcp = Some((drawn, drawn_addr));
-                return Ok(Pair { rtp: other, rtp_addr: missing, rtcp });
-            }
-            Err(error) => last = error,
-        }
+        };
+        let unmarked = u64::from(!marked) + u64::from(!drawn_marked && separate);
+        let (rtp, rtp_addr, rtcp) = match (separate, drawn_is_even) {
+            (false, _) => (other, missing, None),
+            (true, true) => (drawn, drawn_addr, Some((other, missing))),
+            (true, false) => (other, missing, Some((drawn, drawn_addr))),
+        };
+        return Ok(Pair { rtp, rtp_addr, rtcp, options, unmarked });
     }
     Err(bind_error("RTP", local, ": found no free pair of an even port and the next one", last))
 }
 
-fn bind_fixed(local: SocketAddr, separate: bool) -> Result<Pair, OpenError> {
+/// Binds the RTP socket to exactly this address, and the RTCP socket to the next port if it is separate. After an error
+/// nothing is left open.
+pub fn bind_fixed(local: SocketAddr, options: SocketOptions) -> Result<Pair, OpenError> {
+    let separate = options.separate;
     let rtcp_port = local.port().checked_add(1);
     if separate && rtcp_port.is_none() {
         return Err(OpenError::Config(format!(
@@ -119,16 +152,20 @@ fn bind_fixed(local: SocketAddr, separate: bool) -> Result<Pair, OpenError> {
             local.port()
         )));
     }
-    let rtp = bind(local).map_err(|e| bind_error("RTP", local, "", e))?;
+    let (rtp, marked) = bind(local, options).map_err(|e| bind_error("RTP", local, "", e))?;
+    let mut unmarked = u64::from(!marked);
     let rtcp = match rtcp_port.filter(|_| separate) {
         None => None,
         Some(port) => {
             let addr = with_port(local, port);
             let hint = " (RTP port + 1; rtcp \"mux\" or \"off\" needs no second port)";
-            Some((bind(addr).map_err(|e| bind_error("RTCP", addr, hint, e))?, addr))
+            let (rtcp, marked) =
+                bind(addr, options).map_err(|e| bind_error("RTCP", addr, hint, e))?;
+            unmarked += u64::from(!marked);
+            Some((rtcp, addr))
         }
     };
-    Ok(Pair { rtp, rtp_addr: local, rtcp })
+    Ok(Pair { rtp, rtp_addr: local, rtcp, options, unmarked })
 }
 
 fn bind_error(what: &str, addr: SocketAddr, hint: &str, error: io::Error) -> OpenError {
@@ -141,7 +178,8 @@ fn with_port(addr: SocketAddr, port: u16) -> SocketAddr {
     addr
 }
 
-fn bind(local: SocketAddr) -> io::Result<UdpSocket> {
+/// Binds one socket, and says whether it could be marked as asked.
+fn bind(local: SocketAddr, options: SocketOptions) -> io::Result<(UdpSocket, bool)> {
     let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     if local.is_ipv6() {
@@ -151,25 +189,46 @@ fn bind(local: SocketAddr) -> io::Result<UdpSocket> {
     // Each of these is an improvement that a call can do without.
     let _ = socket.set_recv_buffer_size(RECEIVE_ROOM);
     #[cfg(target_os = "linux")]
-    ask_linux(&socket);
+    ask_linux(&socket, local);
+    let marked = options.dscp == 0 || mark(&socket, local, options.dscp).is_ok();
     socket.bind(&local.into())?;
-    Ok(socket.into())
+    Ok((socket.into(), marked))
 }
 
-/// More receive room than `rmem_max` if privileged; a timestamp and the count of drops with every datagram.
+/// Has the socket's packets marked: the code point is in the upper six bits of the octet (RFC 2474 §3).
+fn mark(socket: &Socket, local: SocketAddr, dscp: u8) -> io::Result<()> {
+    let octet = u32::from(dscp) << 2;
+    match local {
+        SocketAddr::V4(_) => socket.set_tos_v4(octet),
+        #[cfg(any(target_os = "linux", target_os = "macos"))]
+        SocketAddr::V6(_) => socket.set_tclass_v6(octet),
+        #[cfg(not(any(target_os = "linux", target_os = "macos")))]
+        SocketAddr::V6(_) => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
+/// More receive room than `rmem_max` if privileged; with every datagram a timestamp and the count of drops and, where the
+/// socket has all of the host's addresses, the one that it was sent to.
 #[cfg(target_os = "linux")]
-fn ask_linux(socket: &Socket) {
+fn ask_linux(socket: &Socket, local: SocketAddr) {
     use std::os::fd::AsRawFd;
-    for (option, value) in [
-        (libc::SO_RCVBUFFORCE, RECEIVE_ROOM as libc::c_int),
-        (libc::SO_TIMESTAMPNS, 1),
-        (libc::SO_RXQ_OVFL, 1),
-    ] {
+    let mut asked = vec![
+        (libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, RECEIVE_ROOM as libc::c_int),
+        (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1),
+        (libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1),
+    ];
+    if local.ip().is_unspecified() {
+        asked.push(match local {
+            SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO, 1),
+            SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1),
+        });
+    }
+    for (level, option, value) in asked {
         // SAFETY: the option value is an int that lives through the call, and its size is given.
         unsafe {
             libc::setsockopt(
                 socket.as_raw_fd(),
-                libc::SOL_SOCKET,
+                level,
                 option,
                 (&raw const value).cast(),
                 size_of::<libc::c_int>() as libc::socklen_t,
@@ -178,10 +237,23 @@ fn ask_linux(socket: &Socket) {
     }
 }
 
+/// Binds a pair to this address, or to one of the system's choice if its port is 0.
+#[cfg(test)]
+pub fn bind_pair(local: SocketAddr, options: SocketOptions) -> Result<Pair, OpenError> {
+    match local.port() {
+        0 => draw_pair(local, options, |_| false),
+        _ => bind_fixed(local, options),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::tests::home;
+
+    fn bind_pair(local: SocketAddr, separate: bool) -> Result<Pair, OpenError> {
+        super::bind_pair(local, SocketOptions { separate, dscp: 0 })
+    }
 
     fn addr(text: &str) -> SocketAddr {
         text.parse().unwrap()
@@ -217,6 +289,21 @@ mod tests {
         drop(bind_pair(free, false).expect("the RTP port was given back"));
         drop(rtcp);
         bind_pair(free, true).expect("both ports are free again");
+    }
+
+    #[test]
+    fn rfc4594_both_sockets_are_marked_with_the_code_point() {
+        let expedited = SocketOptions { separate: true, dscp: 46 };
+        for local in ["127.0.0.1:0", "[::1]:0"] {
+            let pair = super::bind_pair(addr(local), expedited).unwrap();
+            assert_eq!(pair.unmarked, 0);
+            for socket in [&pair.rtp, &pair.rtcp.as_ref().unwrap().0] {
+                let socket = socket2::SockRef::from(socket);
+                let octet =
+                    if pair.rtp_addr.is_ipv4() { socket.tos_v4() } else { socket.tclass_v6() };
+                assert_eq!(octet.unwrap(), 46 << 2);
+            }
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Instant;
 
+const BOTH: crate::socket::SocketOptions = crate::socket::SocketOptions { separate: true, dscp: 0 };
 const PTIME: Duration = Duration::from_millis(20);
 /// Any wait that takes so long has failed.
 const LONG: Duration = Duration::from_secs(10);
@@ -29,6 +30,9 @@ pub fn home() -> IpAddr {
 fn options(remote: Option<SocketAddr>) -> OpenOptions {
     OpenOptions {
         local: SocketAddr::new(home(), 0),
+        port_range: None,
+        port_quarantine: Duration::ZERO,
+        dscp: 46,
         shared: false,
         lead: Duration::from_secs(1),
         inbound: Duration::from_secs(2),
@@ -200,7 +204,7 @@ fn packets_leave_one_frame_apart_and_none_after_an_interruption() {
 fn a_goodbye_leaves_a_frame_behind_the_last_packet() {
     use crate::mmsg::Batch;
     let mut program = Program::new(EngineOptions::default());
-    let far = crate::socket::bind_pair("127.0.0.1:0".parse().unwrap(), true).unwrap();
+    let far = crate::socket::bind_pair("127.0.0.1:0".parse().unwrap(), BOTH).unwrap();
     let session = program.open(options(Some(far.rtp_addr)));
     session.outbound().push(&speech(1600), 8000, 1, 1, true).unwrap();
     program.wait(&session, "the end of the playback", |items| ended(items).is_some());

@@ -38,6 +38,9 @@ const KEYS: &[&str] = &[
     "sample_rate",
     "channels",
     "shared",
+    "port_range",
+    "port_quarantine",
+    "dscp",
     "remote_rtcp",
 ];
 
@@ -64,6 +67,12 @@ pub fn open_options(dict: &Bound<'_, PyDict>) -> PyResult<OpenOptions> {
         local: config
             .address("local")?
             .ok_or_else(|| config.bad("local", "a tuple (host, port) is expected"))?,
+        port_range: config.get("port_range", "a tuple (low, high) of ports or None is expected")?,
+        port_quarantine: config.span("port_quarantine", 1.0, Some(0.0))?,
+        dscp: config
+            .get("dscp", "0 to 63 is expected")?
+            .filter(|dscp| *dscp < 64)
+            .ok_or_else(|| config.bad("dscp", "0 to 63 is expected"))?,
         shared: config.get("shared", "True or False is expected")?.unwrap_or(false),
         lead: config.wait("lead_ms", 1000.0, ptime)?,
         inbound: config.wait("inbound_ms", 2000.0, ptime)?,

@@ -4,7 +4,7 @@ use pyo3::exceptions::{
     PyBlockingIOError, PyOSError, PyRuntimeError, PyTimeoutError, PyValueError,
 };
 use pyo3::prelude::*;
-use roomkit_net::{OpenError, PushError};
+use roomkit_net::{OpenError, PushError, ADDRESS_IN_USE};
 use std::net::{IpAddr, SocketAddr};
 
 /// The program's fault is a `ValueError`, the system's an `OSError` with its errno.
@@ -13,6 +13,7 @@ pub fn open_error(error: OpenError) -> PyErr {
     match error {
         OpenError::Config(_) | OpenError::Ambiguous { .. } => PyValueError::new_err(message),
         OpenError::Full(_) => PyBlockingIOError::new_err(message),
+        OpenError::PortsExhausted { .. } => PyOSError::new_err((ADDRESS_IN_USE, message)),
         // Python writes the number before the message.
         OpenError::Socket { error, .. } => match error.raw_os_error() {
             Some(errno) => {

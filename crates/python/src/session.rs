@@ -119,6 +119,10 @@ impl Session {
         self.0.snapshot().destination.map(address)
     }
 
+    fn local_host(&self) -> Option<String> {
+        self.0.snapshot().local.map(|host| host.to_string())
+    }
+
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         stats_dict(py, &self.0.snapshot())
     }

@@ -72,7 +72,9 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
     set!(unknown_payload_type, stranger, doubtful, looped, rtcp_malformed, rtcp_stranger);
     set!(dtmf_invalid, digits_received, digits_sent, source_changes, frames_skipped);
     set_ms!(jitter, round_trip, remote_jitter, buffered, buffer_target, worst_lateness);
-    let SocketStats { sent, unmatched, kernel_drops, receive_errors } = snapshot.socket;
+    let SocketStats { sent, unmatched, kernel_drops, receive_errors, dscp_refused } =
+        snapshot.socket;
+    set!(dscp_refused);
     let SendCount { sent: datagrams_sent, dropped: send_dropped, errors: send_errors } = sent;
     set!(unmatched, kernel_drops, receive_errors, datagrams_sent, send_dropped, send_errors);
     let inbound_dropped = snapshot.items_dropped;

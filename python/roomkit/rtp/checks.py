@@ -28,12 +28,16 @@ def number(value: object, name: str, low: int, high: int) -> int:
     return value
 
 
-def seconds(value: object, name: str, high: float, *, or_none: bool = False) -> None:
-    """A finite number of seconds above 0. `or_none`: the parameter may be None, says the answer."""
-    fits = f"more than 0 and at most {high:g} seconds{', or None,' if or_none else ''} fits"
+def seconds(
+    value: object, name: str, high: float, *, or_none: bool = False, or_zero: bool = False
+) -> None:
+    """A finite number of seconds above 0. `or_none`: the parameter may be None, says the answer;
+    `or_zero`: it may be 0."""
+    least = "at least 0" if or_zero else "more than 0"
+    fits = f"{least} and at most {high:g} seconds{', or None,' if or_none else ''} fits"
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise ValueError(f"{name}: {value!r}; {fits}")
-    if not math.isfinite(value) or not 0 < value <= high:
+    if not math.isfinite(value) or not (0 if or_zero else math.ulp(0.0)) <= value <= high:
         raise ValueError(f"{name}: {value!r}; {fits}")
 
 

@@ -43,6 +43,9 @@ class RTPExtra(TypedDict, total=False):
     probation: int
     source_rate: int
     session_rate: int
+    port_range: tuple[int, int] | None
+    port_quarantine: float
+    dscp: int
     rtcp: RTCPMode
     remote_rtcp_addr: Address | None
     rtp_timeout: float | None
@@ -109,6 +112,15 @@ class RTPOptions:
     """Packets a second that are taken of one source, 50 to 100000: four times those of 10 ms."""
     session_rate: int = 800
     """Packets a second that are taken of all sources that follow one another, 50 to 100000."""
+    port_range: tuple[int, int] | None = None
+    """(low, high), both included: where a local port 0 is taken from, an even one with the next
+    beside it for RTCP; None: any free one. All taken: `PortsExhaustedError`."""
+    port_quarantine: float = 5.0
+    """Seconds that a port rests after this session, at most 600, before port 0 of another becomes
+    it: what a far end that has not heard of the end still sends must not reach the next call."""
+    dscp: int = 46
+    """The code point that RTP and RTCP are sent with, 0 to 63 (RFC 2474): 46 is EF, for voice
+    (RFC 4594 §4.1); 0 leaves it to the system."""
     rtcp: RTCPMode = "separate"
     """`"separate"`: RTP port + 1 (RFC 3550 §11); `"mux"`: the RTP port (RFC 5761); `"off"`."""
     remote_rtcp_addr: Address | None = None
@@ -158,6 +170,8 @@ class RTPOptions:
         number(self.probation, "probation", 2, 50)
         number(self.source_rate, "source_rate", 50, 100_000)
         number(self.session_rate, "session_rate", 50, 100_000)
+        self._check_ports()
+        number(self.dscp, "dscp", 0, 63)
         one_of(self.rtcp, "rtcp", ("separate", "mux", "off"))
         one_of(self.direction, "direction", ("sendrecv", "sendonly", "recvonly", "inactive"))
         if self.remote_rtcp_addr is not None:
@@ -228,6 +242,9 @@ class RTPOptions:
             "remote_rtcp": self.remote_rtcp_addr,
             "rtcp_interval": float(self.rtcp_interval),
             "policy": self.source_policy,
+            "port_range": self.port_range,
+            "port_quarantine": float(self.port_quarantine),
+            "dscp": self.dscp,
             "remote_ssrc": self.remote_ssrc,
             "learn_window": None if self.learn_window is None else float(self.learn_window),
             "probation": self.probation,
@@ -241,6 +258,29 @@ class RTPOptions:
             "channels": self.frame_channels,
             "shared": shared,
         }
+
+    def _check_ports(self) -> None:
+        seconds(self.port_quarantine, "port_quarantine", 600, or_zero=True)
+        if self.port_range is None:
+            return
+        pair: object = self.port_range
+        fits = "a (low, high) pair of ports, 1 to 65535, fits"
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise ValueError(f"port_range: {pair!r}; {fits}")
+        low = number(pair[0], "port_range: low", 1, 65535)
+        high = number(pair[1], "port_range: high", low, 65535)
+        object.__setattr__(self, "port_range", (low, high))
+        if self.local_addr[1] != 0:
+            raise ValueError(
+                f"port_range: {pair!r} beside local_addr port {self.local_addr[1]};"
+                " one of the two fits, a range with port 0"
+            )
+        if low + low % 2 + (self.rtcp == "separate") > high:
+            raise ValueError(
+                f"port_range: {pair!r} holds no even port"
+                f"{' with the next one for RTCP' if self.rtcp == 'separate' else ''};"
+                " a wider range fits"
+            )
 
     def _check_dtmf(self) -> None:
         if self.dtmf_payload_type is not None:

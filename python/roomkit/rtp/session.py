@@ -13,7 +13,14 @@ from typing import Any, Final, Unpack
 from roomkit import _bridge, _native
 from roomkit.errors import AddressConflictError, QueueFullError, SessionEndedError
 from roomkit.rtp import checks
-from roomkit.rtp.addresses import Address, check_address, check_family, is_numeric, resolve
+from roomkit.rtp.addresses import (
+    Address,
+    advertised_address,
+    check_address,
+    check_family,
+    is_numeric,
+    resolve,
+)
 from roomkit.rtp.audio import Audio, PieceReader
 from roomkit.rtp.codecs import Codec
 from roomkit.rtp.events import (
@@ -24,6 +31,7 @@ from roomkit.rtp.events import (
     RTPEvent,
     SourceTrusted,
 )
+from roomkit.rtp.opening import open_native
 from roomkit.rtp.options import RTPExtra, RTPOptions
 from roomkit.rtp.played import PlayedTap
 from roomkit.rtp.playout import Playback, Playout
@@ -137,7 +145,8 @@ class RTPSession:
     async def open(self) -> RTPSession:
         """Binds the ports and starts the media. `async with` does it.
 
-        Raises `OSError` when an address cannot be bound or a name not be resolved, `ValueError`
+        Raises `OSError` when an address cannot be bound or a name not be resolved (of these,
+        `PortsExhaustedError` when no port is left to take), `ValueError`
         when addresses do not fit together, `AddressConflictError` when the peer could not be told
         from that of another session on a shared address. Nothing is left open then.
         """
@@ -153,11 +162,7 @@ class RTPSession:
             raise SessionEndedError(self.id, "open it")
         bridge = _bridge.running_bridge()
         # No await from here on: either all of it exists, or nothing.
-        try:
-            native = bridge.open(options.native(local, remote, shared=self._shared), self)
-        except ValueError as error:
-            # The options were checked before; the rest is between the sessions of one address.
-            raise AddressConflictError(f"remote_addr: {error}") from None
+        native = open_native(bridge, options, local, remote, self, shared=self._shared)
         self._native = native
         self._bridge = bridge
         self._playout = Playout(
@@ -215,6 +220,20 @@ class RTPSession:
     def local_addr(self) -> Address:
         """The bound (host, port), with the actual port."""
         return self._opened().local_addr
+
+    @property
+    def advertised_addr(self) -> Address:
+        """The (host, port) to tell the peer in signalling. Bound to all of the host's addresses,
+        it is the one that the peer sends to, once heard, and before that the one on the way to it.
+
+        Raises `OSError` when there is no way.
+        """
+        native = self._opened()
+        host = native.local_host()
+        local = native.local_addr
+        if host is not None:
+            return host, local[1]
+        return advertised_address(local, native.remote_addr())
 
     @property
     def rtcp_addr(self) -> Address | None:

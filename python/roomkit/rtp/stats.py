@@ -111,6 +111,8 @@ class RTPStats(Mapping[str, "int | float | None"]):
     """Datagrams that were refused: no route, a filter, nobody listens there."""
     receive_errors: int = 0
     """Errors that the socket reported while receiving, ICMP's among them."""
+    dscp_refused: int = 0
+    """Sockets that the system did not let be marked with `dscp`; the call goes on without."""
     kernel_drops: int = 0
     """Datagrams that the kernel dropped because the socket's buffer was full."""
     unmatched: int = 0

@@ -299,6 +299,11 @@ impl Session {
         self.inbound.guard.locked()
     }
 
+    /// How many datagrams so far were the far end's, as far as it has proved that: all else has had no effect.
+    pub fn believed(&self) -> u64 {
+        self.stats.packets_received + self.stats.rtcp_received
+    }
+
     /// Our own SSRC; it changes on a collision (RFC 3550 §8.2).
     pub fn ssrc(&self) -> Ssrc {
         self.outbound.ssrc
