@@ -131,7 +131,7 @@ impl SourceGuard {
             former: None,
             preemptions: Some(PREEMPTIONS),
             home: Pool::new(16 * 1024),
-            strangers: Pool::new(4 * 1024),
+            strangers: Pool::new(16 * 1024),
             source_rate: Rate::new(config.source_rate),
             session_rate: Rate::new(config.session_rate),
             rejected: [0; RejectReason::ALL.len()],

@@ -130,7 +130,7 @@ fn a_spray_during_probation_does_not_delay_the_signalled_source() {
                         _ => 0,
                     };
                 }
-                assert!(bytes_held(&guard) <= 4 * 8 * 172 + 172);
+                assert!(bytes_held(&guard) <= 4 * 16 * 172 + 172);
             }
             assert_eq!(heard, (1000 - begin).div_ceil(20), "every packet, from the first");
         }

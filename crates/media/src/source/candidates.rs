@@ -17,8 +17,10 @@ const FRESH: Duration = Duration::from_millis(100);
 /// Packets without a place that are remembered, 8 bytes each: 20 ms of a flood of 50 000 packets a second, so that the next
 /// packet of a real source is recognised.
 const SIGHTINGS: usize = 1024;
-/// Packets held of one candidate: 160 ms of 20 ms frames, enough for every proof short of a whole second's silence.
-const HELD: usize = 8;
+/// Packets held of one candidate: 320 ms of 20 ms frames, enough for every proof short of a whole second's silence, also
+/// of a source that begins with a burst: a player that reads its file in pieces of 2048 samples sends 13 packets at once,
+/// and proves itself with the next piece only.
+const HELD: usize = 16;
 /// Held packets older than this are of no use to the listener any more.
 const HELD_FOR: Duration = Duration::from_secs(1);
 
