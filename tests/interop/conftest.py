@@ -15,10 +15,11 @@ from interop.wire import Wire, can_capture
 async def wire(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Wire | None]:
     """The test's capture; None where nothing can be captured, which `test_tshark` reports.
 
-    A test excuses by `wire.excuse(port, why)` what a peer of it is known to send wrongly.
+    A test excuses by `wire.excuse(port, why)` what a peer of it is known to send wrongly. Those of
+    the matrix judge calls that were captured before.
     """
-    marked = request.node.get_closest_marker("interop") is not None
-    if not marked or not can_capture():
+    calls = request.node.get_closest_marker("interop") and "matrix" not in request.fixturenames
+    if not calls or not can_capture():
         yield None
         return
     async with Wire(tmp_path / "wire.pcap") as wire:

@@ -24,11 +24,15 @@ CODECS = {
     "PCMU": "rtppcmudepay ! mulawdec",
     "PCMA": "rtppcmadepay ! alawdec",
     "L16": "rtpL16depay ! audioconvert",
+    "G722": "rtpg722depay ! avdec_g722",
+    "OPUS": "rtpopusdepay ! opusdec",
 }
 PAYLOADERS = {
     "PCMU": "mulawenc ! rtppcmupay",
     "PCMA": "alawenc ! rtppcmapay",
     "L16": "audioconvert ! rtpL16pay",
+    "G722": "avenc_g722 ! rtpg722pay",
+    "OPUS": "opusenc frame-size=20 ! rtpopuspay",
 }
 
 
@@ -96,12 +100,12 @@ class Call:
 
     def caps(self, payload_type):
         if payload_type == self.options.dtmf_payload_type:
-            encoding, rate, more = "TELEPHONE-EVENT", self.options.rate, ""
+            encoding, more = "TELEPHONE-EVENT", ""
         else:
-            encoding, rate, more = self.options.codec, self.options.rate, ",channels=1"
+            encoding, more = self.options.codec, ",channels=1"
         return Gst.Caps.from_string(
-            f"application/x-rtp,media=audio,payload={payload_type},clock-rate={rate},"
-            f"encoding-name={encoding}{more}"
+            f"application/x-rtp,media=audio,payload={payload_type},"
+            f"clock-rate={self.options.clock_rate},encoding-name={encoding}{more}"
         )
 
     def pt_map(self, _bin, _session, payload_type):
@@ -138,7 +142,7 @@ class Call:
         self.digits = self.make(
             "rtpdtmfsrc",
             pt=self.options.dtmf_payload_type,
-            clock_rate=self.options.rate,
+            clock_rate=self.options.clock_rate,
         )
         mux = self.make("rtpdtmfmux")
         queue = self.make("queue")
@@ -167,8 +171,8 @@ class Call:
         else:
             # Unbuffered: whoever started this reads along.
             description = (
-                f"{CODECS[self.options.codec]} ! audioconvert ! audio/x-raw,format=S16LE !"
-                f" filesink location={self.options.record} buffer-mode=unbuffered"
+                f"{CODECS[self.options.codec]} ! audioconvert ! audio/x-raw,format=S16LE,"
+                f"channels=1 ! filesink location={self.options.record} buffer-mode=unbuffered"
                 " sync=false async=false"
             )
         sink = Gst.parse_bin_from_description(description, True)
@@ -255,6 +259,7 @@ def main():
     parser.add_argument("--remote", type=int, required=True)
     parser.add_argument("--codec", choices=CODECS, default="PCMU")
     parser.add_argument("--rate", type=int, default=8000)
+    parser.add_argument("--clock-rate", type=int, default=8000)
     parser.add_argument("--payload-type", type=int, default=0)
     parser.add_argument("--dtmf-payload-type", type=int, default=101)
     parser.add_argument("--rtcp-interval", type=float, default=0.5)

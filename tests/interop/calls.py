@@ -1,0 +1,127 @@
+"""One call of the matrix per peer and codec: both ends say the same speech, both are recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from interop.gstreamer import GStreamer
+from interop.judge import Row
+from interop.ours import ours
+from interop.peers import LOOPBACK, Peer, bound, free_ports, require, until
+from interop.sound import RAW, Pcm, write_wav
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where the packets of a call are found in its capture."""
+
+    source: int
+    destination: int
+    payload_type: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """What each end heard of the other, and where the packets of it are."""
+
+    heard: Pcm
+    """By us."""
+    incoming: Ports
+    theirs: Pcm
+    """Heard by the peer, as it decoded it."""
+    outgoing: Ports
+    lost: int
+    """Packets that we missed."""
+
+
+async def ffmpeg(row: Row, path: Path) -> Result:
+    """Two processes of ffmpeg: what sends and what receives are not on one port."""
+    program = require("ffmpeg", "ffmpeg")
+    said = row.said()
+    wav = write_wav(path / "said.wav", said, row.rate)
+    port, receives, sends = free_ports(3)
+    sdp = path / "call.sdp"
+    sdp.write_text(session_description(row, receives))
+    heard = path / "heard.raw"
+    listens: list[str | Path] = [
+        *(program, "-hide_banner", "-protocol_whitelist", "file,udp,rtp", "-i", sdp),
+        *("-ac", "1", "-c:a", "pcm_s16le", "-f", "s16le", "-flush_packets", "1", heard),
+    ]
+    packet = 12 + row.rate // 50 * 2 if row.name == "L16" else 172
+    encoder = {"G722": "g722", "opus": "libopus"}.get(row.name) or RAW[row.name][1]
+    speaks: list[str | Path] = [
+        *(program, "-hide_banner", "-re", "-i", wav, "-c:a", encoder, "-f", "rtp"),
+        *("-payload_type", str(row.payload_type), "-rtpflags", "send_bye"),
+        f"rtp://{LOOPBACK}:{port}?localrtpport={sends}"
+        + ("" if row.name == "opus" else f"&pkt_size={packet}"),
+    ]
+    async with Peer(listens) as listener:
+        await until(lambda: bound(receives) and bound(receives + 1), "ffmpeg listens", 20)
+        # ffmpeg reads a file in pieces of 2048 samples and sends each at once. More delay than such
+        # a piece, or the jitter buffer rightly gives some of it back and leaves samples out.
+        async with ours(port, receives, codecs=[row.codec], jitter_ms=400) as us:
+            async with Peer(speaks) as speaker:
+                await us.session.play(said.tobytes())
+                assert await speaker.exit(timeout=30) == 0, speaker
+            await us.bye()
+            wanted = said.nbytes - int(2 * row.rate * row.delay_ms / 1000)
+            await until(lambda: heard.stat().st_size >= wanted, "ffmpeg has read it all")
+            lost = us.session.stats().packets_lost
+        assert await listener.exit(timeout=20) == 0, listener
+    return Result(
+        us.heard,
+        Ports(sends, port, row.payload_type),
+        np.frombuffer(heard.read_bytes(), "<i2"),
+        Ports(port, receives, row.payload_type),
+        lost,
+    )
+
+
+async def gstreamer(row: Row, path: Path) -> Result:
+    """rtpbin, on one symmetric pair of ports. Its first report comes after seconds of speech."""
+    said = row.said()
+    wav = write_wav(path / "said.wav", said, row.rate)
+    theirs, port = free_ports(2)
+    async with (
+        ours(port, theirs, codecs=[row.codec]) as us,
+        GStreamer(
+            theirs,
+            port,
+            path / "heard.raw",
+            codec=row.name.upper(),
+            rate=row.rate,
+            clock_rate=row.clock_rate,
+            payload_type=row.payload_type,
+            rtcp_interval=5,
+            play=wav,
+        ) as gst,
+    ):
+        await us.session.play(said.tobytes())
+        wanted = len(said) - int(row.rate * row.delay_ms / 1000)
+        await until(lambda: len(gst.heard) >= wanted, "GStreamer has heard all")
+        await us.bye()
+        await gst.quit()
+        lost = us.session.stats().packets_lost
+    return Result(
+        us.heard,
+        Ports(theirs, port, row.payload_type),
+        gst.heard,
+        Ports(port, theirs, row.payload_type),
+        lost,
+    )
+
+
+def session_description(row: Row, port: int) -> str:
+    """That this codec is received on this port of the loopback (RFC 8866)."""
+    return (
+        "v=0\r\n"
+        f"o=- 1 1 IN IP4 {LOOPBACK}\r\n"
+        "s=call\r\n"
+        f"c=IN IP4 {LOOPBACK}\r\n"
+        "t=0 0\r\n"
+        f"m=audio {port} RTP/AVP {row.payload_type}\r\n"
+        f"a=rtpmap:{row.payload_type} {row.rtpmap}\r\n"
+    )
