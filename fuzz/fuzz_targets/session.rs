@@ -13,7 +13,7 @@ use roomkit_media::rtcp::{parse_compound, write_compound, SenderInfo};
 use roomkit_media::rtp::{is_rtcp, RtpHeader, RtpPacket};
 use roomkit_media::seq::{RtpTime, SeqNo, Ssrc};
 use roomkit_media::session::{
-    Chunk, Direction, Event, Output, Port, RtcpMode, Session, SessionConfig,
+    Chunk, Direction, Event, Fill, NoiseType, Output, Port, RtcpMode, Session, SessionConfig,
 };
 use roomkit_media::source::Policy;
 use roomkit_media::time::{Duration, Time};
@@ -35,6 +35,8 @@ struct Setup {
     expects_ssrc: bool,
     jitter_ms: u8,
     timeout: bool,
+    fill: u8,
+    takes_noise: bool,
 }
 
 /// What may happen next.
@@ -65,6 +67,13 @@ enum Operation {
         event: u8,
         flags: u8,
         duration: u16,
+    },
+    /// A description of noise.
+    Noise {
+        from: u8,
+        wide: bool,
+        time_step: i16,
+        payload: Vec<u8>,
     },
     /// A compound that is well formed.
     Rtcp {
@@ -100,6 +109,7 @@ enum Operation {
         only_codec: bool,
         ptime: u8,
         direction: u8,
+        fill: u8,
         remote: Option<u8>,
     },
     Close,
@@ -197,6 +207,12 @@ impl Run {
                 let payload = [event % 18, *flags, high, low];
                 self.receive_rtp(*from, *marker, 101, self.key_timestamp, &payload);
             }
+            Operation::Noise { from, wide, time_step, payload } => {
+                self.seq = self.seq.plus(1);
+                self.timestamp = self.timestamp.plus(*time_step as u32);
+                let payload_type = if *wide { 98 } else { 13 };
+                self.receive_rtp(*from, false, payload_type, self.timestamp, payload);
+            }
             Operation::Rtcp { from, sender, own_ssrc, bye } => {
                 let ssrc = if *own_ssrc { self.session.ssrc() } else { ssrc_of(*from) };
                 let info = sender.then(SenderInfo::default);
@@ -237,7 +253,7 @@ impl Run {
             }
             Operation::Mute(muted) => self.session.set_input_muted(*muted),
             Operation::Retarget(to) => self.session.retarget(self.now, peer(*to)),
-            Operation::Update { codec, only_codec, ptime, direction, remote } => {
+            Operation::Update { codec, only_codec, ptime, direction, fill, remote } => {
                 let codecs = codecs();
                 let config = &mut self.config;
                 config.send_codec = codecs[usize::from(*codec) % codecs.len()];
@@ -245,6 +261,7 @@ impl Run {
                     if *only_codec { vec![config.send_codec] } else { codecs.to_vec() };
                 config.ptime = ptime_of(*ptime);
                 config.direction = DIRECTIONS[usize::from(*direction) % DIRECTIONS.len()];
+                config.fill = FILLS[usize::from(*fill) % FILLS.len()];
                 config.remote = remote.map(peer).or(config.remote);
                 self.session.update(self.now, config).expect("a configuration that fits");
             }
@@ -314,7 +331,12 @@ impl Run {
         }
         assert_eq!(port, Port::Rtp);
         let packet = RtpPacket::parse(bytes).expect("a packet we wrote");
-        assert!(!packet.payload.is_empty());
+        let keepalive = packet.payload.is_empty();
+        assert!(!keepalive || packet.payload_type == 127 && !packet.marker);
+        let media = matches!(packet.payload_type, 0 | 8 | 96 | 97 | 101);
+        assert!(!media || self.config.direction.sends(), "no media while on hold");
+        let noise = [13, 98].contains(&packet.payload_type);
+        assert!(!noise || packet.payload.len() == 1 && !packet.marker);
         assert!(
             self.last_seq.is_none_or(|last| packet.seq == last.plus(1)),
             "numbers without a gap"
@@ -340,6 +362,12 @@ impl Run {
     }
 }
 
+fn noise_types() -> Vec<NoiseType> {
+    vec![NoiseType::STATIC, NoiseType { payload_type: 98, clock_rate: 16_000 }]
+}
+
+const FILLS: [Fill; 3] = [Fill::None, Fill::Silence, Fill::ComfortNoise];
+
 const DIRECTIONS: [Direction; 4] =
     [Direction::SendRecv, Direction::SendOnly, Direction::RecvOnly, Direction::Inactive];
 
@@ -363,6 +391,10 @@ fn config(setup: Setup) -> SessionConfig {
         remote_ssrc: setup.expects_ssrc.then(|| ssrc_of(0)),
         rtcp_interval: Duration::from_millis(250),
         jitter_delay: Duration::from_millis(u64::from(setup.jitter_ms)),
+        receive_noise: noise_types(),
+        send_noise: if setup.takes_noise { noise_types() } else { vec![] },
+        fill: FILLS[usize::from(setup.fill) % FILLS.len()],
+        keepalive: (setup.fill >= 128).then_some(Duration::from_secs(1)),
         rtp_timeout: setup.timeout.then_some(Duration::from_millis(500)),
         sample_rate: [8_000, 16_000, 24_000, 48_000][usize::from(setup.rate) % 4],
         channels: 1 + u8::from(setup.stereo),

@@ -76,7 +76,9 @@ class Engine:
         `codecs`, a list of dict(kind="PCMU"|"PCMA"|"L16", payload_type, clock_rate, sample_rate,
         channels), all are received · `send_codec`, such a dict with the far end's payload type; the
         first of `codecs` without it · `receive_events`, `send_events`, lists of (payload type,
-        clock rate) of telephone events · `receive_noise`, the same of comfort noise · `direction`
+        clock rate) of telephone events · `receive_noise`, `send_noise`, the
+        same of comfort noise · `fill` "none"|"silence"|"comfort_noise" · `noise_level` in -dBov ·
+        `keepalive` in s or None · `direction`
         "sendrecv"|"sendonly"|"recvonly"|"inactive" · `ptime_ms` · `rtcp` "separate"|"mux"|"off" ·
         `rtcp_interval` in s · `policy` "strict"|"host"|"learn"|"follow" · `remote_ssrc` or None ·
         `learn_window` in s or None · `probation` in packets · `source_rate` and `session_rate` in

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import math
 from array import array
+from itertools import pairwise
+from typing import Any
 
 import pytest
 
 from roomkit.rtp import Codec, RTPOptions, RTPSession
+from roomkit.voice.backends.rtp import RTPVoiceBackend
 from roomkit.voice.frame import AudioFrame
-from rtp.sound import listen
+from rtp.sound import listen, tone
 from rtp.wire import Peer
 
 LOOPBACK = "127.0.0.1"
@@ -53,3 +56,69 @@ def test_types_of_comfort_noise_that_cannot_be_are_refused_by_name() -> None:
             RTPOptions(comfort_noise_types=types)  # type: ignore[arg-type]
     wide = Codec("L16", 96, 16000)
     assert RTPOptions(codecs=[wide], comfort_noise_types={8000: 13, 16000: 98}).noise[16000] == 98
+
+
+async def test_silence_as_fill_leaves_from_the_beginning_and_is_no_playback() -> None:
+    with Peer() as peer:
+        async with RTPSession(
+            local_addr=(LOOPBACK, 0), remote_addr=peer.addr, fill="silence"
+        ) as session:
+            await peer.until(lambda: len(peer.packets) >= 10)
+            assert (session.playing, session.position.playback) == (False, 0)
+            playback = await session.play(tone(440, 200))
+            await peer.until(lambda: peer.packets[-1].payload == b"\xff" * 160)
+    assert playback.played_ms == 200
+    packets = peer.audio_packets()
+    assert {packet.payload for packet in packets[:10]} == {b"\xff" * 160}
+    assert [number for number, packet in enumerate(packets) if packet.marker] == [0]
+    for packet, following in pairwise(packets):
+        assert (following.seq - packet.seq) % 65536 == 1
+        assert (following.timestamp - packet.timestamp) % 2**32 == 160
+    said = [packet for packet in packets if packet.payload != b"\xff" * 160]
+    assert len(said) == 10
+
+
+async def test_rfc3389_4_comfort_noise_as_fill_follows_speech() -> None:
+    options = {"fill": "comfort_noise", "comfort_noise_level": 55}
+    with Peer() as peer:
+        backend = RTPVoiceBackend(local_addr=(LOOPBACK, 0), remote_addr=peer.addr)
+        session = await backend.connect("room", "caller", "voice", metadata=options)
+        await backend.send_audio(session, tone(440, 200))
+        await peer.until(lambda: peer.packets[-1].payload_type == 13)
+        await backend.send_audio(session, tone(440, 100))
+        await backend.close()
+    spoken = [packet for packet in peer.packets if packet.payload_type == 0]
+    described = [packet for packet in peer.packets if packet.payload_type == 13]
+    assert {packet.payload for packet in described} == {bytes([55])}
+    assert [number for number, packet in enumerate(spoken) if packet.marker] == [0, 10]
+
+
+async def test_rfc6263_4_6_a_keep_alive_leaves_when_nothing_else_does() -> None:
+    with Peer() as peer:
+        async with RTPSession(
+            local_addr=(LOOPBACK, 0),
+            remote_addr=peer.addr,
+            keepalive=1,
+            comfort_noise_send_types={},
+        ) as session:
+            await peer.until(lambda: len(peer.packets) >= 2)
+            assert session.stats().keepalives_sent >= 2
+    first, second = peer.packets[:2]
+    assert (first.payload, first.payload_type, first.marker) == (b"", 127, False)
+    assert (second.seq - first.seq) % 65536 == 1
+    assert (second.timestamp - first.timestamp) % 2**32 == pytest.approx(8000, abs=160)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"fill": "noise"}, "fill: 'noise'; .*'none', 'silence'.*'comfort_noise' fits"),
+        ({"comfort_noise_level": 128}, "comfort_noise_level: 128"),
+        ({"keepalive": 0.5}, "keepalive: 0.5; 1 to 3600 seconds, or None, fits"),
+        ({"keepalive": 0}, "keepalive: 0"),
+        ({"comfort_noise_send_types": {16000: 0}}, "comfort_noise_send_types: 0 is also the"),
+    ],
+)
+def test_what_cannot_fill_silence_is_refused_by_name(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        RTPOptions(**options)

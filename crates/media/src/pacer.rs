@@ -300,6 +300,11 @@ impl Pacer {
         true
     }
 
+    /// Samples of a frame, over all channels.
+    pub fn frame_len(&self) -> usize {
+        self.frame * usize::from(self.channels)
+    }
+
     /// What happened to playbacks since this was last asked.
     pub fn poll(&mut self) -> Option<Progress> {
         self.progress.pop_front()

@@ -9,6 +9,10 @@ pub struct Stats {
     pub packets_sent: u64,
     /// Payload octets sent.
     pub octets_sent: u64,
+    /// Keep-alives sent, RTP or RTCP, of which those of RTP count as packets too (RFC 6263).
+    pub keepalives_sent: u64,
+    /// Keep-alives received: datagrams and RTP packets without any payload. The packets count as packets too.
+    pub keepalives_received: u64,
     /// RTP packets of the trusted source.
     pub packets_received: u64,
     /// Payload octets of the trusted source.
@@ -55,7 +59,7 @@ pub struct Stats {
     pub overflow: u64,
     /// Payloads that no codec could decode.
     pub undecodable: u64,
-    /// Payloads of comfort noise that describe none: empty, far too long, or of a reserved index (RFC 3389 §3).
+    /// Payloads of comfort noise that describe none: far too long, or of a reserved index (RFC 3389 §3).
     pub comfort_noise_invalid: u64,
     /// Datagrams that are neither RTP nor RTCP.
     pub malformed: u64,

@@ -155,6 +155,7 @@ fn knowledge(call: &Call) -> Knowledge {
 /// Counts without those that say what was refused.
 fn effects(stats: Stats) -> Stats {
     Stats {
+        keepalives_received: 0,
         malformed: 0,
         unknown_payload_type: 0,
         stranger: 0,
@@ -197,6 +198,7 @@ fn has_no_effect_in(
     assert_eq!(effects(quiet), effects(attacked), "{setting:?}");
     let refused = |s: Stats| {
         s.malformed
+            + s.keepalives_received
             + s.unknown_payload_type
             + s.stranger
             + s.looped

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyList};
 use roomkit_media::codec::{CodecKind, CodecSpec};
 use roomkit_media::seq::Ssrc;
-use roomkit_media::session::{Direction, EventType, NoiseType, RtcpMode, SessionConfig};
+use roomkit_media::session::{Direction, EventType, Fill, NoiseType, RtcpMode, SessionConfig};
 use roomkit_media::source::Policy;
 use roomkit_media::time::{Duration, NtpTime};
 use roomkit_net::OpenOptions;
@@ -21,6 +21,10 @@ const KEYS: &[&str] = &[
     "receive_events",
     "send_events",
     "receive_noise",
+    "send_noise",
+    "fill",
+    "noise_level",
+    "keepalive",
     "direction",
     "ptime_ms",
     "rtcp",
@@ -82,6 +86,17 @@ pub fn open_options(dict: &Bound<'_, PyDict>) -> PyResult<OpenOptions> {
             receive_events: config.events("receive_events")?,
             send_events: config.events("send_events")?,
             receive_noise: config.noise("receive_noise")?,
+            send_noise: config.noise("send_noise")?,
+            fill: config.choice(
+                "fill",
+                &[
+                    ("none", Fill::None),
+                    ("silence", Fill::Silence),
+                    ("comfort_noise", Fill::ComfortNoise),
+                ],
+            )?,
+            noise_level: config.get("noise_level", "0 to 127 is expected")?.unwrap_or(70),
+            keepalive: config.optional_span("keepalive", 1.0)?,
             direction: config.choice(
                 "direction",
                 &[

@@ -14,10 +14,18 @@ from roomkit.rtp.addresses import Address, check_address, is_numeric
 from roomkit.rtp.checks import number, one_of, seconds
 from roomkit.rtp.codecs import Codec, codecs_for
 
-__all__ = ["MediaDirection", "RTCPMode", "RTPExtra", "RTPOptions", "SourcePolicy"]
+__all__ = [
+    "MediaDirection",
+    "RTCPMode",
+    "RTPExtra",
+    "RTPOptions",
+    "SilenceFill",
+    "SourcePolicy",
+]
 
 SourcePolicy: TypeAlias = Literal["host", "strict", "learn", "follow"]
 RTCPMode: TypeAlias = Literal["separate", "mux", "off"]
+SilenceFill: TypeAlias = Literal["none", "silence", "comfort_noise"]
 MediaDirection: TypeAlias = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
 
 _PTIMES: Final = (10, 20, 30, 40, 50, 60)
@@ -31,6 +39,10 @@ class RTPExtra(TypedDict, total=False):
     dtmf_types: Mapping[int, int] | None
     dtmf_send_types: Mapping[int, int] | None
     comfort_noise_types: Mapping[int, int] | None
+    comfort_noise_send_types: Mapping[int, int] | None
+    comfort_noise_level: int
+    fill: SilenceFill
+    keepalive: float | None
     ptime_ms: int
     sample_rate: int | None
     channels: int | None
@@ -82,6 +94,19 @@ class RTPOptions:
     comfort_noise_types: Mapping[int, int] | None = None
     """Payload types of comfort noise that are understood, by the RTP clock they count at. None: the
     static `{8000: 13}` (RFC 3389 §4); `{}`: none."""
+    comfort_noise_send_types: Mapping[int, int] | None = None
+    """The same of those that the far end understands. None: those of `comfort_noise_types`."""
+    comfort_noise_level: int = 70
+    """Of the noise that `fill="comfort_noise"` describes, in -dBov, 0 to 127. 70 is about as quiet
+    as an idle telephone line."""
+    fill: SilenceFill = "none"
+    """What is sent while nothing is played, from the beginning on. `"none"`: nothing.
+    `"silence"`: silence, coded like speech, for gateways that wait for media or have timers for it.
+    `"comfort_noise"`: a description of noise where speech ends and every 200 ms (RFC 3389); silence
+    where `comfort_noise_send_types` has none at the clock of the codec. None of it is playback."""
+    keepalive: float | None = 15.0
+    """Seconds in which nothing left from the RTP port after which a keep-alive does, 1 to 3600;
+    None: none. RFC 6263 asks for 15, since NATs may forget a UDP flow after 30."""
     ptime_ms: int = 20
     """Audio per packet sent, 10 to 60 ms in tens. Packets of any length are received."""
     sample_rate: int | None = None
@@ -151,6 +176,14 @@ class RTPOptions:
         put(self, "dtmf_send_types", self._checked_types(self.dtmf_send_types, "dtmf_send_types"))
         noise = self._checked_types(self.comfort_noise_types, "comfort_noise_types")
         put(self, "comfort_noise_types", noise)
+        noise = self._checked_types(self.comfort_noise_send_types, "comfort_noise_send_types")
+        put(self, "comfort_noise_send_types", noise)
+        number(self.comfort_noise_level, "comfort_noise_level", 0, 127)
+        one_of(self.fill, "fill", ("none", "silence", "comfort_noise"))
+        if self.keepalive is not None:
+            seconds(self.keepalive, "keepalive", 3600, or_none=True)
+            if self.keepalive < 1:
+                raise ValueError(f"keepalive: {self.keepalive!r}; 1 to 3600 seconds, or None, fits")
         self._check_dtmf()
         self._check_noise()
         seconds(self.rtcp_interval, "rtcp_interval", 3600)
@@ -223,6 +256,12 @@ class RTPOptions:
         """Payload types of comfort noise that are understood, by RTP clock; empty for none."""
         return {8000: 13} if self.comfort_noise_types is None else self.comfort_noise_types
 
+    @property
+    def sent_noise(self) -> Mapping[int, int]:
+        """Payload types of comfort noise that the far end understands, by RTP clock."""
+        sent = self.comfort_noise_send_types
+        return self.noise if sent is None else sent
+
     def native(self, local: Address, remote: Address | None, *, shared: bool) -> dict[str, Any]:
         """In the media core's form. Both addresses are numeric; `shared`: sessions may share
         `local`."""
@@ -236,6 +275,10 @@ class RTPOptions:
                 (number, clock) for clock, number in (self.dtmf_send_types or self.events).items()
             ],
             "receive_noise": [(number, clock) for clock, number in self.noise.items()],
+            "send_noise": [(number, clock) for clock, number in self.sent_noise.items()],
+            "fill": self.fill,
+            "noise_level": self.comfort_noise_level,
+            "keepalive": None if self.keepalive is None else float(self.keepalive),
             "direction": self.direction,
             "ptime_ms": self.ptime_ms,
             "rtcp": self.rtcp,
@@ -319,6 +362,15 @@ class RTPOptions:
                     " 96 to 127 or 35 to 63, fits (RFC 3389 §4)"
                 )
             taken[noise] = "comfort noise at another clock"
+        sent: dict[int, str] = {self.codec.wire_type: self.codec.name}
+        sent_events = (self.dtmf_send_types or self.events).values()
+        sent.update(dict.fromkeys(sent_events, "telephone events"))
+        for noise in self.sent_noise.values():
+            if noise in sent:
+                raise ValueError(
+                    f"comfort_noise_send_types: {noise} is also the payload type of {sent[noise]}"
+                    " at the far end; one that nothing else has fits"
+                )
 
     def _checked_types(self, value: object, name: str) -> Mapping[int, int] | None:
         if value is None:

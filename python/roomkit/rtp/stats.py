@@ -22,6 +22,8 @@ class RTPStats(Mapping[str, "int | float | None"]):
     """RTP packets, digits included."""
     octets_sent: int = 0
     digits_sent: int = 0
+    keepalives_sent: int = 0
+    """RTP or RTCP that left because nothing else did (RFC 6263)."""
     rtcp_sent: int = 0
     """RTCP compound packets."""
 
@@ -36,6 +38,8 @@ class RTPStats(Mapping[str, "int | float | None"]):
     """Interarrival jitter (RFC 3550 §A.8)."""
     digits_received: int = 0
     rtcp_received: int = 0
+    keepalives_received: int = 0
+    """Datagrams and RTP packets without any payload (RFC 6263)."""
 
     # As the far end reports it.
     round_trip_ms: float | None = None

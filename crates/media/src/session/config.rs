@@ -3,6 +3,7 @@
 use core::fmt;
 use std::net::SocketAddr;
 
+use super::Fill;
 use crate::codec::CodecSpec;
 use crate::source::{Policy, SourceConfig};
 use crate::time::{Duration, NtpTime};
@@ -80,6 +81,14 @@ pub struct SessionConfig {
     pub send_events: Vec<EventType>,
     /// The types of comfort noise that are understood.
     pub receive_noise: Vec<NoiseType>,
+    /// Those that the far end understands. The one whose clock is that of `send_codec` is sent.
+    pub send_noise: Vec<NoiseType>,
+    /// What is sent while nothing is played.
+    pub fill: Fill,
+    /// The level of comfort noise that is sent, in −dBov, 0 to 127.
+    pub noise_level: u8,
+    /// How long nothing may leave from the RTP port before a keep-alive does (RFC 6263); `None` for none.
+    pub keepalive: Option<Duration>,
     /// Who sends.
     pub direction: Direction,
     /// The length of a frame: 10 to 60 ms in tens.
@@ -136,6 +145,10 @@ impl SessionConfig {
             receive_events: vec![EventType { payload_type: 101, clock_rate: 8000 }],
             send_events: vec![EventType { payload_type: 101, clock_rate: 8000 }],
             receive_noise: vec![NoiseType::STATIC],
+            send_noise: vec![NoiseType::STATIC],
+            fill: Fill::None,
+            noise_level: 70,
+            keepalive: Some(Duration::from_secs(15)),
             direction: Direction::SendRecv,
             ptime: Duration::from_millis(20),
             remote,
@@ -161,6 +174,20 @@ impl SessionConfig {
     pub fn send_event(&self) -> Option<EventType> {
         let clock = self.send_codec.clock_rate;
         self.send_events.iter().copied().find(|event| event.clock_rate == clock)
+    }
+
+    /// The type under which comfort noise is sent beside the present codec.
+    pub fn send_noise(&self) -> Option<NoiseType> {
+        let clock = self.send_codec.clock_rate;
+        self.send_noise.iter().copied().find(|noise| noise.clock_rate == clock)
+    }
+
+    /// Whether a payload type stands for something, here or there.
+    pub(super) fn uses_type(&self, payload_type: u8) -> bool {
+        let codecs = self.receive_codecs.iter().chain([&self.send_codec]).map(|c| c.payload_type);
+        let events = self.receive_events.iter().chain(&self.send_events).map(|e| e.payload_type);
+        let noise = self.receive_noise.iter().chain(&self.send_noise).map(|n| n.payload_type);
+        codecs.chain(events).chain(noise).any(|number| number == payload_type)
     }
 
     /// Says what is wrong.
@@ -203,7 +230,23 @@ impl SessionConfig {
                 format!("{} stands for two things; expected each type once", pair[0]),
             );
         }
-        for noise in &self.receive_noise {
+        if let Some(taken) = self.send_noise.iter().find(|noise| {
+            let number = noise.payload_type;
+            number == self.send_codec.payload_type
+                || self.send_events.iter().any(|event| event.payload_type == number)
+        }) {
+            return fail(
+                "comfort_noise",
+                format!("{} stands for something else that is sent", taken.payload_type),
+            );
+        }
+        if self.noise_level > 127 {
+            return fail("noise_level", format!("{}; expected 0 to 127", self.noise_level));
+        }
+        if self.keepalive.is_some_and(|interval| interval < Duration::from_secs(1)) {
+            return fail("keepalive", format!("{:?}; expected at least 1 s", self.keepalive));
+        }
+        for noise in self.receive_noise.iter().chain(&self.send_noise) {
             let (number, clock) = (noise.payload_type, noise.clock_rate);
             if number > 127 || (64..=95).contains(&number) || !(8000..=192_000).contains(&clock) {
                 return fail(
@@ -325,6 +368,11 @@ mod tests {
         assert_eq!(refused(|c| c.receive_noise.push(noise(72, 16_000))), "comfort_noise");
         assert_eq!(refused(|c| c.receive_noise.push(noise(98, 0))), "comfort_noise");
         assert_eq!(refused(|c| c.receive_noise.push(noise(101, 16_000))), "payload types");
+        assert_eq!(refused(|c| c.send_noise.push(noise(72, 16_000))), "comfort_noise");
+        assert_eq!(refused(|c| c.send_noise.push(noise(101, 16_000))), "comfort_noise");
+        assert_eq!(refused(|c| c.send_noise.push(noise(0, 16_000))), "comfort_noise");
+        assert_eq!(refused(|c| c.noise_level = 128), "noise_level");
+        assert_eq!(refused(|c| c.keepalive = Some(Duration::ZERO)), "keepalive");
         assert_eq!(refused(|c| c.sample_rate = 0), "sample_rate");
         assert_eq!(refused(|c| c.sample_rate = 11_025), "sample_rate");
         assert_eq!(refused(|c| c.channels = 3), "channels");

@@ -146,7 +146,11 @@ impl Session {
         if !inbound.knows(packet.payload_type)
             && inbound.guard.locked() != Some((from, packet.ssrc))
         {
-            self.stats.unknown_payload_type += 1;
+            if packet.payload.is_empty() {
+                self.stats.keepalives_received += 1;
+            } else {
+                self.stats.unknown_payload_type += 1;
+            }
             return;
         }
         match inbound.guard.judge(now, from, &packet, datagram, false) {
@@ -260,12 +264,20 @@ impl Session {
         let inbound = &mut self.inbound;
         let audio = inbound.playout.codec_of(packet.payload_type);
         let codec = audio.or_else(|| inbound.codec_of_noise(packet.payload_type));
+        let event_clock = inbound.event_clock(packet.payload_type);
         let Some(source) = &mut inbound.source else { return };
         let timestamp = source.times.unwrap(packet.timestamp);
+        if packet.payload.is_empty() && event_clock.is_none() {
+            // RFC 6263 §4.6, or 0 ms of audio (RFC 3551 §4.2): nothing to play, nothing to start with.
+            source.reception.on_untimed_packet(seq);
+            inbound.playout.note_silent(seq);
+            self.stats.keepalives_received += 1;
+            return;
+        }
         let Some(codec) = codec else {
             source.reception.on_untimed_packet(seq);
             inbound.playout.note_silent(seq);
-            if let Some(clock_rate) = inbound.event_clock(packet.payload_type) {
+            if let Some(clock_rate) = event_clock {
                 inbound.digits.set_clock_rate(clock_rate);
                 self.take_event(arrival, timestamp, packet.payload);
             } else {

@@ -28,6 +28,7 @@
 //! ```
 
 mod config;
+mod idle;
 mod inbound;
 mod outbound;
 mod reports;
@@ -47,7 +48,9 @@ pub use crate::pacer::{BadChunk, Chunk};
 pub use crate::playout::{Frame, FrameKind};
 pub use config::{ConfigError, Direction, EventType, NoiseType, RtcpMode, SessionConfig};
 pub use dtmf::QueueFull;
+pub use idle::Fill;
 
+use idle::Idle;
 use inbound::Inbound;
 use outbound::Outbound;
 use reports::Reports;
@@ -140,6 +143,7 @@ pub enum Event {
 pub struct Session {
     inbound: Inbound,
     outbound: Outbound,
+    idle: Idle,
     reports: Reports,
     ptime: Duration,
     /// Frame `n` is due at `start + n · ptime`.
@@ -166,6 +170,7 @@ impl Session {
             output: VecDeque::new(),
             closed: false,
             outbound: Outbound::new(&config, ssrc, &mut rng),
+            idle: Idle::new(&config, now),
             reports: Reports::new(&config, now, &mut rng),
             inbound: Inbound::new(&config, now, rng.next_u64()),
             rng,
@@ -175,6 +180,11 @@ impl Session {
     /// Takes a datagram that reached one of the local ports at `now`.
     pub fn receive(&mut self, now: Time, from: SocketAddr, port: Port, datagram: &[u8]) {
         if self.closed {
+            return;
+        }
+        if datagram.is_empty() {
+            // RFC 6263 §4.1.
+            self.stats.keepalives_received += 1;
             return;
         }
         let rtcp = crate::rtp::is_rtcp(datagram);
@@ -224,6 +234,7 @@ impl Session {
         let before = self.signalled();
         self.inbound.update(now, config);
         self.outbound.update(config);
+        self.idle.update(config);
         self.reports.update(config, self.signalled() != before);
         if config.ptime != self.ptime {
             self.start = self.frame_time(self.frame);
@@ -269,6 +280,7 @@ impl Session {
         if self.reports.is_due(now, &mut self.rng) {
             self.send_report(now, None);
         }
+        self.keep_alive(now);
     }
 
     /// When [`handle_deadline`](Self::handle_deadline) wants to be called: at the next frame, `start + n · ptime`.

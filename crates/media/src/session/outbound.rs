@@ -17,7 +17,7 @@ pub(super) struct Outbound {
     pub(super) codec: CodecSpec,
     encoder: Box<dyn Encoder>,
     event: Option<EventType>,
-    direction: Direction,
+    pub(super) direction: Direction,
     seq: SeqNo,
     /// The timestamp of the frame that is due next. It advances with the clock, sent or not (RFC 3551 §4.1).
     timestamp: RtpTime,
@@ -78,7 +78,12 @@ impl Outbound {
         self.timestamp.plus(ticks(now - next_frame)).plus(ahead.wrapping_neg())
     }
 
-    fn header(&mut self, marker: bool, payload_type: u8, timestamp: RtpTime) -> Vec<u8> {
+    /// The timestamp of the frame that was due last.
+    pub(super) fn last_timestamp(&self) -> RtpTime {
+        self.timestamp.plus(self.ticks.wrapping_neg())
+    }
+
+    pub(super) fn header(&mut self, marker: bool, payload_type: u8, timestamp: RtpTime) -> Vec<u8> {
         let header = RtpHeader { marker, payload_type, seq: self.seq, timestamp, ssrc: self.ssrc };
         self.seq = self.seq.plus(1);
         let mut bytes = Vec::with_capacity(HEADER_LEN + self.pcm.len() * 2);
@@ -107,13 +112,27 @@ impl Session {
         out.timestamp = timestamp.plus(ticks);
         let mut pcm = core::mem::take(&mut out.pcm);
         let speaks = out.pacer.frame(&mut pcm);
+        let fills = !speaks && self.idle.fills_with_silence();
+        if fills {
+            pcm.clear();
+            pcm.resize(out.pacer.frame_len(), 0);
+        }
         out.pcm = pcm;
         if speaks {
+            self.idle.spoke();
+        }
+        if speaks || fills {
             let mut bytes = out.header(!out.talking, out.codec.payload_type, timestamp);
             out.encoder.encode(&out.pcm, &mut bytes);
             self.transmit(to, bytes);
         }
-        self.outbound.talking = speaks;
+        // Silence that is sent is no silence on the wire: what follows it is no talkspurt of its own (RFC 3551 §4.1).
+        self.outbound.talking = speaks || fills;
+        if !speaks && !fills {
+            if let Some((payload_type, payload)) = self.idle.noise_due(self.ptime) {
+                self.send_beside(to, payload_type, timestamp, &payload);
+            }
+        }
         let Some(EventType { payload_type, .. }) = self.outbound.event else {
             self.tell_progress();
             return;
@@ -129,7 +148,7 @@ impl Session {
         self.tell_progress();
     }
 
-    fn transmit(&mut self, to: std::net::SocketAddr, bytes: Vec<u8>) {
+    pub(super) fn transmit(&mut self, to: std::net::SocketAddr, bytes: Vec<u8>) {
         self.stats.packets_sent += 1;
         self.stats.octets_sent += (bytes.len() - HEADER_LEN) as u64;
         self.reports.sent_something();

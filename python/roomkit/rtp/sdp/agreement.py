@@ -67,7 +67,9 @@ class Agreement:
             "codecs": self.codecs,
             "dtmf_types": dict(self.events),
             "dtmf_send_types": dict(self.send_events),
+            # Some send it without a word of it, so it is understood all the same; we do not.
             "comfort_noise_types": dict(self.noise) or None,
+            "comfort_noise_send_types": dict(self.noise),
             "ptime_ms": self.ptime_ms,
             "direction": self.direction,
             "remote_rtcp_addr": self.remote_rtcp_addr,
