@@ -3,6 +3,7 @@
 //! ```text
 //! loadgen echo CALLS WARMUP_S SECONDS       calls that expect their audio back; counts, times, reads the server's CPU
 //! loadgen receive FLOWS FILE                records when the kernel received each packet
+//! loadgen flood CALLS SECONDS RATE          calls whose ports strangers flood, at RATE datagrams a second
 //! loadgen floor-echo CALLS                  the plain echo server that others are compared with
 //! loadgen floor-timers                      bare timer loops that send: how exact pacing can be on this machine
 //! ```
@@ -13,6 +14,7 @@
 
 mod clock;
 mod echo;
+mod flood;
 mod floor;
 mod receive;
 mod timers;
@@ -28,6 +30,9 @@ fn main() -> io::Result<()> {
             echo::run(number(calls) as usize, number(warmup), number(seconds))
         }
         ["receive", flows, file] => receive::run(number(flows) as usize, file),
+        ["flood", calls, seconds, rate] => {
+            flood::run(number(calls) as usize, number(seconds), number(rate))
+        }
         ["floor-echo", calls] => floor::run(number(calls) as usize),
         ["floor-timers"] => timers::run(),
         _ => {

@@ -16,7 +16,7 @@ use roomkit_media::rtp::is_rtcp;
 use roomkit_media::seq::Ssrc;
 use roomkit_media::session::Port;
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// A session in the tables: its place in the shard.
 pub type Id = usize;
@@ -27,6 +27,9 @@ pub struct Demux {
     entries: HashMap<Id, Entry>,
     by_addr: HashMap<(SocketAddr, bool), Vec<Id>>,
     by_ssrc: HashMap<Ssrc, Vec<Id>>,
+    /// Sessions still without a proven source, by the host they signalled, `None` for those that signalled none: a flood of
+    /// strangers must not cost a look at every session for each packet.
+    unproven: HashMap<Option<IpAddr>, Vec<Id>>,
     /// The session that is alone, if one is.
     alone: Option<Id>,
 }
@@ -43,6 +46,11 @@ struct Entry {
 }
 
 impl Entry {
+    /// Under which host it is listed while its source has not been proven.
+    fn unproven(&self) -> Option<Option<IpAddr>> {
+        self.learned.is_none().then(|| self.signalled.map(|addr| addr.ip()))
+    }
+
     /// The addresses it is known by, each with whether it is RTCP's.
     fn addresses(&self) -> Vec<(SocketAddr, bool)> {
         let mut all = Vec::with_capacity(4);
@@ -120,11 +128,8 @@ impl Demux {
         if let Some(known) = ssrc.and_then(|ssrc| self.by_ssrc.get(&ssrc)) {
             return only(known.iter());
         }
-        let unproven = || self.entries.iter().filter(|(_, entry)| entry.learned.is_none());
-        let same_ip = |entry: &Entry| entry.signalled.is_some_and(|addr| addr.ip() == from.ip());
-        only(unproven().filter(|(_, entry)| same_ip(entry)).map(|(id, _)| id)).or_else(|| {
-            only(unproven().filter(|(_, entry)| entry.signalled.is_none()).map(|(id, _)| id))
-        })
+        let unproven = |host| self.unproven.get(&host).and_then(|ids| only(ids.iter()));
+        unproven(Some(from.ip())).or_else(|| unproven(None))
     }
 
     fn link(&mut self, id: Id, entry: Entry) {
@@ -133,6 +138,9 @@ impl Demux {
         }
         if let Some(ssrc) = entry.ssrc {
             self.by_ssrc.entry(ssrc).or_default().push(id);
+        }
+        if let Some(host) = entry.unproven() {
+            self.unproven.entry(host).or_default().push(id);
         }
         self.entries.insert(id, entry);
         self.alone = only(self.entries.keys());
@@ -145,6 +153,9 @@ impl Demux {
         }
         if let Some(ssrc) = entry.ssrc {
             take_out(&mut self.by_ssrc, &ssrc, id);
+        }
+        if let Some(host) = entry.unproven() {
+            take_out(&mut self.unproven, &host, id);
         }
         self.alone = only(self.entries.keys());
         Some(entry)
@@ -282,6 +293,7 @@ mod tests {
             demux.remove(id);
         }
         assert!(demux.is_empty() && demux.by_addr.is_empty() && demux.by_ssrc.is_empty());
+        assert!(demux.unproven.is_empty());
         demux.learned(1, addr("10.0.0.1:1"), Ssrc(1));
         demux.retargeted(1, addr("10.0.0.1:1"));
         assert!(demux.is_empty(), "a session that is gone stays gone");

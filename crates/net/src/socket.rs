@@ -78,9 +78,9 @@ pub struct Pair {
     pub unmarked: u64,
 }
 
-/// Receive room asked of the kernel: a flood of some thousand datagrams between two polls must not push out the call's.
-/// It is a bound, not an allocation.
-const RECEIVE_ROOM: usize = 1 << 20;
+/// Receive room asked of the kernel: a flood of 50 000 datagrams a second must not push out the call's own while the machine
+/// is away for a tenth of a second. It is a bound, not an allocation; without privilege the kernel gives less.
+const RECEIVE_ROOM: usize = 4 << 20;
 /// What a system says of a port that is taken.
 #[cfg(unix)]
 pub const ADDRESS_IN_USE: i32 = libc::EADDRINUSE;
