@@ -22,7 +22,8 @@ from roomkit.errors import (
 )
 from roomkit.hooks import HookContext, HookExecution, HookTrigger
 from roomkit.rooms import Channel, ChannelCategory
-from roomkit.voice.base import VoiceSession
+from roomkit.voice.base import DisconnectReason, VoiceSession
+from roomkit.voice.events import ClientDisconnectedEvent, ClientResumedEvent
 from support.loopback import LoopbackBackend
 
 
@@ -191,6 +192,33 @@ async def test_the_body_s_own_exception_is_not_replaced_by_a_failing_close() -> 
             await kit.join("room", "phone")
             backend.fail_disconnect = OSError("socket is gone")
             raise ZeroDivisionError
+
+
+async def test_a_far_end_that_goes_and_comes_back_is_told_to_hooks_with_its_words() -> None:
+    told: asyncio.Queue[tuple[str, ...]] = asyncio.Queue()
+    backend = LoopbackBackend()
+    async with RoomKit() as kit:
+        kit.register_channel(VoiceChannel("phone", backend=backend, hang_up=False))
+        await kit.create_room("room")
+        await kit.attach_channel("room", "phone")
+
+        @kit.hook(HookTrigger.ON_CLIENT_DISCONNECTED, execution=HookExecution.ASYNC)
+        async def gone(event: ClientDisconnectedEvent, ctx: HookContext) -> None:
+            told.put_nowait((event.session.id, event.reason, event.detail, ctx.room.id))
+
+        @kit.hook(HookTrigger.ON_CLIENT_RESUMED, execution=HookExecution.ASYNC)
+        async def back(event: ClientResumedEvent, ctx: HookContext) -> None:
+            told.put_nowait((event.session.id, "back"))
+
+        session = await kit.join("room", "phone")
+        backend.hang_up(session, "rtp_timeout")
+        assert await asyncio.wait_for(told.get(), 2) == (session.id, "rtp_timeout", "", "room")
+        backend.client_resumed.fire(session)
+        assert await asyncio.wait_for(told.get(), 2) == (session.id, "back")
+        backend.hang_up(session, DisconnectReason("bye", "dinner is ready"))
+        gone_again = await asyncio.wait_for(told.get(), 2)
+        assert gone_again == (session.id, "bye", "dinner is ready", "room")
+        assert session.state is VoiceSessionState.ACTIVE, "hang_up=False leaves it to the program"
 
 
 async def test_a_caller_who_hangs_up_ends_the_call_on_this_side_too() -> None:

@@ -18,6 +18,7 @@ __all__ = [
     "LOW_WATER",
     "PLAYBACK_ENDED",
     "PLAYBACK_STARTED",
+    "RTCP_TIMEOUT",
     "RTP_RESUMED",
     "RTP_TIMEOUT",
     "SOURCE",
@@ -49,8 +50,10 @@ BYE: int
 """`a` = the reason the remote gave in its RTCP BYE (RFC 3550 §6.6), or an empty string."""
 RTP_TIMEOUT: int
 """No RTP came for `rtp_timeout`."""
+RTCP_TIMEOUT: int
+"""No RTCP came for `rtcp_timeout`, though some had come."""
 RTP_RESUMED: int
-"""RTP came again after a timeout."""
+"""The remote is heard again after a timeout or a BYE."""
 FAULT: int
 """`a` = message: the session ended by a panic or a failed socket. `CLOSED` follows."""
 CLOSED: int
@@ -82,7 +85,8 @@ class Engine:
         "sendrecv"|"sendonly"|"recvonly"|"inactive" · `ptime_ms` · `rtcp` "separate"|"mux"|"off" ·
         `rtcp_interval` in s · `policy` "strict"|"host"|"learn"|"follow" · `remote_ssrc` or None ·
         `learn_window` in s or None · `probation` in packets · `source_rate` and `session_rate` in
-        packets a second · `jitter_ms` · `rtp_timeout` in s or None · `lead_ms`, audio that may wait
+        packets a second · `jitter_ms` · `rtp_timeout`, `rtp_timeout_on_hold`
+        and `rtcp_timeout` in s or None · `lead_ms`, audio that may wait
         to be sent (1000) · `inbound_ms`, frames that may wait for Python (2000) · `sample_rate` and
         `channels` of the frames delivered · `shared`, whether sessions may share `local` ·
         `port_range` (low, high) or None, where port 0 is taken from · `port_quarantine` in s, how

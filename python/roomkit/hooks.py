@@ -50,6 +50,8 @@ class HookTrigger(StrEnum):
 
     ON_SESSION_STARTED = "on_session_started"
     ON_SESSION_ENDED = "on_session_ended"
+    ON_CLIENT_DISCONNECTED = "on_client_disconnected"
+    ON_CLIENT_RESUMED = "on_client_resumed"
     ON_DTMF = "on_dtmf"
     ON_SPEECH_START = "on_speech_start"
     ON_SPEECH_END = "on_speech_end"

@@ -132,6 +132,11 @@ class Peer:
         """Sends an RTCP BYE from the RTCP port to the RTCP port."""
         self._rtcp.sendto(rtcp_bye(self.ssrc, reason), to)
 
+    def report(self, to: tuple[str, int]) -> None:
+        """Sends an RTCP compound without a BYE, RTCP port to RTCP port."""
+        bye = rtcp_bye(self.ssrc)
+        self._rtcp.sendto(bye[: len(bye) - 8], (to[0], to[1] + 1))
+
     async def until(
         self, condition: Callable[[], bool], timeout: float = 10.0, what: str = ""
     ) -> None:

@@ -244,6 +244,11 @@ impl Playout {
         self.jitter.new_timeline();
     }
 
+    /// The pause is silence from here on, whatever the sender said of it.
+    pub fn end_noise(&mut self) {
+        self.noise.end();
+    }
+
     /// Stops until the next packet arrives.
     pub fn stop(&mut self) {
         self.jitter.clear();

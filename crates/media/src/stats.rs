@@ -63,6 +63,8 @@ pub struct Stats {
     pub comfort_noise_invalid: u64,
     /// Datagrams that are neither RTP nor RTCP.
     pub malformed: u64,
+    /// Packets of audio and digits that came although we said that we do not receive (RFC 3264 §5.1).
+    pub unwanted: u64,
     /// Packets of a payload type nobody agreed on.
     pub unknown_payload_type: u64,
     /// Packets of somebody who is not trusted: the sum of the reasons below.

@@ -60,7 +60,9 @@ pub enum Item {
     Bye(String),
     /// No RTP came for the time configured.
     RtpTimeout,
-    /// RTP came again.
+    /// No RTCP came for the time configured.
+    RtcpTimeout,
+    /// The far end is heard again.
     RtpResumed,
     /// The session ended by a fault.
     Fault(String),
@@ -178,7 +180,11 @@ impl MediaEnd {
         self.move_waiting();
         let by_remote = matches!(
             event,
-            Item::Digit { .. } | Item::Source { .. } | Item::RtpTimeout | Item::RtpResumed
+            Item::Digit { .. }
+                | Item::Source { .. }
+                | Item::RtpTimeout
+                | Item::RtcpTimeout
+                | Item::RtpResumed
         );
         if by_remote && self.waiting.len() >= EVENTS_WAITING {
             self.dropped += 1;

@@ -256,6 +256,7 @@ impl Parts {
             }
             Event::RemoteBye { reason } => Item::Bye(reason),
             Event::RtpTimeout => Item::RtpTimeout,
+            Event::RtcpTimeout => Item::RtcpTimeout,
             Event::RtpResumed => Item::RtpResumed,
         };
         self.event(item);

@@ -37,6 +37,8 @@ const KEYS: &[&str] = &[
     "session_rate",
     "jitter_ms",
     "rtp_timeout",
+    "rtp_timeout_on_hold",
+    "rtcp_timeout",
     "lead_ms",
     "inbound_ms",
     "sample_rate",
@@ -134,6 +136,8 @@ pub fn open_options(dict: &Bound<'_, PyDict>) -> PyResult<OpenOptions> {
             wallclock: NtpTime::default(),
             jitter_delay: config.span("jitter_ms", 1e-3, Some(60.0))?,
             rtp_timeout: config.optional_span("rtp_timeout", 1.0)?,
+            rtp_timeout_on_hold: config.optional_span("rtp_timeout_on_hold", 1.0)?,
+            rtcp_timeout: config.optional_span("rtcp_timeout", 1.0)?,
             sample_rate: config
                 .get("sample_rate", "8000 to 192000 is expected")?
                 .unwrap_or(first.sample_rate),

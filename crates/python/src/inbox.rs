@@ -9,7 +9,7 @@ use roomkit_media::time::Duration;
 use roomkit_net::{Item, OpenError};
 
 /// The kinds of items, as the module's constants and in the tuples.
-const KINDS: [(&str, u8); 11] = [
+const KINDS: [(&str, u8); 12] = [
     ("FRAME", FRAME),
     ("DIGIT", DIGIT),
     ("PLAYBACK_STARTED", PLAYBACK_STARTED),
@@ -19,6 +19,7 @@ const KINDS: [(&str, u8); 11] = [
     ("BYE", BYE),
     ("RTP_TIMEOUT", RTP_TIMEOUT),
     ("RTP_RESUMED", RTP_RESUMED),
+    ("RTCP_TIMEOUT", RTCP_TIMEOUT),
     ("FAULT", FAULT),
     ("CLOSED", CLOSED),
 ];
@@ -33,6 +34,7 @@ const RTP_TIMEOUT: u8 = 7;
 const RTP_RESUMED: u8 = 8;
 const FAULT: u8 = 9;
 const CLOSED: u8 = 10;
+const RTCP_TIMEOUT: u8 = 11;
 
 pub fn add_kinds(module: &Bound<'_, PyModule>) -> PyResult<()> {
     for (name, kind) in KINDS {
@@ -109,6 +111,7 @@ fn tuple<'py>(py: Python<'py>, key: u64, item: Item) -> PyResult<Bound<'py, PyTu
         }
         Item::Bye(reason) => (BYE, text(&reason), none(), none()),
         Item::RtpTimeout => (RTP_TIMEOUT, none(), none(), none()),
+        Item::RtcpTimeout => (RTCP_TIMEOUT, none(), none(), none()),
         Item::RtpResumed => (RTP_RESUMED, none(), none(), none()),
         Item::Fault(message) => (FAULT, text(&message), none(), none()),
         Item::Closed => (CLOSED, none(), none(), none()),

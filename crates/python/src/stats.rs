@@ -44,6 +44,7 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
         undecodable,
         comfort_noise_invalid,
         malformed,
+        unwanted,
         unknown_payload_type,
         stranger,
         stranger_host,
@@ -65,7 +66,7 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
         worst_lateness,
     } = snapshot.media;
     set!(packets_sent, octets_sent, packets_received, octets_received);
-    set!(keepalives_sent, keepalives_received);
+    set!(keepalives_sent, keepalives_received, unwanted);
     set!(packets_expected, packets_lost, remote_lost, remote_fraction_lost);
     set!(rtcp_sent, rtcp_received, frames_received, frames_concealed, frames_silence);
     set!(frames_comfort_noise, comfort_noise_invalid);

@@ -18,7 +18,7 @@ __all__ = [
     "SourceTrusted",
 ]
 
-DisconnectReason: TypeAlias = Literal["bye", "rtp_timeout", "fault"]
+DisconnectReason: TypeAlias = Literal["bye", "rtp_timeout", "rtcp_timeout", "fault"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +27,15 @@ class Disconnected:
 
     reason: DisconnectReason
     """`"bye"`: an RTCP BYE (RFC 3550 §6.6). `"rtp_timeout"`: nothing came for `rtp_timeout`; it
-    may come again. `"fault"`: the media core gave the session up; nothing works any longer."""
+    may come again. `"rtcp_timeout"`: its reports stopped for `rtcp_timeout`. `"fault"`: the media
+    core gave the session up; nothing works any longer."""
     detail: str = ""
     """The reason given in the BYE, or the fault's message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """RTP came again after a timeout."""
+    """The far end is heard again after a timeout, or after it said BYE."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,8 @@ class RTPExtra(TypedDict, total=False):
     rtcp: RTCPMode
     remote_rtcp_addr: Address | None
     rtp_timeout: float | None
+    rtp_timeout_on_hold: float | None
+    rtcp_timeout: float | None
     direction: MediaDirection
 
 
@@ -153,10 +155,15 @@ class RTPOptions:
     host."""
     rtp_timeout: float | None = 30.0
     """Seconds without RTP after which the peer is reported gone, at most 86400; None: never."""
+    rtp_timeout_on_hold: float | None = 300.0
+    """The same while the call is on hold, where RTCP counts too: nothing else need come then."""
+    rtcp_timeout: float | None = None
+    """Seconds without RTCP, once some came, after which the peer is reported gone, at most 86400.
+    None: never, since many gateways stop their RTCP, or pass on none, while the audio goes on."""
 
     direction: MediaDirection = "sendrecv"
-    """Who sends audio, seen from here (RFC 8866 §6.7): while it is `"recvonly"` or `"inactive"`,
-    what is to be played waits."""
+    """Who sends audio, seen from here (RFC 8866 §6.7). While it is `"recvonly"` or `"inactive"`,
+    what is to be played waits; while it is `"sendonly"` or `"inactive"`, what comes is unheard."""
 
     active: tuple[Codec, ...] = field(init=False, repr=False, compare=False)
     """The codecs that follow from the above; the first is sent."""
@@ -187,8 +194,9 @@ class RTPOptions:
         self._check_dtmf()
         self._check_noise()
         seconds(self.rtcp_interval, "rtcp_interval", 3600)
-        if self.rtp_timeout is not None:
-            seconds(self.rtp_timeout, "rtp_timeout", 86_400, or_none=True)
+        for name in ("rtp_timeout", "rtp_timeout_on_hold", "rtcp_timeout"):
+            if getattr(self, name) is not None:
+                seconds(getattr(self, name), name, 86_400, or_none=True)
         one_of(self.ptime_ms, "ptime_ms", _PTIMES)
         if self.sample_rate is not None:
             one_of(self.sample_rate, "sample_rate", _RATES)
@@ -278,7 +286,7 @@ class RTPOptions:
             "send_noise": [(number, clock) for clock, number in self.sent_noise.items()],
             "fill": self.fill,
             "noise_level": self.comfort_noise_level,
-            "keepalive": None if self.keepalive is None else float(self.keepalive),
+            "keepalive": _seconds(self.keepalive),
             "direction": self.direction,
             "ptime_ms": self.ptime_ms,
             "rtcp": self.rtcp,
@@ -294,7 +302,9 @@ class RTPOptions:
             "source_rate": self.source_rate,
             "session_rate": self.session_rate,
             "jitter_ms": self.jitter_ms,
-            "rtp_timeout": None if self.rtp_timeout is None else float(self.rtp_timeout),
+            "rtp_timeout": _seconds(self.rtp_timeout),
+            "rtp_timeout_on_hold": _seconds(self.rtp_timeout_on_hold),
+            "rtcp_timeout": _seconds(self.rtcp_timeout),
             "lead_ms": self.lead_ms,
             "inbound_ms": self.inbound_ms,
             "sample_rate": self.frame_rate,
@@ -382,6 +392,10 @@ class RTPOptions:
             number(clock, f"{name}: clock", 8000, 192_000)
             number(event, f"{name}: payload type", 0, 127)
         return dict(value)
+
+
+def _seconds(value: float | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def _event_type(value: int, name: str) -> None:

@@ -31,6 +31,7 @@ from roomkit.rtp.events import (
     RTPEvent,
     SourceTrusted,
 )
+from roomkit.rtp.hold import Holding
 from roomkit.rtp.opening import open_native
 from roomkit.rtp.options import RTPExtra, RTPOptions
 from roomkit.rtp.played import PlayedTap
@@ -60,12 +61,14 @@ _CHANGEABLE: Final = frozenset(
         "remote_rtcp_addr",
         "direction",
         "rtp_timeout",
+        "rtp_timeout_on_hold",
+        "rtcp_timeout",
     }
 )
 _EVENTS_WAITING: Final = 256  # of one `events()` iterator; the far end could send digits for ever
 
 
-class RTPSession:
+class RTPSession(Holding):
     """Audio and digits with one RTP peer, on the core's own clock::
 
         async with RTPSession(remote_addr=("192.0.2.10", 20000)) as session:
@@ -377,9 +380,9 @@ class RTPSession:
         self, *, remote_addr: Address | None = None, **changes: Unpack[RTPExtra]
     ) -> None:
         """Changes options in the middle of the call, as a re-INVITE asks for, without a gap either
-        way: `codecs`, payload types of digits, `ptime_ms`, `remote_addr`, `remote_rtcp_addr`,
-        `direction`, `rtp_timeout`. What is not named stays, the rate and channels of the frames
-        always.
+        way: `codecs`, payload types of digits and comfort noise, `fill`, `ptime_ms`, `remote_addr`,
+        `remote_rtcp_addr`, `direction`, timeouts. What is not named stays, the rate and channels of
+        the frames always.
 
         A name in `remote_addr` is resolved first; the change has its effect with the next frame.
         Raises `ValueError` for what does not fit or cannot change, `OSError` for a name that does
@@ -410,6 +413,7 @@ class RTPSession:
             raise AddressConflictError(f"remote_addr: {error}") from None
         except BlockingIOError:
             raise QueueFullError("too many changes wait for the media thread") from None
+        self._turned(self.options.direction, new.direction)
         self.options = new
 
     # --- what comes in --------------------------------------------------------------------------
@@ -525,6 +529,8 @@ class RTPSession:
             self._events.call(Resumed())
         elif kind == _native.RTP_TIMEOUT:
             self._gone(Disconnected("rtp_timeout"))
+        elif kind == _native.RTCP_TIMEOUT:
+            self._gone(Disconnected("rtcp_timeout"))
         elif kind == _native.BYE:
             self._gone(Disconnected("bye", a))
         elif kind == _native.FAULT:

@@ -77,6 +77,8 @@ class RTPStats(Mapping[str, "int | float | None"]):
     """Payloads of comfort noise that describe none (RFC 3389 §3)."""
     malformed: int = 0
     """Datagrams that are neither RTP nor RTCP."""
+    unwanted: int = 0
+    """Audio and digits that came although `direction` says that we do not receive."""
     unknown_payload_type: int = 0
     stranger: int = 0
     """Packets of a source that is not trusted, for any of these reasons:"""

@@ -22,7 +22,9 @@ __all__ = [
     "AudioReceivedCallback",
     "BargeInCallback",
     "ClientDisconnectedCallback",
+    "ClientResumedCallback",
     "DTMFReceivedCallback",
+    "DisconnectReason",
     "PlaybackPosition",
     "SessionReadyCallback",
     "Unsubscribe",
@@ -59,6 +61,20 @@ class VoiceCapability(Flag):
     """Digits come beside the audio (RFC 4733)."""
     NATIVE_BRIDGE = auto()
     """It joins sessions to each other by itself."""
+
+
+class DisconnectReason(str):
+    """Why the far end is gone: a word such as `"bye"` or `"rtp_timeout"`, with what it said."""
+
+    __slots__ = ("detail",)
+
+    detail: str
+    """What the far end gave as its reason, such as the text of an RTCP BYE; often empty."""
+
+    def __new__(cls, reason: str, detail: str = "") -> DisconnectReason:
+        made = super().__new__(cls, reason)
+        made.detail = detail
+        return made
 
 
 @dataclass(eq=False)
@@ -153,7 +169,9 @@ AudioReceivedCallback = Callable[[VoiceSession, "AudioFrame"], Awaitable[None] |
 DTMFReceivedCallback = Callable[[VoiceSession, "DTMFEvent"], Awaitable[None] | None]
 SessionReadyCallback = Callable[[VoiceSession], Awaitable[None] | None]
 ClientDisconnectedCallback = Callable[[VoiceSession, str], Awaitable[None] | None]
-"""The second argument is the reason, such as `"bye"`, `"rtp_timeout"` or a fault's message."""
+"""The second argument is the reason, such as `"bye"`, `"rtp_timeout"` or a fault's message; it may
+be a `DisconnectReason`, which has a `detail`."""
+ClientResumedCallback = Callable[[VoiceSession], Awaitable[None] | None]
 AudioPlayedCallback = Callable[[VoiceSession, "AudioFrame"], Awaitable[None] | None]
 """The frame holds audio that has left; its `timestamp_ms` is on the inbound frames' timeline."""
 BargeInCallback = Callable[[VoiceSession], Awaitable[None] | None]

@@ -20,6 +20,8 @@ from roomkit.voice.events import (
     AfterTTSEvent,
     BargeInEvent,
     BeforeTTSEvent,
+    ClientDisconnectedEvent,
+    ClientResumedEvent,
     DTMFEvent,
     TTSCancelledEvent,
 )
@@ -167,6 +169,7 @@ class VoiceChannel(Channel):
             backend.on_audio_received(self._frame),
             backend.on_dtmf_received(self._digit),
             backend.on_client_disconnected(self._gone),
+            backend.on_client_resumed(self._back),
             backend.on_barge_in(self._barged_in),
         ]
 
@@ -261,8 +264,16 @@ class VoiceChannel(Channel):
             call.hearing.digit(event)
 
     def _gone(self, session: VoiceSession, reason: str) -> None:
-        if session.id in self._calls and self.hang_up:
-            self._spawn(self._hang_up(session, reason))
+        if session.id not in self._calls:
+            return
+        gone = ClientDisconnectedEvent(session, str(reason), getattr(reason, "detail", ""))
+        self._hooks.emit(HookTrigger.ON_CLIENT_DISCONNECTED, gone)
+        if self.hang_up:
+            self._spawn(self._hang_up(session, str(reason)))
+
+    def _back(self, session: VoiceSession) -> None:
+        if session.id in self._calls:
+            self._hooks.emit(HookTrigger.ON_CLIENT_RESUMED, ClientResumedEvent(session))
 
     async def _hang_up(self, session: VoiceSession, reason: str) -> None:
         try:

@@ -16,6 +16,8 @@ __all__ = [
     "AfterTTSEvent",
     "BargeInEvent",
     "BeforeTTSEvent",
+    "ClientDisconnectedEvent",
+    "ClientResumedEvent",
     "DTMFDetectedEvent",
     "DTMFEvent",
     "ErrorEvent",
@@ -69,6 +71,26 @@ class SessionEndedEvent:
     session: VoiceSession
     reason: str
     """`"left"`: by the program. Otherwise the backend's word, such as `"bye"`, `"rtp_timeout"`."""
+
+
+@dataclass(slots=True)
+class ClientDisconnectedEvent:
+    """ON_CLIENT_DISCONNECTED: the far end is gone. The call ends now, unless the channel was made
+    with `hang_up=False`."""
+
+    session: VoiceSession
+    reason: str
+    """The backend's word: `"bye"`, `"rtp_timeout"`, `"rtcp_timeout"` …"""
+    detail: str = ""
+    """What the far end gave as its reason, such as the text of an RTCP BYE; often empty."""
+
+
+@dataclass(slots=True)
+class ClientResumedEvent:
+    """ON_CLIENT_RESUMED: the far end is heard again after it had been gone. A call that was ended
+    meanwhile stays ended."""
+
+    session: VoiceSession
 
 
 @dataclass(slots=True)
@@ -186,6 +208,8 @@ class ErrorEvent:
 HookEvent = (
     SessionStartedEvent
     | SessionEndedEvent
+    | ClientDisconnectedEvent
+    | ClientResumedEvent
     | DTMFDetectedEvent
     | SpeechStartEvent
     | SpeechEndEvent

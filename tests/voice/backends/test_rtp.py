@@ -18,7 +18,13 @@ from roomkit.errors import (
     SessionNotFoundError,
 )
 from roomkit.voice.backends.rtp import RTPVoiceBackend
-from roomkit.voice.base import AudioChunk, VoiceCapability, VoiceSession, VoiceSessionState
+from roomkit.voice.base import (
+    AudioChunk,
+    DisconnectReason,
+    VoiceCapability,
+    VoiceSession,
+    VoiceSessionState,
+)
 from roomkit.voice.events import DTMFEvent
 from roomkit.voice.frame import AudioFrame
 from rtp.sound import tone
@@ -421,6 +427,39 @@ async def test_retargeting_changes_the_metadata_too(backend: RTPVoiceBackend) ->
         await other.until(lambda: len(other.packets) == 3)
 
 
+async def test_on_hold_a_session_is_paused_and_music_still_leaves(
+    backend: RTPVoiceBackend, peer: Peer
+) -> None:
+    session = await connect(backend)
+    states = [session.state]
+    await backend.hold(session)
+    states.append(session.state)
+    await backend.send_audio(session, tone(440, 100))
+    await backend.resume(session)
+    states.append(session.state)
+    await backend.update(session, direction="inactive")
+    states.append(session.state)
+    await backend.disconnect(session)
+    states.append(session.state)
+    assert states == ["active", "paused", "active", "paused", "ended"]
+    with pytest.raises(SessionEndedError):
+        await backend.resume(session)
+    await peer.until(lambda: len(peer.audio_packets()) == 5)
+
+
+async def test_a_peer_that_was_silent_and_speaks_again_is_told(peer: Peer) -> None:
+    backend = RTPVoiceBackend(local_addr=(LOOPBACK, 0), remote_addr=peer.addr, rtp_timeout=0.3)
+    told: asyncio.Queue[str] = asyncio.Queue()
+    backend.on_client_disconnected(lambda session, why: told.put_nowait(why))
+    backend.on_client_resumed(lambda session: told.put_nowait("back"))
+    session = await connect(backend)
+    peer.greet(session.metadata["local_addr"])
+    assert await asyncio.wait_for(told.get(), 5) == "rtp_timeout"
+    peer.greet(session.metadata["local_addr"])
+    assert await asyncio.wait_for(told.get(), 5) == "back"
+    await backend.close()
+
+
 async def test_a_peer_that_says_bye_is_told_and_the_session_stays_until_disconnected(
     backend: RTPVoiceBackend, peer: Peer
 ) -> None:
@@ -432,7 +471,10 @@ async def test_a_peer_that_says_bye_is_told_and_the_session_stays_until_disconne
     await anext(aiter(backend._media[session.id]))
     peer.bye((host, port + 1), "hung up")
     async with asyncio.timeout(10):
-        assert await told.get() == (session, "bye")
+        gone, why = await told.get()
+    assert (gone, why) == (session, "bye")
+    assert isinstance(why, DisconnectReason)
+    assert why.detail == "hung up"
     assert session.state is VoiceSessionState.ACTIVE
     await backend.disconnect(session)
 

@@ -121,6 +121,10 @@ pub struct SessionConfig {
     pub jitter_delay: Duration,
     /// The silence of the far end after which it is said to be gone.
     pub rtp_timeout: Option<Duration>,
+    /// The same while the call is on hold, when RTCP counts as being heard too.
+    pub rtp_timeout_on_hold: Option<Duration>,
+    /// The silence of the far end's RTCP, once it came, after which it is said to be gone.
+    pub rtcp_timeout: Option<Duration>,
     /// Samples per second and channel of the frames delivered.
     pub sample_rate: u32,
     /// Channels of the frames delivered, 1 or 2.
@@ -165,6 +169,8 @@ impl SessionConfig {
             wallclock: NtpTime::from_unix(Duration::ZERO),
             jitter_delay: Duration::from_millis(60),
             rtp_timeout: Some(Duration::from_secs(30)),
+            rtp_timeout_on_hold: Some(Duration::from_secs(300)),
+            rtcp_timeout: None,
             sample_rate: 8000,
             channels: 1,
         }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{frame_ticks, Event, EventType, NoiseType, Output, Session, SessionConfig};
+use super::{frame_ticks, Direction, Event, EventType, NoiseType, Output, Session, SessionConfig};
 use crate::comfort_noise::NoiseShape;
 use crate::dtmf::{self, EventPayload};
 use crate::jitter::{Insert, Packet};
@@ -13,6 +13,9 @@ use crate::seq::{SeqTracker, SeqUpdate, Ssrc, TimeUnwrapper};
 use crate::source::{RejectReason, SourceGuard, Verdict};
 use crate::stats::Stats;
 use crate::time::{Duration, Time};
+
+/// Packets that overtook each other come within this time of a goodbye; what comes later is a return.
+const STRAGGLERS: Duration = Duration::from_millis(500);
 
 /// What is heard, and of whom.
 #[derive(Debug)]
@@ -26,9 +29,16 @@ pub(super) struct Inbound {
     noise: Vec<NoiseType>,
     ptime: Duration,
     timeout: Option<Duration>,
+    timeout_on_hold: Option<Duration>,
+    direction: Direction,
+    /// The call went both ways before its direction changed: one side has put the other on hold (RFC 3264 §8.4). A call
+    /// that began one way, such as a recorder's, is not on hold.
+    held: bool,
     /// When the far end was last heard; before that, when the session began.
     last_heard: Time,
     timed_out: bool,
+    /// When the far end's goodbye was told.
+    parted: Option<Time>,
     /// The far end said goodbye, and this is its reason; told once its last audio has been played.
     goodbye: Option<String>,
 }
@@ -63,8 +73,12 @@ impl Inbound {
             noise: config.receive_noise.clone(),
             ptime: config.ptime,
             timeout: config.rtp_timeout,
+            timeout_on_hold: config.rtp_timeout_on_hold,
+            direction: config.direction,
+            held: false,
             last_heard: now,
             timed_out: false,
+            parted: None,
             goodbye: None,
         }
     }
@@ -125,13 +139,56 @@ impl Inbound {
         self.events.clone_from(&config.receive_events);
         self.noise.clone_from(&config.receive_noise);
         self.timeout = config.rtp_timeout;
+        self.timeout_on_hold = config.rtp_timeout_on_hold;
+        self.turn(now, config.direction);
         if let Some(remote) = config.remote {
             self.guard.retarget(now, remote);
         }
     }
 }
 
+impl Inbound {
+    /// Nothing need come now, or only music: the far end is silent without being gone.
+    fn is_on_hold(&self) -> bool {
+        self.held || !self.direction.receives()
+    }
+
+    fn turn(&mut self, now: Time, direction: Direction) {
+        let before = core::mem::replace(&mut self.direction, direction);
+        if before == direction {
+            return;
+        }
+        self.held =
+            direction != Direction::SendRecv && (self.held || before == Direction::SendRecv);
+        // Whoever is taken off hold has a moment to begin.
+        self.last_heard = self.last_heard.max(now);
+        if !direction.receives() {
+            self.playout.end_noise();
+        } else if !before.receives() {
+            // What went by meanwhile was not listened to, and is no loss.
+            self.playout.new_timeline();
+        }
+    }
+
+    /// The far end gave a sign of life; true if it had been taken for gone.
+    fn hear(&mut self, at: Time) -> bool {
+        self.last_heard = self.last_heard.max(at);
+        if self.parted.is_some_and(|told| at - told < STRAGGLERS) {
+            return false;
+        }
+        self.parted = None;
+        core::mem::take(&mut self.timed_out)
+    }
+}
+
 impl Session {
+    /// RTCP is all that may come while the call is on hold.
+    pub(super) fn hear_report(&mut self, now: Time) {
+        if self.inbound.is_on_hold() && self.inbound.hear(now) {
+            self.output.push_back(Output::Event(Event::RtpResumed));
+        }
+    }
+
     pub(super) fn receive_rtp(&mut self, now: Time, from: SocketAddr, datagram: &[u8]) {
         let Ok(packet) = RtpPacket::parse(datagram) else {
             self.stats.malformed += 1;
@@ -177,10 +234,13 @@ impl Session {
         if inbound.goodbye.is_some() && inbound.playout.depth().0 == Duration::ZERO {
             inbound.playout.stop();
             let reason = inbound.goodbye.take().unwrap_or_default();
+            // Its silence from here on need not be told as well.
+            (inbound.timed_out, inbound.parted) = (true, Some(now));
             self.output.push_back(Output::Event(Event::RemoteBye { reason }));
         }
         let inbound = &mut self.inbound;
-        let silent = inbound.timeout.is_some_and(|timeout| now - inbound.last_heard >= timeout);
+        let limit = if inbound.is_on_hold() { inbound.timeout_on_hold } else { inbound.timeout };
+        let silent = limit.is_some_and(|limit| now - inbound.last_heard >= limit);
         if silent && !inbound.timed_out {
             inbound.timed_out = true;
             inbound.playout.stop();
@@ -217,8 +277,7 @@ impl Session {
     fn accept(&mut self, arrival: Time, packet: &RtpPacket<'_>, datagram: &[u8]) {
         self.stats.packets_received += 1;
         self.stats.octets_received += packet.payload.len() as u64;
-        self.inbound.last_heard = self.inbound.last_heard.max(arrival);
-        if core::mem::take(&mut self.inbound.timed_out) {
+        if self.inbound.hear(arrival) {
             self.output.push_back(Output::Event(Event::RtpResumed));
         }
         let playout = &self.inbound.playout;
@@ -272,6 +331,13 @@ impl Session {
             source.reception.on_untimed_packet(seq);
             inbound.playout.note_silent(seq);
             self.stats.keepalives_received += 1;
+            return;
+        }
+        if !inbound.direction.receives() {
+            // We said that we do not want it (RFC 3264 §5.1, §8.4); some was on its way, and some send regardless.
+            source.reception.on_untimed_packet(seq);
+            inbound.playout.note_silent(seq);
+            self.stats.unwanted += 1;
             return;
         }
         let Some(codec) = codec else {

@@ -134,7 +134,9 @@ pub enum Event {
     },
     /// Nothing has come from the far end for the configured time.
     RtpTimeout,
-    /// The far end is heard again.
+    /// The far end's RTCP has stopped for the configured time.
+    RtcpTimeout,
+    /// The far end is heard again after a timeout of either kind.
     RtpResumed,
 }
 
@@ -277,6 +279,7 @@ impl Session {
             }
         }
         self.watch_source(now);
+        self.watch_reports(now);
         if self.reports.is_due(now, &mut self.rng) {
             self.send_report(now, None);
         }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Output, Port, RtcpMode, Session, SessionConfig};
+use super::{Event, Output, Port, RtcpMode, Session, SessionConfig};
 use crate::report::round_trip;
 use crate::rng::Rng;
 use crate::rtcp::{parse_compound, write_compound, ReportBlock, RtcpPacket, Schedule, SenderInfo};
@@ -32,6 +32,10 @@ pub(super) struct Reports {
     /// The address that was seen with our SSRC: what comes from there is our own, looped (§8.2).
     conflict: Option<SocketAddr>,
     far: FarEnd,
+    timeout: Option<Duration>,
+    /// When the far end's RTCP came last.
+    last_heard: Option<Time>,
+    timed_out: bool,
 }
 
 /// What the far end says of our stream.
@@ -56,6 +60,9 @@ impl Reports {
             before_ssrc: (0, 0),
             conflict: None,
             far: FarEnd { clock_rate: config.send_codec.clock_rate, ..FarEnd::default() },
+            timeout: config.rtcp_timeout,
+            last_heard: None,
+            timed_out: false,
         }
     }
 
@@ -66,6 +73,7 @@ impl Reports {
             self.remote = None;
         }
         self.far.clock_rate = config.send_codec.clock_rate;
+        self.timeout = config.rtcp_timeout;
     }
 
     /// RTP left.
@@ -125,6 +133,16 @@ impl Session {
         self.output.push_back(Output::Datagram { to, port, bytes });
     }
 
+    /// Whether the far end's reports have stopped. Where none ever came there is nothing to miss.
+    pub(super) fn watch_reports(&mut self, now: Time) {
+        let reports = &mut self.reports;
+        let (Some(limit), Some(heard)) = (reports.timeout, reports.last_heard) else { return };
+        if now - heard >= limit && !reports.timed_out {
+            reports.timed_out = true;
+            self.output.push_back(Output::Event(Event::RtcpTimeout));
+        }
+    }
+
     pub(super) fn receive_rtcp(&mut self, now: Time, from: SocketAddr, datagram: &[u8]) {
         let Ok(compound) = parse_compound(datagram) else {
             self.stats.rtcp_malformed += 1;
@@ -140,6 +158,11 @@ impl Session {
         }
         self.stats.rtcp_received += 1;
         self.reports.remote = Some(from);
+        self.reports.last_heard = Some(now);
+        if core::mem::take(&mut self.reports.timed_out) {
+            self.output.push_back(Output::Event(Event::RtpResumed));
+        }
+        self.hear_report(now);
         for packet in compound {
             match packet {
                 RtcpPacket::SenderReport { ssrc, info, blocks } => {

@@ -14,6 +14,7 @@ from roomkit.voice.base import (
     AudioReceivedCallback,
     BargeInCallback,
     ClientDisconnectedCallback,
+    ClientResumedCallback,
     DTMFReceivedCallback,
     PlaybackPosition,
     SessionReadyCallback,
@@ -38,6 +39,7 @@ class VoiceBackend(ABC):
         self.audio_received.fire(session, frame)  # contiguous frames, in order
         self.dtmf_received.fire(session, dtmf_event)
         self.client_disconnected.fire(session, reason)  # the far end went away
+        self.client_resumed.fire(session)  # and is heard again
 
     Registrations (`on_…`) are for the application and for `VoiceChannel`.
     """
@@ -49,6 +51,7 @@ class VoiceBackend(ABC):
         self.audio_received = CallbackList("on_audio_received")
         self.dtmf_received = CallbackList("on_dtmf_received")
         self.client_disconnected = CallbackList("on_client_disconnected")
+        self.client_resumed = CallbackList("on_client_resumed")
         self.audio_played = CallbackList("on_audio_played")
         self.barge_in = CallbackList("on_barge_in")
 
@@ -166,6 +169,14 @@ class VoiceBackend(ABC):
         """While muted the caller is not heard: frames are silence."""
         raise NotImplementedError(f"{self.name} cannot mute its input")
 
+    async def hold(self, session: VoiceSession) -> None:
+        """Puts the far end on hold: it is not heard, and the session is PAUSED. Idempotent."""
+        raise NotImplementedError(f"{self.name} cannot put on hold")
+
+    async def resume(self, session: VoiceSession) -> None:
+        """Takes the far end off hold: the session is ACTIVE again. Idempotent."""
+        raise NotImplementedError(f"{self.name} cannot put on hold")
+
     async def send_transcription(
         self, session: VoiceSession, text: str, role: str = "user"
     ) -> None:
@@ -194,6 +205,10 @@ class VoiceBackend(ABC):
     def on_client_disconnected(self, callback: ClientDisconnectedCallback) -> Unsubscribe:
         """`callback(session, reason)` when the far end hung up or fell silent."""
         return self.client_disconnected.add(callback)
+
+    def on_client_resumed(self, callback: ClientResumedCallback) -> Unsubscribe:
+        """`callback(session)` when the far end is heard again after it was reported gone."""
+        return self.client_resumed.add(callback)
 
     def on_audio_played(self, callback: AudioPlayedCallback) -> Unsubscribe:
         """`callback(session, frame)` for audio that has left, where the backend reports it."""

@@ -8,13 +8,13 @@ import weakref
 from collections.abc import AsyncIterable, Iterable, Mapping
 from dataclasses import fields, replace
 from functools import partial
-from typing import Any, Final, Unpack
+from typing import Any, Final, Literal, Unpack
 from uuid import uuid4
 
 from roomkit.errors import BackendClosedError, CloseError, SessionEndedError, SessionNotFoundError
 from roomkit.rtp.addresses import Address, check_address
 from roomkit.rtp.checks import digits
-from roomkit.rtp.events import Disconnected
+from roomkit.rtp.events import Disconnected, Resumed, RTPEvent
 from roomkit.rtp.options import RTPExtra, RTPOptions
 from roomkit.rtp.session import RTPSession
 from roomkit.rtp.stats import RTPStats
@@ -22,6 +22,7 @@ from roomkit.voice.backends.base import VoiceBackend
 from roomkit.voice.base import (
     AudioChunk,
     AudioPlayedCallback,
+    DisconnectReason,
     PlaybackPosition,
     Unsubscribe,
     VoiceCapability,
@@ -146,7 +147,7 @@ class RTPVoiceBackend(VoiceBackend):
         session = VoiceSession(str(uuid4()), room_id, participant_id, channel_id)
         media.on_frame(partial(self.audio_received.fire, session))
         media.on_dtmf(partial(self._on_dtmf, session))
-        media.on_disconnected(partial(self._on_disconnected, session))
+        media.on_event(partial(self._on_event, session))
         if self._tells_played:
             media.on_played(partial(self.audio_played.fire, session))
         await media.open()
@@ -155,7 +156,6 @@ class RTPVoiceBackend(VoiceBackend):
             self._check_open()  # close() may have come while a name was being resolved
             session.metadata = {**(metadata or {})}
             self._describe(session, media)
-            session.state = VoiceSessionState.ACTIVE
             self.sessions[session.id] = session
             self.session_ready.fire(session)
             await asyncio.sleep(0)  # async callbacks begin
@@ -317,6 +317,23 @@ class RTPVoiceBackend(VoiceBackend):
         await media.update(remote_addr=remote_addr, **changes)
         self._describe(session, media)
 
+    async def hold(
+        self, session: VoiceSession, direction: Literal["sendonly", "inactive"] = "sendonly"
+    ) -> None:
+        """Puts the far end on hold: it is not heard, frames of silence go on, and the session is
+        PAUSED. With `"sendonly"` it may hear music; with `"inactive"` what is to be played waits.
+        See `RTPSession.hold`. Idempotent."""
+        media = self._require(session, "put it on hold")
+        await media.hold(direction)
+        self._describe(session, media)
+
+    async def resume(self, session: VoiceSession) -> None:
+        """Takes the far end off hold, to what it was before; the session is ACTIVE again.
+        Idempotent."""
+        media = self._require(session, "take it off hold")
+        await media.resume()
+        self._describe(session, media)
+
     # --- inside ---------------------------------------------------------------------------------
 
     def _options_for(self, metadata: Mapping[str, Any] | None) -> RTPOptions:
@@ -340,7 +357,7 @@ class RTPVoiceBackend(VoiceBackend):
         return options
 
     def _describe(self, session: VoiceSession, media: RTPSession) -> None:
-        """What the session's metadata tells of its media."""
+        """What the session's metadata and state tell of its media."""
         session.metadata.update(
             backend="rtp",
             remote_addr=media.options.remote_addr,
@@ -351,6 +368,9 @@ class RTPVoiceBackend(VoiceBackend):
             sample_rate=media.sample_rate,
             channels=media.channels,
         )
+        if not session.ended:
+            paused = media.on_hold
+            session.state = VoiceSessionState.PAUSED if paused else VoiceSessionState.ACTIVE
 
     def _require(self, session: VoiceSession, doing: str) -> RTPSession:
         media = self._media.get(session.id)
@@ -368,12 +388,19 @@ class RTPVoiceBackend(VoiceBackend):
         _log.debug("session %s: digit %s, %g ms", session.id, event.digit, event.duration_ms)
         self.dtmf_received.fire(session, event)
 
+    def _on_event(self, session: VoiceSession, event: RTPEvent) -> None:
+        if isinstance(event, Disconnected):
+            self._on_disconnected(session, event)
+        elif isinstance(event, Resumed):
+            _log.info("session %s: the peer is heard again", session.id)
+            self.client_resumed.fire(session)
+
     def _on_disconnected(self, session: VoiceSession, event: Disconnected) -> None:
-        reason: str = event.reason
+        reason = DisconnectReason(event.reason, event.detail)
         _log.info("session %s: the peer is gone: %s %s", session.id, reason, event.detail)
         if event.reason == "fault":
             # Nothing of it works any longer: it is over, whether or not someone disconnects it.
-            reason = f"fault: {event.detail}"
+            reason = DisconnectReason(f"fault: {event.detail}", event.detail)
             session.state = VoiceSessionState.ENDED
             self.sessions.pop(session.id, None)
             media = self._media.pop(session.id, None)

@@ -1,0 +1,257 @@
+//! The life of a call: hold, silence that means something, and the far end's end.
+
+mod common;
+
+use common::{good, voice, Call, A, B};
+use roomkit_media::dtmf::Digit;
+use roomkit_media::rtp::is_rtcp;
+use roomkit_media::session::{Direction, Event, FrameKind, RtcpMode, SessionConfig};
+use roomkit_media::time::{Duration, Time};
+use roomkit_netsim::{LinkConfig, Loss};
+
+const SECS: fn(u64) -> Duration = Duration::from_secs;
+
+/// What b is told of it, here in the middle of the call.
+fn turn(call: &mut Call, to: Direction, change: impl Fn(&mut SessionConfig)) {
+    let mut config = SessionConfig::pcmu(Some(A.parse().unwrap()));
+    config.cname = B.into();
+    config.direction = to;
+    change(&mut config);
+    call.b.session.update(call.now, &config).unwrap();
+}
+
+fn times(call: &Call, wanted: &Event) -> Vec<u64> {
+    let told = call.b.events.iter().filter(|(_, event)| event == wanted);
+    told.map(|(at, _)| (*at - Time::ZERO).as_secs()).collect()
+}
+
+/// Ten seconds of speech from a.
+fn talk(call: &mut Call, playback: u64) {
+    call.a.play(playback, voice(80_000, 8000), 8000);
+}
+
+#[test]
+fn on_hold_the_silence_of_the_far_end_may_last_longer() {
+    for direction in [Direction::SendOnly, Direction::RecvOnly, Direction::Inactive] {
+        let silent = |c: &mut SessionConfig| {
+            (c.rtcp, c.keepalive) = (RtcpMode::Off, None);
+        };
+        let mut call = Call::new(good(), 1, silent);
+        talk(&mut call, 1);
+        call.run(Time::secs(20));
+        turn(&mut call, direction, silent);
+        call.run(Time::secs(310));
+        assert_eq!(times(&call, &Event::RtpTimeout), [], "{direction:?}");
+        call.run(Time::secs(400));
+        assert_eq!(times(&call, &Event::RtpTimeout), [320], "300 s from the hold: {direction:?}");
+    }
+}
+
+#[test]
+fn a_call_that_began_one_way_is_not_on_hold() {
+    for (direction, timeout) in [(Direction::RecvOnly, 30), (Direction::Inactive, 300)] {
+        let mut call = Call::new(good(), 1, |c| {
+            (c.rtcp, c.keepalive, c.direction) = (RtcpMode::Off, None, direction);
+        });
+        call.run(Time::secs(400));
+        assert_eq!(times(&call, &Event::RtpTimeout), [timeout], "{direction:?}");
+    }
+}
+
+#[test]
+fn on_hold_reports_of_the_far_end_are_a_sign_of_life() {
+    let mut call = Call::new(good(), 1, |c| c.keepalive = None);
+    talk(&mut call, 1);
+    call.run(Time::secs(20));
+    turn(&mut call, Direction::Inactive, |_| {});
+    call.run(Time::secs(1000));
+    assert_eq!(times(&call, &Event::RtpTimeout), [], "RTCP goes on");
+    call.a_to_b.reconfigure(LinkConfig { loss: Loss::Random(1.0), ..good() });
+    call.run(Time::secs(1400));
+    let told = times(&call, &Event::RtpTimeout);
+    assert!(told.len() == 1 && (1290..=1301).contains(&told[0]), "{told:?}");
+}
+
+#[test]
+fn whoever_is_taken_off_hold_has_the_usual_time_to_begin() {
+    let silent = |c: &mut SessionConfig| (c.rtcp, c.keepalive) = (RtcpMode::Off, None);
+    let mut call = Call::new(good(), 1, silent);
+    talk(&mut call, 1);
+    call.run(Time::secs(20));
+    turn(&mut call, Direction::SendOnly, silent);
+    call.run(Time::secs(200));
+    turn(&mut call, Direction::SendRecv, silent);
+    call.run(Time::secs(300));
+    assert_eq!(times(&call, &Event::RtpTimeout), [230]);
+}
+
+#[test]
+fn a_hold_without_a_limit_lasts_for_ever() {
+    let silent = |c: &mut SessionConfig| {
+        (c.rtcp, c.keepalive, c.rtp_timeout_on_hold) = (RtcpMode::Off, None, None);
+    };
+    let mut call = Call::new(good(), 1, silent);
+    talk(&mut call, 1);
+    call.run(Time::secs(20));
+    turn(&mut call, Direction::SendOnly, silent);
+    call.run(Time::secs(2000));
+    assert_eq!(times(&call, &Event::RtpTimeout), []);
+}
+
+#[test]
+fn rfc3264_8_4_what_comes_although_we_do_not_receive_is_counted_and_not_heard() {
+    for direction in [Direction::SendOnly, Direction::Inactive] {
+        let mut call = Call::new(good(), 1, |_| {});
+        talk(&mut call, 1);
+        call.run(Time::secs(3));
+        turn(&mut call, direction, |_| {});
+        let frames = call.b.frames.len();
+        call.a.session.send_dtmf(Digit::parse('5').unwrap(), Duration::from_millis(200)).unwrap();
+        call.run(Time::secs(6));
+        // Frames go on, so that nothing gets out of step: what had come, its fading out, and then silence.
+        let held = &call.b.frames[frames..];
+        assert!((149..=151).contains(&held.len()));
+        assert!(held[10..].iter().all(|frame| frame.kind == FrameKind::Silence));
+        assert!(held[10..].iter().all(|frame| frame.pcm.iter().all(|sample| *sample == 0)));
+        assert_eq!(call.b.digits(), "");
+        let stats = call.b.session.stats();
+        assert!((145..=175).contains(&stats.unwanted), "{}", stats.unwanted);
+        assert_eq!((stats.packets_lost, stats.unknown_payload_type), (0, 0));
+        assert!(stats.packets_received >= 300, "RTCP still tells what arrives");
+    }
+}
+
+#[test]
+fn after_a_hold_speech_is_heard_with_the_usual_delay_and_the_hold_was_no_loss() {
+    for moh in [false, true] {
+        let mut call = Call::new(good(), 1, |_| {});
+        talk(&mut call, 1);
+        call.run(Time::secs(5));
+        turn(&mut call, Direction::SendOnly, |_| {});
+        if !moh {
+            call.a.session.cancel(1);
+            call.drain();
+        }
+        call.run(Time::secs(8));
+        turn(&mut call, Direction::SendRecv, |_| {});
+        if !moh {
+            talk(&mut call, 2);
+        }
+        let before = call.b.session.stats();
+        let frames = call.b.frames.len();
+        call.run(Time::secs(9));
+        let stats = call.b.session.stats();
+        assert!(stats.frames_received - before.frames_received >= 42, "{moh}: {stats:?}");
+        assert!(stats.buffered <= Duration::from_millis(100));
+        assert_eq!((stats.packets_lost, stats.late), (0, 0));
+        let first = call.b.frames[frames..].iter().position(|f| f.kind == FrameKind::Received);
+        assert!(first.is_some_and(|n| n <= 8), "{moh}: {first:?}");
+    }
+}
+
+#[test]
+fn on_hold_rtcp_goes_on_and_no_audio_or_digit_leaves() {
+    let mut call = Call::new(good(), 1, |c| c.keepalive = None);
+    call.b.play(1, voice(80_000, 8000), 8000);
+    call.run(Time::secs(5));
+    turn(&mut call, Direction::Inactive, |c| c.keepalive = None);
+    call.b.session.send_dtmf(Digit::parse('1').unwrap(), Duration::from_millis(100)).unwrap();
+    let (rtp, rtcp) = (call.b.rtp().len(), call.b.rtcp().len());
+    call.run(Time::secs(60));
+    assert_eq!(call.b.rtp().len(), rtp);
+    assert!((8..=16).contains(&(call.b.rtcp().len() - rtcp)), "{}", call.b.rtcp().len() - rtcp);
+    let played = call.b.session.position();
+    assert_eq!(played.map(|(id, at)| (id, at.as_secs())), Some((1, 5)), "the playback waits");
+    turn(&mut call, Direction::SendRecv, |_| {});
+    call.run(Time::secs(70));
+    assert!(call.b.events.iter().any(|(_, event)| matches!(
+        event,
+        Event::PlaybackEnded { playback: 1, cancelled: false, played } if *played == SECS(10)
+    )));
+    assert_eq!(call.a.digits(), "1");
+}
+
+#[test]
+fn an_interruption_while_on_hold_is_told_at_once_and_nothing_of_it_is_heard_afterwards() {
+    let mut call = Call::new(good(), 1, |_| {});
+    call.b.play(1, voice(80_000, 8000), 8000);
+    call.run(Time::secs(2));
+    turn(&mut call, Direction::Inactive, |_| {});
+    call.run(Time::secs(3));
+    call.b.session.cancel(1);
+    call.drain();
+    assert!(matches!(
+        call.b.events.last(),
+        Some((_, Event::PlaybackEnded { playback: 1, cancelled: true, .. }))
+    ));
+    let sent = call.b.rtp().len();
+    turn(&mut call, Direction::SendRecv, |_| {});
+    call.run(Time::secs(4));
+    assert_eq!(call.b.rtp().len(), sent);
+}
+
+#[test]
+fn a_hold_ends_the_far_ends_noise() {
+    let mut call =
+        Call::between(good(), 1, |c| c.fill = roomkit_media::session::Fill::ComfortNoise, |_| {});
+    call.run(Time::secs(2));
+    assert_eq!(call.b.frames.last().unwrap().kind, FrameKind::ComfortNoise);
+    turn(&mut call, Direction::SendOnly, |_| {});
+    call.run(Time::secs(4));
+    assert_eq!(call.b.frames.last().unwrap().kind, FrameKind::Silence);
+}
+
+#[test]
+fn reports_that_stop_are_told_once_and_only_where_there_were_any() {
+    let change = |c: &mut SessionConfig| {
+        (c.rtcp_timeout, c.rtp_timeout) = (Some(SECS(20)), None);
+    };
+    let mut call = Call::new(good(), 1, change);
+    call.run(Time::secs(60));
+    assert_eq!(times(&call, &Event::RtcpTimeout), []);
+    // The way is blocked for RTCP and all else.
+    call.a_to_b.reconfigure(LinkConfig { loss: Loss::Random(1.0), ..good() });
+    call.run(Time::secs(200));
+    let told = times(&call, &Event::RtcpTimeout);
+    assert!(told.len() == 1 && (70..=80).contains(&told[0]), "{told:?}");
+    call.a_to_b.reconfigure(good());
+    call.run(Time::secs(220));
+    assert_eq!(times(&call, &Event::RtpResumed).len(), 1);
+    // Without any RTCP ever.
+    let mut call =
+        Call::between(good(), 1, |c| c.rtcp = RtcpMode::Off, |c| c.rtcp_timeout = Some(SECS(20)));
+    talk(&mut call, 1);
+    call.run(Time::secs(60));
+    assert_eq!(times(&call, &Event::RtcpTimeout), []);
+}
+
+#[test]
+fn after_a_goodbye_the_silence_is_not_told_as_well() {
+    let mut call = Call::new(good(), 1, |_| {});
+    talk(&mut call, 1);
+    call.run(Time::secs(5));
+    call.a.session.close(call.now, "done");
+    call.drain();
+    call.run(Time::secs(400));
+    let gone: Vec<&Event> = call
+        .b
+        .events
+        .iter()
+        .map(|(_, event)| event)
+        .filter(|event| matches!(event, Event::RemoteBye { .. } | Event::RtpTimeout))
+        .collect();
+    assert_eq!(gone, [&Event::RemoteBye { reason: "done".into() }]);
+    assert_eq!(times(&call, &Event::RtpResumed), []);
+}
+
+#[test]
+fn rtcp_on_hold_says_that_we_do_not_send() {
+    let mut call = Call::new(good(), 1, |c| c.keepalive = None);
+    call.b.play(1, voice(8000, 8000), 8000);
+    call.run(Time::secs(10));
+    turn(&mut call, Direction::Inactive, |c| c.keepalive = None);
+    call.run(Time::secs(60));
+    let last = &call.b.rtcp().last().unwrap().1.clone();
+    assert!(is_rtcp(last));
+    assert_eq!(last[1], 201, "a receiver report (RFC 3550 §6.4)");
+}

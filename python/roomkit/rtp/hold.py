@@ -1,0 +1,61 @@
+"""`Holding`: what an `RTPSession` does to put the far end on hold and to take it off again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Unpack
+
+from roomkit.rtp.checks import one_of
+
+if TYPE_CHECKING:
+    from roomkit.rtp.addresses import Address
+    from roomkit.rtp.options import MediaDirection, RTPExtra, RTPOptions
+
+__all__ = ["Holding"]
+
+
+class Holding:
+    """Hold as RFC 3264 §8.4 has it: a change of direction. Part of `RTPSession`."""
+
+    options: RTPOptions
+    _before_hold: MediaDirection | None = None
+    _on_hold = False
+
+    if TYPE_CHECKING:
+
+        async def update(
+            self, *, remote_addr: Address | None = None, **changes: Unpack[RTPExtra]
+        ) -> None:
+            """That of the session."""
+
+    async def hold(self, direction: Literal["sendonly", "inactive"] = "sendonly") -> None:
+        """Puts the far end on hold: it is not heard any more, while frames of silence go on, and
+        `rtp_timeout_on_hold` is its limit. With `"sendonly"` it may hear music, which is played
+        like all else; with `"inactive"` nothing, and what is to be played waits.
+
+        The signalling is to say the same. Idempotent. Raises `ValueError` for another direction,
+        and what `update` raises.
+        """
+        one_of(direction, "direction", ("sendonly", "inactive"))
+        before = self._before_hold or self.options.direction
+        if self.options.direction != direction:
+            await self.update(direction=direction)
+        self._before_hold = before
+
+    async def resume(self) -> None:
+        """Takes the far end off hold. Call it when the offer to do so leaves: it may answer with
+        audio at once. The direction is what it was before `hold`. Idempotent."""
+        before = self._before_hold
+        if before is not None and before != self.options.direction:
+            await self.update(direction=before)
+        self._before_hold = None
+
+    @property
+    def on_hold(self) -> bool:
+        """Whether one side has put the other on hold: audio went both ways, and now does not."""
+        return self._on_hold
+
+    def _turned(self, before: MediaDirection, now: MediaDirection) -> None:
+        """The direction has changed, by `hold`, `resume` or `update`."""
+        if now != before:
+            self._before_hold = None
+            self._on_hold = now != "sendrecv" and (self._on_hold or before == "sendrecv")
