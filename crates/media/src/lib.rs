@@ -23,5 +23,6 @@ pub mod rtp;
 pub mod seq;
 pub mod session;
 pub mod source;
+pub mod srtp;
 pub mod stats;
 pub mod time;

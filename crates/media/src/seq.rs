@@ -75,6 +75,20 @@ impl TimeUnwrapper {
     }
 }
 
+/// The SRTP index of a packet: its sequence number with the rollover counter before it, as the nearest to the newest index of
+/// its source (RFC 3711 §3.3.1, appendix A). Before the first turn there is none to go back to.
+pub fn srtp_index(newest: u64, seq: SeqNo) -> u64 {
+    let (roc, last, number) = (newest >> 16, newest & 0xffff, u64::from(seq.0));
+    let roc = if last < 1 << 15 && number > last + (1 << 15) {
+        roc.saturating_sub(1)
+    } else if last >= 1 << 15 && number < last - (1 << 15) {
+        roc + 1
+    } else {
+        roc
+    };
+    roc << 16 | number
+}
+
 /// What [`SeqTracker::update`] says of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SeqUpdate {
@@ -178,6 +192,18 @@ mod tests {
         assert_eq!(tracker.update(SeqNo(50_000)), SeqUpdate::Doubtful, "not consecutive");
         assert!(matches!(tracker.update(SeqNo(50_001)), SeqUpdate::Restarted(_)));
         assert!(matches!(tracker.update(SeqNo(50_002)), SeqUpdate::Valid(_)));
+    }
+
+    #[test]
+    fn rfc3711_appendix_a_the_index_turns_with_the_sequence_both_ways() {
+        let index = |newest, seq| srtp_index(newest, SeqNo(seq));
+        assert_eq!(index(0x1_ffff, 0), 0x2_0000);
+        assert_eq!(index(0x2_0000, 65_535), 0x1_ffff, "late, from before the turn");
+        assert_eq!(index(0x1_0000, 0x8000), 0x1_8000, "half way round is ahead");
+        assert_eq!(index(0x1_0000, 0x8001), 0x0_8001, "one past it is behind");
+        assert_eq!(index(0x1_8000, 0), 0x1_0000, "half way back is behind");
+        assert_eq!(index(0x1_8001, 0), 0x2_0000, "one past it has turned");
+        assert_eq!(index(0x0_0005, 65_535), 0x0_ffff, "there is no round before the first");
     }
 
     #[test]
