@@ -26,6 +26,7 @@ MODULES = (
     "roomkit.rooms",
     "roomkit.rtp",
     "roomkit.rtp.sdp",
+    "roomkit.rtp.signalling",
     "roomkit.voice",
     "roomkit.voice.backends",
     "roomkit.voice.backends.base",

@@ -295,7 +295,7 @@ impl SourceGuard {
     fn allows(&self, from: SocketAddr) -> Result<(), RejectReason> {
         match (self.config.policy, self.config.signalled) {
             (Policy::Strict, _) => Err(RejectReason::NotSignalled),
-            (Policy::Host, Some(signalled)) if !same_host(signalled, from) => {
+            (Policy::Host, signalled) if !signalled.is_some_and(|host| same_host(host, from)) => {
                 Err(RejectReason::OtherHost)
             }
             (Policy::Host | Policy::Learn | Policy::Follow, _) => Ok(()),

@@ -23,8 +23,12 @@ class Holding:
     if TYPE_CHECKING:
 
         async def update(
-            self, *, remote_addr: Address | None = None, **changes: Unpack[RTPExtra]
-        ) -> None:
+            self,
+            *,
+            remote_addr: Address | None = None,
+            sdp: str | bytes | None = None,
+            **changes: Unpack[RTPExtra],
+        ) -> str | None:
             """That of the session."""
 
     async def hold(self, direction: Literal["sendonly", "inactive"] = "sendonly") -> None:

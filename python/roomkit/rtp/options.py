@@ -60,6 +60,7 @@ class RTPExtra(TypedDict, total=False):
     dscp: int
     rtcp: RTCPMode
     remote_rtcp_addr: Address | None
+    advertised_host: str | None
     rtp_timeout: float | None
     rtp_timeout_on_hold: float | None
     rtcp_timeout: float | None
@@ -153,6 +154,9 @@ class RTPOptions:
     remote_rtcp_addr: Address | None = None
     """(host, port) of the far end's RTCP where it is not on its RTP port + 1 (RFC 3605); a numeric
     host."""
+    advertised_host: str | None = None
+    """The numeric address that SDP tells the far end, where a NAT gives this host another; None:
+    the one that packets to it leave from."""
     rtp_timeout: float | None = 30.0
     """Seconds without RTP after which the peer is reported gone, at most 86400; None: never."""
     rtp_timeout_on_hold: float | None = 300.0
@@ -220,6 +224,11 @@ class RTPOptions:
             if not is_numeric(host):
                 raise ValueError(f"remote_rtcp_addr: host {host!r}; a numeric address fits")
             put(self, "remote_rtcp_addr", (host, port))
+        if self.advertised_host is not None:
+            host, _ = check_address((self.advertised_host, 1), "advertised_host")
+            if not is_numeric(host):
+                raise ValueError(f"advertised_host: {host!r}; a numeric address fits")
+            put(self, "advertised_host", host)
         if self.remote_ssrc is not None:
             number(self.remote_ssrc, "remote_ssrc", 0, 0xFFFF_FFFF)
         if self.rtcp == "separate":
@@ -265,6 +274,11 @@ class RTPOptions:
         return {8000: 13} if self.comfort_noise_types is None else self.comfort_noise_types
 
     @property
+    def sent_events(self) -> Mapping[int, int]:
+        """Payload types of the telephone events that are sent, by RTP clock; empty for none."""
+        return self.events if self.dtmf_send_types is None else self.dtmf_send_types
+
+    @property
     def sent_noise(self) -> Mapping[int, int]:
         """Payload types of comfort noise that the far end understands, by RTP clock."""
         sent = self.comfort_noise_send_types
@@ -279,9 +293,7 @@ class RTPOptions:
             "codecs": [codec.native() for codec in self.active],
             "send_codec": self.codec.native_sent(),
             "receive_events": [(number, clock) for clock, number in self.events.items()],
-            "send_events": [
-                (number, clock) for clock, number in (self.dtmf_send_types or self.events).items()
-            ],
+            "send_events": [(number, clock) for clock, number in self.sent_events.items()],
             "receive_noise": [(number, clock) for clock, number in self.noise.items()],
             "send_noise": [(number, clock) for clock, number in self.sent_noise.items()],
             "fill": self.fill,

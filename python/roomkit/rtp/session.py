@@ -6,12 +6,11 @@ import asyncio
 import logging
 import weakref
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Unpack
 
 from roomkit import _bridge, _native
-from roomkit.errors import AddressConflictError, QueueFullError, SessionEndedError
+from roomkit.errors import QueueFullError, SessionEndedError
 from roomkit.rtp import checks
 from roomkit.rtp.addresses import (
     Address,
@@ -31,11 +30,11 @@ from roomkit.rtp.events import (
     RTPEvent,
     SourceTrusted,
 )
-from roomkit.rtp.hold import Holding
 from roomkit.rtp.opening import open_native
 from roomkit.rtp.options import RTPExtra, RTPOptions
 from roomkit.rtp.played import PlayedTap
 from roomkit.rtp.playout import Playback, Playout
+from roomkit.rtp.signalling import Signalled
 from roomkit.rtp.stats import RTPStats
 from roomkit.rtp.streams import Listeners, Stream
 from roomkit.voice.base import AudioChunk, PlaybackPosition, Unsubscribe
@@ -46,29 +45,10 @@ __all__ = ["RTPSession"]
 
 _log = logging.getLogger("roomkit.rtp")
 
-# What `update` may change. The rest is bound to the socket, or to what the program was told.
-_CHANGEABLE: Final = frozenset(
-    {
-        "codecs",
-        "dtmf_types",
-        "dtmf_send_types",
-        "comfort_noise_types",
-        "comfort_noise_send_types",
-        "comfort_noise_level",
-        "fill",
-        "keepalive",
-        "ptime_ms",
-        "remote_rtcp_addr",
-        "direction",
-        "rtp_timeout",
-        "rtp_timeout_on_hold",
-        "rtcp_timeout",
-    }
-)
 _EVENTS_WAITING: Final = 256  # of one `events()` iterator; the far end could send digits for ever
 
 
-class RTPSession(Holding):
+class RTPSession(Signalled):
     """Audio and digits with one RTP peer, on the core's own clock::
 
         async with RTPSession(remote_addr=("192.0.2.10", 20000)) as session:
@@ -122,7 +102,7 @@ class RTPSession(Holding):
         return session
 
     def _prepare(self, options: RTPOptions, *, shared: bool) -> None:
-        if options.remote_addr is None and not options.learns:
+        if options.remote_addr is None and not options.learns and self._negotiation is None:
             raise ValueError(
                 "remote_addr: None; a (host, port) pair fits, or source_policy='learn' to take the"
                 " first peer that sends valid RTP"
@@ -180,6 +160,11 @@ class RTPSession(Holding):
             lead_ms=options.lead_ms,
         )
         self._set_tap()
+        try:
+            self._write_answer()
+        except OSError:
+            await self.close()
+            raise
         _log.debug("session %s: open on %s:%d", self.id, *native.local_addr)
         return self
 
@@ -348,7 +333,7 @@ class RTPSession(Holding):
         """
         keys = checks.digits(digits, "digits")
         checks.number(duration_ms, "duration_ms", 20, 60_000)
-        if self.options.dtmf_payload_type is None:
+        if not self.options.sent_events:
             raise ValueError("digits: this session has none; dtmf_payload_type=101 fits")
         self._out("send digits")
         native = self._opened()
@@ -375,46 +360,6 @@ class RTPSession(Holding):
         check_family(host, "remote_addr", self.local_addr[0])
         self._out("retarget it")
         self._opened().retarget(host, port)
-
-    async def update(
-        self, *, remote_addr: Address | None = None, **changes: Unpack[RTPExtra]
-    ) -> None:
-        """Changes options in the middle of the call, as a re-INVITE asks for, without a gap either
-        way: `codecs`, payload types of digits and comfort noise, `fill`, `ptime_ms`, `remote_addr`,
-        `remote_rtcp_addr`, `direction`, timeouts. What is not named stays, the rate and channels of
-        the frames always.
-
-        A name in `remote_addr` is resolved first; the change has its effect with the next frame.
-        Raises `ValueError` for what does not fit or cannot change, `OSError` for a name that does
-        not resolve, `AddressConflictError` as `open` does. Nothing has changed then.
-        """
-        native = self._opened()
-        fixed = sorted(set(changes) - _CHANGEABLE)
-        if fixed:
-            raise ValueError(
-                f"{fixed[0]}: it cannot change in mid-call; {', '.join(sorted(_CHANGEABLE))} can"
-            )
-        asked: dict[str, Any] = {**changes}
-        if remote_addr is not None:
-            asked["remote_addr"] = remote_addr
-        if "codecs" in changes:
-            # Payload type and clock are the new codec's, frames stay as the program knows them.
-            asked.update(payload_type=0, clock_rate=8000)
-            asked.update(sample_rate=self._rate, channels=self._channels)
-        new = replace(self.options, **asked)
-        local = native.local_addr
-        remote = new.remote_addr
-        if remote is not None:
-            remote = await resolve(remote, "remote_addr", like=local[0])
-        self._out("update it")
-        try:
-            native.update(new.native(local, remote, shared=self._shared))
-        except ValueError as error:
-            raise AddressConflictError(f"remote_addr: {error}") from None
-        except BlockingIOError:
-            raise QueueFullError("too many changes wait for the media thread") from None
-        self._turned(self.options.direction, new.direction)
-        self.options = new
 
     # --- what comes in --------------------------------------------------------------------------
 

@@ -10,8 +10,8 @@ use crate::time::Duration;
 pub enum Policy {
     /// Exactly the signalled address.
     Strict,
-    /// The signalled host, from any port: many gateways send from another port than they receive on. Without a signalled
-    /// address as [`Learn`](Policy::Learn).
+    /// The signalled host, from any port: many gateways send from another port than they receive on. Nobody, before there
+    /// is a signalled address: an offer of ours waits for its answer.
     #[default]
     Host,
     /// The first source that proves itself, and the signalled one in any case: for peers behind a NAT.

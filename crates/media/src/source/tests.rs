@@ -140,10 +140,14 @@ fn learn_locks_on_the_first_proven_source_and_sends_to_it() {
         assert!(matches!(peer.speak(&mut guard, 80), Verdict::NewSource { .. }));
         assert_eq!(guard.destination(), Some(peer.addr), "RFC 4961");
     }
-    // Host without a host to compare with is Learn, and Strict hears nobody.
+    // Host and Strict hear nobody before they are told whom: an offer of ours waits for its answer.
     let mut peer = Talker::new(ELSEWHERE, 5, 100);
     let mut host = guard_of(SourceConfig::new(Policy::Host, None));
-    assert!((0..5).any(|n| matches!(peer.speak(&mut host, n * 20), Verdict::NewSource { .. })));
+    assert!(
+        (0..9).all(|n| peer.speak(&mut host, n * 20) == Verdict::Reject(RejectReason::OtherHost))
+    );
+    host.retarget(Time::ms(200), ELSEWHERE.parse().unwrap());
+    assert!((10..12).any(|n| matches!(peer.speak(&mut host, n * 20), Verdict::NewSource { .. })));
     let mut strict = guard_of(SourceConfig::new(Policy::Strict, None));
     assert_eq!(peer.speak(&mut strict, 0), Verdict::Reject(RejectReason::NotSignalled));
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from roomkit.rtp.addresses import is_numeric
 from roomkit.rtp.codecs import Codec
@@ -22,6 +22,9 @@ __all__ = ["PROFILES", "Agreement", "agree", "agree_on_answer", "find_audio", "t
 PROFILES: Final = ("RTP/AVP", "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF")
 """Of RTP, that can be spoken here."""
 
+Types: TypeAlias = tuple[Mapping[int, int], Mapping[int, int]]
+"""Payload types by clock, as we receive them and as the far end does."""
+
 _PTIMES: Final = (10, 20, 30, 40, 50, 60)
 _OPUS_PTIMES: Final = (10, 20, 40, 60)  # RFC 6716 §2.1.4 has no 30 and 50
 _USUAL_PTIME: Final = 20
@@ -38,7 +41,9 @@ class Agreement:
     send_events: Mapping[int, int]
     """Those that the far end receives."""
     noise: Mapping[int, int]
-    """Payload types of comfort noise that both know (RFC 3389), by their clock."""
+    """Payload types of comfort noise that are received (RFC 3389), by their clock."""
+    send_noise: Mapping[int, int]
+    """Those that the far end receives."""
     ptime_ms: int
     direction: MediaDirection
     """Seen from here."""
@@ -68,12 +73,13 @@ class Agreement:
             "dtmf_types": dict(self.events),
             "dtmf_send_types": dict(self.send_events),
             # Some send it without a word of it, so it is understood all the same; we do not.
-            "comfort_noise_types": dict(self.noise) or None,
-            "comfort_noise_send_types": dict(self.noise),
+            "comfort_noise_send_types": dict(self.send_noise),
             "ptime_ms": self.ptime_ms,
             "direction": self.direction,
             "remote_rtcp_addr": self.remote_rtcp_addr,
         }
+        if self.noise:
+            options["comfort_noise_types"] = dict(self.noise)
         if self.remote_addr is not None:
             options["remote_addr"] = self.remote_addr
         return options
@@ -126,7 +132,7 @@ def agree(offer: SessionDescription, media: Media, wishes: Wishes) -> Agreement:
         raise _nothing_in_common(media, wishes)
     events = _events_of(media, codecs) if wishes.event_type is not None else {}
     noise = _noise_of(media, codecs) if wishes.noise_types != {} else {}
-    return _agreed(offer, media, wishes, codecs, events, events, noise)
+    return _agreed(offer, media, wishes, codecs, (events, events), (noise, noise))
 
 
 def agree_on_answer(
@@ -154,12 +160,9 @@ def agree_on_answer(
                 raise _parameters_of(media, theirs, str(error)) from None
     if not codecs:
         raise _nothing_in_common(media, wishes)
-    theirs_of = _events_of(media, codecs)
-    ours_of = {clock: number for clock, number in offered.events.items() if clock in theirs_of}
-    sent = {clock: number for clock, number in theirs_of.items() if clock in ours_of}
-    theirs_too = _noise_of(media, codecs)
-    noise = {clock: number for clock, number in offered.noise.items() if clock in theirs_too}
-    return _agreed(answer, media, wishes, codecs, ours_of, sent, noise)
+    events = _both(offered.events, _events_of(media, codecs))
+    noise = _both(offered.noise, _noise_of(media, codecs))
+    return _agreed(answer, media, wishes, codecs, events, noise)
 
 
 def turned(direction: MediaDirection, wish: MediaDirection = "sendrecv") -> MediaDirection:
@@ -175,16 +178,16 @@ def _agreed(
     media: Media,
     wishes: Wishes,
     codecs: list[Codec],
-    events: Mapping[int, int],
-    send_events: Mapping[int, int],
-    noise: Mapping[int, int],
+    events: Types,
+    noise: Types,
 ) -> Agreement:
     mux = media.rtcp_mux and wishes.rtcp in (None, "mux")
     return Agreement(
         codecs=tuple(codecs),
-        events=events,
-        send_events=send_events,
-        noise=noise,
+        events=events[0],
+        send_events=events[1],
+        noise=noise[0],
+        send_noise=noise[1],
         ptime_ms=_ptime(media, wishes, codecs),
         direction=turned(theirs.direction_of(media), wishes.direction),
         remote_addr=theirs.address_of(media),
@@ -259,6 +262,12 @@ def _types_of(media: Media, name: str) -> dict[int, int]:
         if encoding.name.upper() == name.upper() and fits:
             found.setdefault(encoding.clock_rate, number)
     return found
+
+
+def _both(ours: Mapping[int, int], theirs: Mapping[int, int]) -> Types:
+    """Those clocks that both have."""
+    clocks = [clock for clock in ours if clock in theirs]
+    return {clock: ours[clock] for clock in clocks}, {clock: theirs[clock] for clock in clocks}
 
 
 def _fits(codec: Codec, ptime_ms: int) -> bool:

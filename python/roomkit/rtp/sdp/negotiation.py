@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from roomkit.rtp.addresses import Address
-    from roomkit.rtp.options import MediaDirection, RTCPMode
+    from roomkit.rtp.options import MediaDirection, RTCPMode, RTPOptions
     from roomkit.rtp.sdp.media import Media
 
 __all__ = ["Negotiation"]
@@ -50,6 +50,20 @@ class Negotiation:
         self._received: tuple[SessionDescription, int, Agreement] | None = None
         self._offered: Agreement | None = None
         self._mode: RTCPMode | None = None
+
+    @classmethod
+    def of_session(cls, options: RTPOptions) -> Negotiation:
+        """That of a call that has begun without SDP, with these options."""
+        wishes: dict[str, Any] = {
+            "dtmf_payload_type": options.dtmf_payload_type,
+            "direction": options.direction,
+            "rtcp": options.rtcp,
+        }
+        if options.codecs is not None:
+            wishes["codecs"] = options.codecs
+        negotiation = cls(**wishes)
+        negotiation._mode = options.rtcp
+        return negotiation
 
     # --- the far end offers ---------------------------------------------------------------------
 
@@ -152,7 +166,15 @@ class Negotiation:
         self._hold_to(agreement, described, self._place + place)
         return agreement
 
-    # --- inside ---------------------------------------------------------------------------------
+    @property
+    def has_offer(self) -> bool:
+        """Whether an offer waits for its answer."""
+        return self._received is not None
+
+    @property
+    def offers(self) -> tuple[Codec, ...]:
+        """The codecs of a first offer of ours."""
+        return self._wishes.offered
 
     @property
     def rtcp_mode(self) -> RTCPMode:
@@ -164,6 +186,8 @@ class Negotiation:
         agreement = self._received[2] if self._received is not None else self.agreement
         mux = agreement.mux if agreement is not None else self._wishes.rtcp == "mux"
         return "mux" if mux else "separate"
+
+    # --- inside ---------------------------------------------------------------------------------
 
     def _settled(self, agreement: Agreement, media: Media) -> Agreement:
         """With what has been settled for good when the session began: its way of RTCP."""
@@ -196,6 +220,7 @@ class Negotiation:
             events=events,
             send_events={},
             noise=dict(wishes.noise_types or {}) if now is None else now.noise,
+            send_noise={},
             ptime_ms=wishes.ptime_ms or (20 if now is None else now.ptime_ms),
             direction=wishes.direction,
             remote_addr=None if now is None else now.remote_addr,

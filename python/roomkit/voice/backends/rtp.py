@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from typing import Any, Final, Literal, Unpack
@@ -14,8 +14,9 @@ from uuid import uuid4
 from roomkit.errors import BackendClosedError, CloseError, SessionEndedError, SessionNotFoundError
 from roomkit.rtp.addresses import Address, check_address
 from roomkit.rtp.checks import digits
+from roomkit.rtp.codecs import Codec
 from roomkit.rtp.events import Disconnected, Resumed, RTPEvent
-from roomkit.rtp.options import RTPExtra, RTPOptions
+from roomkit.rtp.options import MediaDirection, RTPExtra, RTPOptions
 from roomkit.rtp.session import RTPSession
 from roomkit.rtp.stats import RTPStats
 from roomkit.voice.backends.base import VoiceBackend
@@ -57,7 +58,7 @@ class RTPVoiceBackend(VoiceBackend):
 
     `session.metadata` is a copy of the metadata given, with `backend` ("rtp"), `remote_addr`,
     `local_addr` (the bound one), `payload_type`, `clock_rate`, `codec`, and the `sample_rate` and
-    `channels` of its frames.
+    `channels` of its frames; beside `sdp`, an offer, also `sdp_answer`.
     """
 
     def __init__(
@@ -137,13 +138,18 @@ class RTPVoiceBackend(VoiceBackend):
         backend's for this session: `remote_addr`, a (host, port) pair, `codecs`, `payload_type`,
         `ptime_ms`, `source_policy`, … (all but `local_addr`). None leaves the backend's.
 
+        With `sdp`, a gateway's offer, that decides on addresses, codecs, payload types and
+        direction, and the options are wishes, as in `RTPSession.from_offer`;
+        `session.metadata["sdp_answer"]` is to be sent back. With `offer_sdp=True` we have the first
+        word: `session.metadata["sdp_offer"]` is to be sent, and `accept_answer` called with what
+        comes back.
+
         Raises `ValueError` for an address that does not fit or is missing, `AddressConflictError`
         when the peer cannot be told from that of another session on the same port, `OSError` when
         a port is taken or a name does not resolve. Nothing is left open then.
         """
         self._check_open()
-        options = self._options_for(metadata)
-        media = RTPSession.from_options(options, shared=options.local_addr[1] != 0)
+        media = self._media_for(metadata)
         session = VoiceSession(str(uuid4()), room_id, participant_id, channel_id)
         media.on_frame(partial(self.audio_received.fire, session))
         media.on_dtmf(partial(self._on_dtmf, session))
@@ -155,6 +161,8 @@ class RTPVoiceBackend(VoiceBackend):
         try:
             self._check_open()  # close() may have come while a name was being resolved
             session.metadata = {**(metadata or {})}
+            if session.metadata.get("offer_sdp"):
+                media.offer()
             self._describe(session, media)
             self.sessions[session.id] = session
             self.session_ready.fire(session)
@@ -167,7 +175,7 @@ class RTPVoiceBackend(VoiceBackend):
             session.id,
             media.codec.rtpmap,
             *media.local_addr,
-            options.remote_addr or "whoever proves to be the peer",
+            media.options.remote_addr or "whoever proves to be the peer",
         )
         return session
 
@@ -310,11 +318,34 @@ class RTPVoiceBackend(VoiceBackend):
         session: VoiceSession,
         *,
         remote_addr: Address | None = None,
+        sdp: str | bytes | None = None,
         **changes: Unpack[RTPExtra],
-    ) -> None:
-        """Changes options of a session in mid-call, without a gap: see `RTPSession.update`."""
+    ) -> str | None:
+        """Changes options of a session in mid-call, without a gap: see `RTPSession.update`. `sdp`:
+        what a re-INVITE offers; the answer is returned, and is the new `sdp_answer`."""
         media = self._require(session, "update it")
-        await media.update(remote_addr=remote_addr, **changes)
+        answer = await media.update(remote_addr=remote_addr, sdp=sdp, **changes)
+        self._describe(session, media)
+        return answer
+
+    def offer(
+        self,
+        session: VoiceSession,
+        *,
+        codecs: Sequence[Codec | str] | None = None,
+        ptime_ms: int | None = None,
+        direction: MediaDirection | None = None,
+    ) -> str:
+        """An offer of ours for a re-INVITE, such as `direction="sendonly"` for hold: see
+        `RTPSession.offer`. What comes back is for `accept_answer`."""
+        media = self._require(session, "offer anything")
+        return media.offer(codecs=codecs, ptime_ms=ptime_ms, direction=direction)
+
+    async def accept_answer(self, session: VoiceSession, sdp: str | bytes) -> None:
+        """What the far end answered to our offer holds from the next frame on: see
+        `RTPSession.accept_answer`."""
+        media = self._require(session, "take an answer")
+        await media.accept_answer(sdp)
         self._describe(session, media)
 
     async def hold(
@@ -336,14 +367,40 @@ class RTPVoiceBackend(VoiceBackend):
 
     # --- inside ---------------------------------------------------------------------------------
 
-    def _options_for(self, metadata: Mapping[str, Any] | None) -> RTPOptions:
+    def _media_for(self, metadata: Mapping[str, Any] | None) -> RTPSession:
+        """The session that `connect` opens."""
         if metadata is not None and not isinstance(metadata, Mapping):
             raise ValueError(f"metadata: {metadata!r}; a dict or None fits")
-        asked = {
-            key: metadata[key]
-            for key in _PER_SESSION
-            if metadata is not None and metadata.get(key) is not None
+        given = metadata or {}
+        asked = {key: given[key] for key in _PER_SESSION if given.get(key) is not None}
+        shared = self._options.local_addr[1] != 0
+        sdp, offers = given.get("sdp"), given.get("offer_sdp")
+        if sdp is None and not offers:
+            return RTPSession.from_options(self._options_for(asked), shared=shared)
+        if sdp is not None and offers:
+            raise ValueError("metadata: sdp and offer_sdp; only one of the two can come first")
+        for name in ("remote_addr", "payload_type", "clock_rate"):
+            if name in asked:
+                raise ValueError(f"metadata: {name}: SDP decides it; leave it out")
+        wishes = {**self._wishes(), **asked}
+        if sdp is not None:
+            return RTPSession.from_offer(sdp, shared=shared, **wishes)
+        return RTPSession.for_offer(shared=shared, **wishes)
+
+    def _wishes(self) -> dict[str, Any]:
+        """What the program said of the backend's sessions; the rest is for SDP to decide."""
+        said = {
+            option.name: getattr(self._options, option.name)
+            for option in fields(RTPOptions)
+            if option.init and getattr(self._options, option.name) != option.default
         }
+        if "codecs" not in said and said.get("payload_type"):
+            said["codecs"] = self._options.active
+        for name in ("remote_addr", "payload_type", "clock_rate"):
+            said.pop(name, None)
+        return said
+
+    def _options_for(self, asked: dict[str, Any]) -> RTPOptions:
         if "codecs" in asked or "payload_type" in asked:
             # Another codec: what the backend's own says of it does not count.
             of_codec = {"codecs": None, "payload_type": 0, "clock_rate": 8000}
@@ -368,6 +425,7 @@ class RTPVoiceBackend(VoiceBackend):
             sample_rate=media.sample_rate,
             channels=media.channels,
         )
+        session.metadata.update(media.descriptions)
         if not session.ended:
             paused = media.on_hold
             session.state = VoiceSessionState.PAUSED if paused else VoiceSessionState.ACTIVE

@@ -1,0 +1,330 @@
+"""`Signalled`: the part of a session that speaks SDP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack, cast
+
+from roomkit.errors import AddressConflictError, QueueFullError
+from roomkit.rtp.addresses import Address, resolve
+from roomkit.rtp.codecs import Codec
+from roomkit.rtp.hold import Holding
+from roomkit.rtp.options import MediaDirection, RTPExtra, RTPOptions
+from roomkit.rtp.sdp.agreement import Agreement
+from roomkit.rtp.sdp.negotiation import Negotiation
+
+if TYPE_CHECKING:
+    from roomkit.rtp.session import RTPSession
+
+__all__ = ["NEGOTIATED", "Signalled", "begin_with_offer"]
+
+# What `update` may change. The rest is bound to the socket, or to what the program was told.
+_CHANGEABLE: Final = frozenset(
+    {
+        "codecs",
+        "dtmf_types",
+        "dtmf_send_types",
+        "comfort_noise_types",
+        "comfort_noise_send_types",
+        "comfort_noise_level",
+        "fill",
+        "keepalive",
+        "ptime_ms",
+        "remote_rtcp_addr",
+        "direction",
+        "rtp_timeout",
+        "rtp_timeout_on_hold",
+        "rtcp_timeout",
+    }
+)
+NEGOTIATED: Final = frozenset(
+    {
+        "remote_addr",
+        "payload_type",
+        "clock_rate",
+        "codecs",
+        "dtmf_payload_type",
+        "dtmf_types",
+        "dtmf_send_types",
+        "comfort_noise_send_types",
+        "ptime_ms",
+        "remote_rtcp_addr",
+        "rtcp",
+        "direction",
+    }
+)
+"""Options that a description decides; as options they are wishes."""
+
+
+class Signalled(Holding):
+    """What `RTPSession` can do with SDP (RFC 8866), as answerer and as offerer (RFC 3264)."""
+
+    options: RTPOptions
+    _negotiation: Negotiation | None = None
+    _answer: str | None = None
+    _offer: str | None = None
+
+    @classmethod
+    def from_offer(
+        cls,
+        sdp: str | bytes,
+        *,
+        local_addr: Address = ("0.0.0.0", 0),
+        dtmf_payload_type: int | None = 101,
+        rtcp_interval: float = 5.0,
+        shared: bool = False,
+        **extra: Unpack[RTPExtra],
+    ) -> Self:
+        """A session that answers a gateway's offer; when it is open, `answer` is to be sent back::
+
+            async with RTPSession.from_offer(invite.body) as session:
+                respond(200, session.answer)
+
+        The options are those of `RTPSession`. Codecs, `ptime_ms`, `direction`, digits and `rtcp`
+        are wishes: `codecs` alone are taken, in their order; without them, all that the offer has
+        and we know. The address is the offer's.
+
+        Raises `SDPError`, a `ValueError`, that names the line where the offer is malformed or there
+        is nothing to agree on, and `ValueError` as `RTPSession` does.
+        """
+        options = {
+            "local_addr": local_addr,
+            "dtmf_payload_type": dtmf_payload_type,
+            "rtcp_interval": rtcp_interval,
+            **extra,
+        }
+        return cls.with_negotiation(*begin_with_offer(sdp, options), shared=shared)
+
+    @classmethod
+    def for_offer(
+        cls,
+        *,
+        local_addr: Address = ("0.0.0.0", 0),
+        dtmf_payload_type: int | None = 101,
+        rtcp_interval: float = 5.0,
+        shared: bool = False,
+        **extra: Unpack[RTPExtra],
+    ) -> Self:
+        """A session whose peer is told by the answer to an offer of ours::
+
+            async with RTPSession.for_offer(codecs=["opus", "PCMU"]) as session:
+                response = await invite(session.offer())
+                await session.accept_answer(response.body)
+
+        Before the answer nobody is heard, and nothing is sent. Frames have the rate of the first
+        codec offered, whatever is answered, unless `sample_rate` says another. Raises `ValueError`
+        as `RTPSession` does.
+        """
+        options: dict[str, Any] = {
+            "local_addr": local_addr,
+            "dtmf_payload_type": dtmf_payload_type,
+            "rtcp_interval": rtcp_interval,
+            **extra,
+        }
+        _check_decided(options)
+        negotiation = Negotiation(**options)
+        options["codecs"] = negotiation.offers
+        return cls.with_negotiation(negotiation, RTPOptions(**options), shared=shared)
+
+    @classmethod
+    def with_negotiation(
+        cls, negotiation: Negotiation, options: RTPOptions, *, shared: bool = False
+    ) -> Self:
+        """A session whose offers and answers are those of `negotiation`."""
+        session = cls.__new__(cls)
+        session._negotiation = negotiation
+        session._session()._prepare(options, shared=shared)
+        return session
+
+    @property
+    def answer(self) -> str:
+        """The answer to the offer that the session was made of, or that `update` was given last.
+
+        Raises `RuntimeError` before the session is open: its port is not known yet.
+        """
+        self._session()._opened()
+        if self._answer is None:
+            raise RuntimeError("there was no offer to answer; RTPSession.from_offer makes of one")
+        return self._answer
+
+    @property
+    def descriptions(self) -> dict[str, str]:
+        """What was written last, to be sent: `sdp_answer`, or `sdp_offer` before it is answered."""
+        if self._offer is not None:
+            return {"sdp_offer": self._offer}
+        return {} if self._answer is None else {"sdp_answer": self._answer}
+
+    @property
+    def agreement(self) -> Agreement | None:
+        """What the descriptions came to so far; None before an answer, or without SDP."""
+        return None if self._negotiation is None else self._negotiation.agreement
+
+    def offer(
+        self,
+        *,
+        codecs: Sequence[Codec | str] | None = None,
+        ptime_ms: int | None = None,
+        direction: MediaDirection | None = None,
+    ) -> str:
+        """An offer of ours, to begin with or to change what there is: `direction="sendonly"` holds
+        the far end, `codecs` ask for others. It changes nothing before `accept_answer`.
+
+        Raises `ValueError` for what does not fit, `OSError` where the far end's address has no
+        route.
+        """
+        session = self._session()
+        session._out("offer anything")
+        negotiation = self._negotiation
+        if negotiation is None:
+            raise RuntimeError(
+                "this session was made without SDP; RTPSession.for_offer or from_offer fits"
+            )
+        told, rtcp = self._told()
+        described = negotiation.offer(
+            told, rtcp, codecs=codecs, ptime_ms=ptime_ms, direction=direction
+        )
+        self._offer = str(described)
+        return self._offer
+
+    async def accept_answer(self, sdp: str | bytes) -> None:
+        """What the far end answered to `offer` holds from the next frame on, without a gap.
+
+        Raises `SDPError` that names the line, where it is malformed or refuses the audio, and as
+        `update` does; nothing has changed then.
+        """
+        negotiation = self._negotiation
+        if negotiation is None:
+            raise RuntimeError("there was no offer; RTPSession.for_offer and offer come first")
+        unchanged = copy(negotiation)
+        try:
+            await self._hold_to(negotiation.receive_answer(sdp), unchanged.agreement)
+        except BaseException:
+            self._negotiation = unchanged
+            raise
+        self._offer = None
+
+    async def update(
+        self,
+        *,
+        remote_addr: Address | None = None,
+        sdp: str | bytes | None = None,
+        **changes: Unpack[RTPExtra],
+    ) -> str | None:
+        """Changes options in the middle of the call, as a re-INVITE asks for, without a gap either
+        way: `codecs`, payload types of digits and comfort noise, `fill`, `ptime_ms`, `remote_addr`,
+        `remote_rtcp_addr`, `direction`, timeouts. What is not named stays, the rate and channels of
+        the frames always. With `sdp`, an offer of the far end's, that decides, and the answer is
+        returned.
+
+        A name in `remote_addr` is resolved first; the change has its effect with the next frame.
+        Raises `ValueError` for what does not fit or cannot change, `OSError` for a name that does
+        not resolve, `AddressConflictError` as `open` does. Nothing has changed then.
+        """
+        session = self._session()
+        native = session._opened()
+        if sdp is not None:
+            named = {} if remote_addr is None else {"remote_addr": remote_addr}
+            return await self._answer_offer(sdp, {**changes, **named})
+        fixed = sorted(set(changes) - _CHANGEABLE)
+        if fixed:
+            raise ValueError(
+                f"{fixed[0]}: it cannot change in mid-call; {', '.join(sorted(_CHANGEABLE))} can"
+            )
+        asked: dict[str, Any] = {**changes}
+        if remote_addr is not None:
+            asked["remote_addr"] = remote_addr
+        if "codecs" in changes:
+            # Payload type and clock are the new codec's, frames stay as the program knows them.
+            asked.update(payload_type=0, clock_rate=8000)
+            asked.update(sample_rate=session._rate, channels=session._channels)
+        new = replace(self.options, **asked)
+        local = native.local_addr
+        remote = new.remote_addr
+        if remote is not None:
+            remote = await resolve(remote, "remote_addr", like=local[0])
+        session._out("update it")
+        try:
+            native.update(new.native(local, remote, shared=session._shared))
+        except ValueError as error:
+            raise AddressConflictError(f"remote_addr: {error}") from None
+        except BlockingIOError:
+            raise QueueFullError("too many changes wait for the media thread") from None
+        self._turned(self.options.direction, new.direction)
+        self.options = new
+        return None
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _write_answer(self) -> None:
+        """The ports are bound: the answer can be written, if there is an offer."""
+        negotiation = self._negotiation
+        if negotiation is not None and negotiation.has_offer:
+            self._answer = str(negotiation.answer(*self._told()))
+
+    async def _answer_offer(self, sdp: str | bytes, changes: Mapping[str, Any]) -> str:
+        """`update(sdp=…)`."""
+        for name in sorted(NEGOTIATED.intersection(changes)):
+            raise ValueError(f"{name}: the description decides it; leave it out beside sdp")
+        negotiation = self._negotiation
+        if negotiation is None:
+            negotiation = Negotiation.of_session(self.options)
+        before = negotiation.agreement
+        await self._hold_to(negotiation.receive_offer(sdp), before, **changes)
+        self._negotiation = negotiation
+        self._write_answer()
+        return self.answer
+
+    async def _hold_to(
+        self, agreement: Agreement, before: Agreement | None, **changes: Unpack[RTPExtra]
+    ) -> None:
+        options = {**changes, **agreement.options()}
+        # The far end still sends as before until our answer has reached it, and what is on its way
+        # then is no stranger's: what it sent so far is understood once more.
+        options["codecs"] = (*agreement.codecs, *_still_heard(agreement, before))
+        await self._session().update(**options)
+
+    def _told(self) -> tuple[Address, Address | None]:
+        """The addresses of RTP and RTCP as the far end is told them."""
+        session = self._session()
+        told = session.advertised_addr
+        if self.options.advertised_host is not None:
+            told = self.options.advertised_host, told[1]
+        rtcp = session.rtcp_addr
+        return told, None if rtcp is None else (told[0], rtcp[1])
+
+    def _session(self) -> RTPSession:
+        return cast("RTPSession", self)
+
+
+def begin_with_offer(
+    sdp: str | bytes, options: Mapping[str, Any]
+) -> tuple[Negotiation, RTPOptions]:
+    """A negotiation that has received `sdp`, and the options of a session that begins with it."""
+    _check_decided(options)
+    negotiation = Negotiation(**options)
+    agreement = negotiation.receive_offer(sdp)
+    decided = {name: value for name, value in options.items() if name not in NEGOTIATED}
+    decided.update(agreement.options(), rtcp=negotiation.rtcp_mode)
+    return negotiation, RTPOptions(**decided)
+
+
+def _check_decided(options: Mapping[str, Any]) -> None:
+    for name in ("remote_addr", "payload_type", "clock_rate"):
+        if name in options:
+            raise ValueError(f"{name}: the description decides it; leave it out")
+
+
+def _still_heard(agreement: Agreement, before: Agreement | None) -> list[Codec]:
+    """Codecs of before under numbers that mean nothing else now."""
+    if before is None:
+        return []
+    taken = {codec.payload_type for codec in agreement.codecs}
+    taken.update(agreement.events.values(), agreement.noise.values())
+    # A frame has a whole number of samples in each.
+    return [
+        codec
+        for codec in before.codecs
+        if codec.payload_type not in taken and codec.sample_rate * agreement.ptime_ms % 1000 == 0
+    ]
