@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from interop.gstreamer import GStreamer
 from interop.judge import Row
-from interop.ours import ours
+from interop.ours import Ours, ours
 from interop.peers import LOOPBACK, Peer, bound, free_ports, require, until
+from interop.rtpengine import RTPEngine
 from interop.sound import RAW, Pcm, write_wav
+from roomkit.rtp.sdp import Agreement, Negotiation
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,12 @@ class Result:
     outgoing: Ports
     lost: int
     """Packets that we missed."""
+    far: Row | None = None
+    """The codec of the other side of a transcoder, in which the peer spoke and heard; None: the
+    same."""
+
+
+CallOf: TypeAlias = Callable[[Row, Path], Awaitable[Result]]
 
 
 async def ffmpeg(row: Row, path: Path) -> Result:
@@ -112,6 +124,44 @@ async def gstreamer(row: Row, path: Path) -> Result:
         Ports(port, theirs, row.payload_type),
         lost,
     )
+
+
+async def through_rtpengine(engine: RTPEngine, near: Row, far: Row) -> Result:
+    """Two of our sessions with rtpengine between them, which transcodes where they differ."""
+    a_port, b_port = free_ports(2)
+    call = engine.call()
+    a, b = Negotiation(codecs=[near.codec]), Negotiation(codecs=[far.codec])
+    transcoding = {"codec": {"mask": [near.name], "transcode": [far.name]}} if near != far else {}
+    offer = await call.offer(str(a.offer((LOOPBACK, a_port))), **transcoding)
+    to_b = b.receive_offer(offer)
+    to_a = a.receive_answer(await call.answer(str(b.answer((LOOPBACK, b_port)))))
+    async with agreed(a_port, to_a) as here, agreed(b_port, to_b) as there:
+        said, said_there = near.said(), far.said()
+        await asyncio.gather(
+            here.session.play(said.tobytes()), there.session.play(said_there.tobytes())
+        )
+        # Media goes on to be delivered after the last packet, as silence: by then all is heard.
+        seconds = len(said) / near.rate + 0.5
+        await here.wait(lambda: len(here.heard) >= seconds * near.rate, "all of b")
+        await there.wait(lambda: len(there.heard) >= seconds * far.rate, "all of a")
+        lost = here.session.stats().packets_lost + there.session.stats().packets_lost
+    await call.delete()
+    assert to_a.remote_addr is not None
+    engine_port = to_a.remote_addr[1]
+    return Result(
+        here.heard,
+        Ports(engine_port, a_port, near.payload_type),
+        there.heard,
+        Ports(a_port, engine_port, near.payload_type),
+        lost,
+        None if near == far else far,
+    )
+
+
+def agreed(port: int, agreement: Agreement, **options: Any) -> AbstractAsyncContextManager[Ours]:
+    """A session of ours as an offer and an answer have it."""
+    options = {**agreement.options(), **options}
+    return ours(port, options.pop("remote_addr")[1], **options)
 
 
 def session_description(row: Row, port: int) -> str:

@@ -6,24 +6,73 @@ All codecs of a peer are spoken at the same time, and then each cell is judged f
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 import pytest_asyncio
 
 from interop import calls
-from interop.calls import Result
-from interop.judge import ROWS, Row, assert_decoded_as_by_ffmpeg, assert_original
+from interop.calls import CallOf, Ports, Result
+from interop.judge import (
+    BY_NAME,
+    ROWS,
+    Row,
+    assert_decoded_as_by_ffmpeg,
+    assert_original,
+    transcoded,
+)
+from interop.peers import Peer, require
+from interop.rtpengine import PACKAGE, RTPEngine
 from interop.wire import Wire
 
 pytestmark = pytest.mark.interop
 
-PEERS: dict[str, Callable[[Row, Path], Awaitable[Result]]] = {
-    "ffmpeg": calls.ffmpeg,
-    "GStreamer": calls.gstreamer,
+Lab: TypeAlias = Callable[[Path], AbstractAsyncContextManager[CallOf]]
+
+
+@contextlib.asynccontextmanager
+async def ffmpeg(_path: Path) -> AsyncIterator[CallOf]:
+    yield calls.ffmpeg
+
+
+@contextlib.asynccontextmanager
+async def gstreamer(_path: Path) -> AsyncIterator[CallOf]:
+    yield calls.gstreamer
+
+
+@contextlib.asynccontextmanager
+async def rtpengine_forwards(path: Path) -> AsyncIterator[CallOf]:
+    async with RTPEngine(path) as engine:
+        yield lambda row, _: calls.through_rtpengine(engine, row, row)
+
+
+@contextlib.asynccontextmanager
+async def rtpengine_transcodes(path: Path) -> AsyncIterator[CallOf]:
+    """To A-law, and A-law to µ-law."""
+    async with RTPEngine(path) as engine:
+        yield lambda row, _: calls.through_rtpengine(
+            engine, row, BY_NAME["PCMU" if row.name == "PCMA" else "PCMA"]
+        )
+
+
+PEERS: dict[str, Lab] = {
+    "ffmpeg": ffmpeg,
+    "GStreamer": gstreamer,
+    "rtpengine-forwards": rtpengine_forwards,
+    "rtpengine-transcodes": rtpengine_transcodes,
 }
-CELLS = [pytest.param(peer, row, id=f"{peer}-{row}") for peer in PEERS for row in ROWS]
+# What a peer does not offer. `test_what_is_not_offered` asks it.
+NOT_OFFERED = {("rtpengine-transcodes", "L16")}
+CELLS = [
+    pytest.param(peer, row, id=f"{peer}-{row}")
+    for peer in PEERS
+    for row in ROWS
+    if (peer, row.name) not in NOT_OFFERED
+]
 
 
 class Calls:
@@ -39,33 +88,41 @@ class Calls:
             raise result
         return result
 
+    def payloads(self, ports: Ports) -> list[bytes]:
+        return self.wire.payloads(ports.source, ports.payload_type, ports.destination)
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def matrix(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Calls]:
-    found = {}
-    for peer, call in PEERS.items():
-        path = tmp_path_factory.mktemp(peer)
-        for row in ROWS:
-            (path / row.name).mkdir()
-        async with Wire(path / "wire.pcap") as wire:
+    """The calls with every peer. One that cannot be made is raised where its cells are judged."""
+    return {
+        name: await _all_calls(name, lab, tmp_path_factory.mktemp(name))
+        for name, lab in PEERS.items()
+    }
+
+
+async def _all_calls(peer: str, lab: Lab, path: Path) -> Calls:
+    rows = [row for row in ROWS if (peer, row.name) not in NOT_OFFERED]
+    for row in rows:
+        (path / row.name).mkdir()
+    wire = Wire(path / "wire.pcap")
+    try:
+        async with wire, lab(path) as call:
             results = await asyncio.gather(
-                *(call(row, path / row.name) for row in ROWS), return_exceptions=True
+                *(call(row, path / row.name) for row in rows), return_exceptions=True
             )
-        found[peer] = Calls(
-            wire, {row.name: result for row, result in zip(ROWS, results, strict=True)}
-        )
-    return found
+    except (Exception, pytest.skip.Exception, pytest.fail.Exception) as error:  # noqa: BLE001
+        results = [error] * len(rows)
+    return Calls(wire, {row.name: result for row, result in zip(rows, results, strict=True)})
 
 
 @pytest.mark.parametrize(("peer", "row"), CELLS)
 def test_in_we_hear_what_the_peer_says(matrix: dict[str, Calls], peer: str, row: Row) -> None:
     calls = matrix[peer]
     call = calls[row]
-    packets = calls.wire.payloads(
-        call.incoming.source, call.incoming.payload_type, call.incoming.destination
-    )
-    assert_decoded_as_by_ffmpeg(row, call.heard, packets)
-    assert_original(row, call.heard)
+    judged, original = (row, row.said()) if call.far is None else transcoded(call.far, row)
+    assert_decoded_as_by_ffmpeg(row, call.heard, calls.payloads(call.incoming), original)
+    assert_original(judged, call.heard, original)
     assert call.lost == 0
 
 
@@ -73,15 +130,32 @@ def test_in_we_hear_what_the_peer_says(matrix: dict[str, Calls], peer: str, row:
 def test_out_the_peer_hears_what_we_say(matrix: dict[str, Calls], peer: str, row: Row) -> None:
     calls = matrix[peer]
     call = calls[row]
-    packets = calls.wire.payloads(
-        call.outgoing.source, call.outgoing.payload_type, call.outgoing.destination
-    )
+    packets = calls.payloads(call.outgoing)
     assert_original(row, row.decode(packets))
-    assert_decoded_as_by_ffmpeg(row, call.theirs, packets)
-    assert_original(row, call.theirs)
+    if call.far is None:
+        assert_decoded_as_by_ffmpeg(row, call.theirs, packets)
+        assert_original(row, call.theirs)
+    else:
+        judged, original = transcoded(row, call.far)
+        assert_original(judged, call.theirs, original)
 
 
 @pytest.mark.parametrize("peer", PEERS)
 def test_tshark_finds_nothing_wrong(matrix: dict[str, Calls], peer: str) -> None:
-    assert matrix[peer].wire.packets
-    assert matrix[peer].wire.complaints() == []
+    calls = matrix[peer]
+    for row in ROWS:
+        if (peer, row.name) not in NOT_OFFERED:
+            assert calls[row].lost == 0
+    assert calls.wire.packets
+    assert calls.wire.complaints() == []
+
+
+async def test_what_is_not_offered() -> None:
+    """rtpengine forwards L16, and has a decoder for it, but no RTP to transcode it from or to."""
+    async with Peer([require("rtpengine", PACKAGE), "--codecs"]) as rtpengine:
+        await rtpengine.exit()
+    offered = [
+        line.split(":")[0].strip() for line in rtpengine.lines if line.endswith("fully supported")
+    ]
+    missing = {("rtpengine-transcodes", row.name) for row in ROWS if row.name not in offered}
+    assert missing == {cell for cell in NOT_OFFERED if cell[0] == "rtpengine-transcodes"}
