@@ -152,6 +152,8 @@ struct Run {
     complete: bool,
     playing: Option<u64>,
     ended: BTreeSet<u64>,
+    /// The far end was said to be gone, and has not been back since.
+    gone: bool,
 }
 
 impl Run {
@@ -173,6 +175,7 @@ impl Run {
             complete: false,
             playing: None,
             ended: BTreeSet::new(),
+            gone: false,
         }
     }
 
@@ -356,7 +359,16 @@ impl Run {
                 assert!(started || played.is_zero(), "only what started was heard");
                 assert!(self.ended.insert(*playback), "playback {playback} ended twice");
             }
-            Event::RemoteBye { reason } => assert!(!reason.contains(char::is_control)),
+            Event::RemoteBye { reason } => {
+                assert!(!reason.contains(char::is_control));
+                self.gone = true;
+            }
+            Event::RtpTimeout | Event::RtcpTimeout => {
+                assert!(!std::mem::replace(&mut self.gone, true), "it is gone already");
+            }
+            Event::RtpResumed => {
+                assert!(std::mem::replace(&mut self.gone, false), "it had not been gone");
+            }
             _ => {}
         }
     }
@@ -396,6 +408,8 @@ fn config(setup: Setup) -> SessionConfig {
         fill: FILLS[usize::from(setup.fill) % FILLS.len()],
         keepalive: (setup.fill >= 128).then_some(Duration::from_secs(1)),
         rtp_timeout: setup.timeout.then_some(Duration::from_millis(500)),
+        rtp_timeout_on_hold: setup.timeout.then_some(Duration::from_millis(900)),
+        rtcp_timeout: setup.timeout.then_some(Duration::from_millis(700)),
         sample_rate: [8_000, 16_000, 24_000, 48_000][usize::from(setup.rate) % 4],
         channels: 1 + u8::from(setup.stereo),
         ..SessionConfig::pcmu(setup.signalled.map(peer))

@@ -74,7 +74,7 @@ async def test_a_hold_of_a_recorder_goes_back_to_what_it_was() -> None:
         async with to(peer, direction="recvonly") as session:
             assert state(session) == ("recvonly", False)
             await session.hold("inactive")
-            assert state(session) == ("inactive", False)
+            assert state(session) == ("inactive", True)
             await session.resume()
             assert state(session) == ("recvonly", False)
             await session.update(direction="sendrecv")

@@ -8,6 +8,8 @@ from array import array
 from itertools import pairwise
 from typing import Any
 
+import av
+import numpy as np
 import pytest
 
 from roomkit.rtp import Codec, RTPOptions, RTPSession
@@ -42,6 +44,60 @@ async def test_rfc3389_a_pause_that_was_described_is_that_noise() -> None:
     assert all(frame.metadata["kind"] == frame.kind for frame in heard if frame.kind != "received")
     assert stats.frames_comfort_noise >= 25
     assert (stats.frames_concealed, stats.unknown_payload_type) == (0, 0)
+
+
+def coloured(*filter_taps: float) -> np.ndarray[Any, np.dtype[np.int16]]:
+    """A second of noise whose samples depend on the ones before them by these factors."""
+    made = np.random.default_rng(3).standard_normal(8000)
+    for at in range(len(filter_taps), len(made)):
+        made[at] += sum(tap * made[at - 1 - lag] for lag, tap in enumerate(filter_taps))
+    return np.asarray(made * 400, dtype=np.int16)
+
+
+def correlations(pcm: np.ndarray[Any, Any]) -> list[float]:
+    """How much samples resemble those one to four before them: the shape of the spectrum."""
+    samples = pcm.astype(float)
+    power = float(samples @ samples)
+    return [float(samples[lag:] @ samples[:-lag]) / power for lag in range(1, 5)]
+
+
+@pytest.mark.parametrize(
+    "taps", [(), (0.9,), (-0.8,), (0.0, -0.7)], ids=["white", "dull", "sharp", "hollow"]
+)
+async def test_rfc3389_3_noise_is_of_the_level_that_ffmpeg_measured_and_sounds_like_its_own(
+    taps: tuple[float, ...],
+) -> None:
+    noise = coloured(*taps)
+    encoder: Any = av.CodecContext.create("comfortnoise", "w")
+    encoder.sample_rate, encoder.format, encoder.layout = 8000, "s16", "mono"
+    encoder.open()
+    described: list[bytes] = []
+    for start in range(0, 7 * 640, 640):
+        part = av.AudioFrame.from_ndarray(noise[None, start : start + 640], "s16", "mono")
+        part.sample_rate = 8000
+        described += map(bytes, encoder.encode(part))
+    assert len(described[-1]) == 11, "a level and ten coefficients"
+    decoder: Any = av.CodecContext.create("comfortnoise", "r")
+    decoder.sample_rate, decoder.format, decoder.layout = 8000, "s16", "mono"
+    # Again and again the same description, with the energy that its decoder is slow to reach.
+    frames = [decoder.decode(av.Packet(b"\x00" + described[-1][1:]))[0] for _ in range(50)]
+    theirs = np.concatenate([frame.to_ndarray()[0] for frame in frames[10:]])
+
+    def enough(frames: list[AudioFrame]) -> bool:
+        return sum(frame.kind == "comfort_noise" for frame in frames) >= 75
+
+    with Peer() as peer:
+        async with RTPSession(local_addr=(LOOPBACK, 0), remote_addr=peer.addr) as session:
+            hearing = asyncio.create_task(listen(aiter(session), enough))
+            peer.greet(session.local_addr)
+            peer.audio(session.local_addr, described[-1], pt=13)
+            heard = [frame.data for frame in await hearing if frame.kind == "comfort_noise"]
+    made = np.frombuffer(b"".join(heard[5:]), dtype="<i2")
+    # Its decoder makes noise 6 dB below the level that RFC 3389 §3.1 defines, which its encoder keeps
+    # to. So the level is held against what was measured: the last 80 ms and what the encoder
+    # remembers of those before, in steps of 1 dB.
+    assert dbov(made.tobytes()) == pytest.approx(dbov(noise[-1280:].tobytes()), abs=2)
+    assert correlations(made) == pytest.approx(correlations(theirs), abs=0.05)
 
 
 def test_types_of_comfort_noise_that_cannot_be_are_refused_by_name() -> None:

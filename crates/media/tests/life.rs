@@ -226,6 +226,46 @@ fn reports_that_stop_are_told_once_and_only_where_there_were_any() {
 }
 
 #[test]
+fn who_is_gone_is_told_once_whatever_stopped_and_so_is_the_return() {
+    for (rtp, rtcp) in [(10, 20), (20, 10)] {
+        let change = |c: &mut SessionConfig| {
+            (c.rtcp_timeout, c.rtp_timeout) = (Some(SECS(rtcp)), Some(SECS(rtp)));
+        };
+        let mut call = Call::new(good(), 1, change);
+        call.a.play(1, voice(400_000, 8000), 8000);
+        call.run(Time::secs(20));
+        call.a_to_b.reconfigure(LinkConfig { loss: Loss::Random(1.0), ..good() });
+        call.run(Time::secs(45));
+        call.a_to_b.reconfigure(good());
+        call.run(Time::secs(50));
+        let gone = |e: &&Event| matches!(e, Event::RtpTimeout | Event::RtcpTimeout);
+        let told: Vec<&Event> = call.b.events.iter().map(|(_, e)| e).filter(gone).collect();
+        let first = if rtp < rtcp { Event::RtpTimeout } else { Event::RtcpTimeout };
+        assert_eq!(told, [&first]);
+        assert_eq!(times(&call, &Event::RtpResumed), [45]);
+    }
+}
+
+#[test]
+fn rfc3550_8_2_a_source_that_says_goodbye_and_goes_on_as_another_is_not_gone() {
+    let mut call = Call::new(good(), 1, |_| {});
+    talk(&mut call, 1);
+    call.run(Time::secs(2));
+    // Somebody at b's host uses a's SSRC: a leaves under the old one and goes on under a new one.
+    let mut report = vec![];
+    let ssrc = call.a.session.ssrc();
+    roomkit_media::rtcp::write_compound(&mut report, ssrc, None, &[], "x", None);
+    let from = common::B.parse().unwrap();
+    call.a.session.receive(call.now, from, roomkit_media::session::Port::Rtcp, &report);
+    call.drain();
+    assert_ne!(call.a.session.ssrc(), ssrc);
+    call.run(Time::secs(9));
+    let told: Vec<&Event> = call.b.events.iter().map(|(_, event)| event).collect();
+    assert!(!told.iter().any(|event| matches!(event, Event::RemoteBye { .. })), "{told:?}");
+    assert!(matches!(told.last(), Some(Event::SourceChanged { .. })), "{told:?}");
+}
+
+#[test]
 fn after_a_goodbye_the_silence_is_not_told_as_well() {
     let mut call = Call::new(good(), 1, |_| {});
     talk(&mut call, 1);

@@ -17,7 +17,8 @@ class Holding:
     """Hold as RFC 3264 §8.4 has it: a change of direction. Part of `RTPSession`."""
 
     options: RTPOptions
-    _before_hold: MediaDirection | None = None
+    _before_hold: tuple[MediaDirection, bool] | None = None
+    """The direction before `hold`, and whether the far end had put us on hold then."""
     _on_hold = False
 
     if TYPE_CHECKING:
@@ -40,22 +41,27 @@ class Holding:
         and what `update` raises.
         """
         one_of(direction, "direction", ("sendonly", "inactive"))
-        before = self._before_hold or self.options.direction
+        before = self._before_hold or (self.options.direction, self._on_hold)
         if self.options.direction != direction:
             await self.update(direction=direction)
         self._before_hold = before
+        self._on_hold = True
 
     async def resume(self) -> None:
         """Takes the far end off hold. Call it when the offer to do so leaves: it may answer with
         audio at once. The direction is what it was before `hold`. Idempotent."""
-        before = self._before_hold
-        if before is not None and before != self.options.direction:
-            await self.update(direction=before)
+        if self._before_hold is None:
+            return
+        direction, held = self._before_hold
+        if direction != self.options.direction:
+            await self.update(direction=direction)
         self._before_hold = None
+        self._on_hold = held
 
     @property
     def on_hold(self) -> bool:
-        """Whether one side has put the other on hold: audio went both ways, and now does not."""
+        """Whether one side has put the other on hold: by `hold`, or by a change of direction after
+        audio went both ways."""
         return self._on_hold
 
     def _turned(self, before: MediaDirection, now: MediaDirection) -> None:

@@ -14,6 +14,11 @@ use crate::source::{RejectReason, SourceGuard, Verdict};
 use crate::stats::Stats;
 use crate::time::{Duration, Time};
 
+/// Another source at the address of one that said goodbye is on its way to prove itself while its packets are no further
+/// apart than this; after the longest proof there is, it will not.
+const PROVING: Duration = Duration::from_millis(200);
+const LONGEST_PROOF: Duration = Duration::from_secs(1);
+
 /// Packets that overtook each other come within this time of a goodbye; what comes later is a return.
 const STRAGGLERS: Duration = Duration::from_millis(500);
 
@@ -36,11 +41,13 @@ pub(super) struct Inbound {
     held: bool,
     /// When the far end was last heard; before that, when the session began.
     last_heard: Time,
-    timed_out: bool,
+    pub(super) timed_out: bool,
     /// When the far end's goodbye was told.
     parted: Option<Time>,
-    /// The far end said goodbye, and this is its reason; told once its last audio has been played.
-    goodbye: Option<String>,
+    /// The far end said goodbye, when, and its reason; told once its last audio has been played.
+    goodbye: Option<(Time, String)>,
+    /// When another source at its address was heard after that.
+    successor: Option<Time>,
 }
 
 /// The one source that is trusted.
@@ -80,6 +87,7 @@ impl Inbound {
             timed_out: false,
             parted: None,
             goodbye: None,
+            successor: None,
         }
     }
 
@@ -184,7 +192,15 @@ impl Inbound {
 impl Session {
     /// RTCP is all that may come while the call is on hold.
     pub(super) fn hear_report(&mut self, now: Time) {
-        if self.inbound.is_on_hold() && self.inbound.hear(now) {
+        if self.inbound.is_on_hold() {
+            self.hear(now);
+        }
+    }
+
+    /// The far end gave a sign of life.
+    fn hear(&mut self, at: Time) {
+        if self.inbound.hear(at) {
+            self.reports.forgive();
             self.output.push_back(Output::Event(Event::RtpResumed));
         }
     }
@@ -212,6 +228,9 @@ impl Session {
         }
         match inbound.guard.judge(now, from, &packet, datagram, false) {
             Verdict::Accept => self.accept(now, &packet, datagram),
+            Verdict::Hold if inbound.guard.locked().is_some_and(|(addr, _)| addr == from) => {
+                inbound.successor = Some(now);
+            }
             Verdict::Hold => {}
             Verdict::NewSource { held, continues, .. } => {
                 self.change_source(from, packet.ssrc, continues);
@@ -231,9 +250,12 @@ impl Session {
         self.tell_digits(now);
         let inbound = &mut self.inbound;
         inbound.playout.forget_codecs(now);
-        if inbound.goodbye.is_some() && inbound.playout.depth().0 == Duration::ZERO {
+        let parts = inbound.goodbye.take_if(|(came, _)| {
+            let proving = |heard| now - heard < PROVING && now - *came < LONGEST_PROOF;
+            inbound.playout.depth().0 == Duration::ZERO && !inbound.successor.is_some_and(proving)
+        });
+        if let Some((_, reason)) = parts {
             inbound.playout.stop();
-            let reason = inbound.goodbye.take().unwrap_or_default();
             // Its silence from here on need not be told as well.
             (inbound.timed_out, inbound.parted) = (true, Some(now));
             self.output.push_back(Output::Event(Event::RemoteBye { reason }));
@@ -244,15 +266,20 @@ impl Session {
         if silent && !inbound.timed_out {
             inbound.timed_out = true;
             inbound.playout.stop();
-            self.output.push_back(Output::Event(Event::RtpTimeout));
+            // Who is gone already is not gone once more.
+            if !self.reports.timed_out {
+                self.output.push_back(Output::Event(Event::RtpTimeout));
+            }
         }
     }
 
     /// The far end said goodbye.
-    pub(super) fn part(&mut self, reason: &[u8]) {
+    pub(super) fn part(&mut self, now: Time, reason: &[u8]) {
         // A peer's text: kept short of control characters, which would garble a log or a terminal.
         let reason = String::from_utf8_lossy(reason).chars().filter(|c| !c.is_control()).collect();
-        self.inbound.goodbye = Some(reason);
+        let inbound = &mut self.inbound;
+        let came = inbound.goodbye.take().map_or(now, |(came, _)| came);
+        inbound.goodbye = Some((came, reason));
     }
 
     /// A source has proved itself: reception begins anew (RFC 3550 §8.2), unless it is the same one at another address.
@@ -270,6 +297,8 @@ impl Session {
             self.inbound.digits = dtmf::Receiver::new(self.inbound.playout.spec(0).clock_rate);
             self.inbound.playout.new_timeline();
             self.inbound.source = None;
+            // The one that said goodbye has a successor: the far end has changed its SSRC and is still there.
+            self.inbound.goodbye = None;
         }
     }
 
@@ -277,9 +306,7 @@ impl Session {
     fn accept(&mut self, arrival: Time, packet: &RtpPacket<'_>, datagram: &[u8]) {
         self.stats.packets_received += 1;
         self.stats.octets_received += packet.payload.len() as u64;
-        if self.inbound.hear(arrival) {
-            self.output.push_back(Output::Event(Event::RtpResumed));
-        }
+        self.hear(arrival);
         let playout = &self.inbound.playout;
         let codec = playout.codec_of(packet.payload_type);
         let clock_rate = playout.spec(codec.unwrap_or(0)).clock_rate;

@@ -35,7 +35,7 @@ pub(super) struct Reports {
     timeout: Option<Duration>,
     /// When the far end's RTCP came last.
     last_heard: Option<Time>,
-    timed_out: bool,
+    pub(super) timed_out: bool,
 }
 
 /// What the far end says of our stream.
@@ -74,6 +74,11 @@ impl Reports {
         }
         self.far.clock_rate = config.send_codec.clock_rate;
         self.timeout = config.rtcp_timeout;
+    }
+
+    /// The far end is back with its audio: its reports are missed again once one has come.
+    pub(super) fn forgive(&mut self) {
+        (self.timed_out, self.last_heard) = (false, None);
     }
 
     /// RTP left.
@@ -139,7 +144,9 @@ impl Session {
         let (Some(limit), Some(heard)) = (reports.timeout, reports.last_heard) else { return };
         if now - heard >= limit && !reports.timed_out {
             reports.timed_out = true;
-            self.output.push_back(Output::Event(Event::RtcpTimeout));
+            if !self.inbound.timed_out {
+                self.output.push_back(Output::Event(Event::RtcpTimeout));
+            }
         }
     }
 
@@ -159,7 +166,7 @@ impl Session {
         self.stats.rtcp_received += 1;
         self.reports.remote = Some(from);
         self.reports.last_heard = Some(now);
-        if core::mem::take(&mut self.reports.timed_out) {
+        if core::mem::take(&mut self.reports.timed_out) && !self.inbound.timed_out {
             self.output.push_back(Output::Event(Event::RtpResumed));
         }
         self.hear_report(now);
@@ -176,7 +183,7 @@ impl Session {
                 RtcpPacket::Bye { mut ssrcs, reason } => {
                     let source = self.inbound.source.as_ref().map(|source| source.ssrc);
                     if ssrcs.any(|ssrc| Some(ssrc) == source || ssrc == compound.sender()) {
-                        self.part(reason);
+                        self.part(now, reason);
                     }
                 }
                 _ => {}
