@@ -184,7 +184,7 @@ def describe_class(path: str, cls: type) -> Iterator[str]:
         yield from (f"{path}.{name}: {kind}" for name, kind in cls.__annotations__.items())
     elif "__init__" in cls.__dict__:
         yield f"{path}.__init__{signature(cls.__dict__['__init__'])}"
-    for name, member in sorted(cls.__dict__.items()):
+    for name, member in sorted(members(cls).items()):
         if name.startswith("_"):
             continue
         if isinstance(member, property):
@@ -194,6 +194,16 @@ def describe_class(path: str, cls: type) -> Iterator[str]:
         elif inspect.isfunction(member):
             prefix = "async " if inspect.iscoroutinefunction(member) else ""
             yield f"{prefix}{path}.{name}{signature(member)}"
+
+
+def members(cls: type) -> dict[str, Any]:
+    """Its own, and those of the halves it is made of: classes of roomkit that are not public."""
+    found: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        home = base.__module__
+        if base is cls or (home.startswith("roomkit.rtp.") and home not in MODULES):
+            found.update(base.__dict__)
+    return found
 
 
 def signature(function: Any) -> str:

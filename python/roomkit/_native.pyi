@@ -1,6 +1,7 @@
 """The native core: sockets, clock and media of every call, on threads that never touch Python.
 
-This is the border, and only `roomkit._bridge` and `roomkit.rtp.session` stand next to it. Addresses
+This is the border, and only `roomkit._bridge`, `roomkit.rtp.session` and the pipeline's
+`GoertzelDTMF` stand next to it. Addresses
 are numeric IPs: names are resolved before they come here. PCM is signed 16 bit little endian,
 interleaved.
 """
@@ -12,6 +13,7 @@ from typing_extensions import Buffer
 __all__ = [
     "BYE",
     "CLOSED",
+    "DIALLED",
     "DIGIT",
     "FAULT",
     "FRAME",
@@ -22,6 +24,7 @@ __all__ = [
     "RTP_RESUMED",
     "RTP_TIMEOUT",
     "SOURCE",
+    "DTMFDetector",
     "Engine",
     "Inbox",
     "Session",
@@ -34,7 +37,10 @@ FRAME: int
 """`a` = PCM (bytes), `b` = media time of its first sample in ms since the first frame (float),
 `c` = 0 received, 1 concealed, 2 silence, 3 comfort noise."""
 DIGIT: int
-"""`a` = digit (str), `b` = duration in ms (int)."""
+"""`a` = digit (str), `b` = duration in ms (int), `c` = (confidence, 0 to 1; whether digits are
+masked)."""
+DIALLED: int
+"""`a` = what `send_dtmf` returned, `b` = whether some of it was cancelled (bool)."""
 PLAYBACK_STARTED: int
 """`a` = playback id: its first packet left."""
 PLAYBACK_ENDED: int
@@ -79,9 +85,10 @@ class Engine:
         `codecs`, a list of dict(kind="PCMU"|"PCMA"|"L16", payload_type, clock_rate, sample_rate,
         channels), all are received · `send_codec`, such a dict with the far end's payload type; the
         first of `codecs` without it · `receive_events`, `send_events`, lists of (payload type,
-        clock rate) of telephone events · `receive_noise`, `send_noise`, the
-        same of comfort noise · `fill` "none"|"silence"|"comfort_noise" · `noise_level` in -dBov ·
-        `keepalive` in s or None · `direction`
+        clock rate) of telephone events · `dtmf_inband`, whether digits are also listened for in
+        the audio · `receive_noise`, `send_noise`, the same of comfort noise · `fill`
+        "none"|"silence"|"comfort_noise" · `noise_level` in -dBov · `keepalive` in s or None ·
+        `direction`
         "sendrecv"|"sendonly"|"recvonly"|"inactive" · `ptime_ms` · `rtcp` "separate"|"mux"|"off" ·
         `rtcp_interval` in s · `policy` "strict"|"host"|"learn"|"follow" · `remote_ssrc` or None ·
         `learn_window` in s or None · `probation` in packets · `source_rate` and `session_rate` in
@@ -123,6 +130,19 @@ class Inbox:
 
     def close(self) -> None:
         """Gives the descriptor back; items that come later are dropped. Idempotent."""
+
+@final
+class DTMFDetector:
+    """Finds digits in audio of 8 to 192 kHz (ITU-T Q.24), one call's after another."""
+
+    def __new__(cls, sample_rate: int, channels: int = 1) -> DTMFDetector: ...
+    def process(self, data: Buffer) -> list[tuple[str, float, float, float]]:
+        """The digits that are complete with this PCM: key, start and duration in ms, counted from
+        the first sample, and confidence.
+        """
+
+    def finish(self) -> list[tuple[str, float, float, float]]:
+        """The audio ends here: a digit that sounds is complete."""
 
 @final
 class Session:
@@ -167,10 +187,22 @@ class Session:
         there was anything.
         """
 
-    def send_dtmf(self, digit: str, duration_ms: int) -> None:
-        """Queues a digit (0-9 * # A-D); `ValueError` for anything else, `BlockingIOError` if too
-        many wait.
+    def send_dtmf(self, digits: str, duration_ms: int, gap_ms: int, inband: bool) -> int:
+        """Queues digits (0-9 * # A-D) and pauses (, w p), all or none, and returns the number under
+        which `DIALLED` tells of them; `ValueError` for anything else, `BlockingIOError` if too many
+        wait.
         """
+
+    def cancel_dtmf(self) -> bool:
+        """Drops the digits that wait and ends the one on its way; True if not all had left."""
+
+    def inject_dtmf(self, digit: str, duration_ms: int) -> None:
+        """A key was pressed until now, as signalling says; `BlockingIOError` if too many orders
+        wait.
+        """
+
+    def mask_digits(self, masked: bool) -> None:
+        """Whether digits are silenced in the frames delivered."""
 
     def set_input_muted(self, muted: bool) -> None: ...
     def retarget(self, host: str, port: int) -> None:

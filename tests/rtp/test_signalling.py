@@ -133,7 +133,7 @@ async def test_digits_travel_under_what_was_agreed_on() -> None:
 async def test_without_digits_in_the_answer_none_can_be_sent(peer: Peer) -> None:
     offer = offer_of(peer, types="0")
     async with RTPSession.from_offer(offer, **HERE) as session:
-        with pytest.raises(ValueError, match="digits: this session has none"):
+        with pytest.raises(ValueError, match="digits: this session sends none"):
             session.send_dtmf("1")
 
 

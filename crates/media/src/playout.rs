@@ -29,6 +29,9 @@ const FRAMES_BETWEEN_GIVING_BACK: u32 = 5;
 /// Delay is given back where it is quiet, a quarter of the recent peak; after this many frames wherever it may be.
 const FRAMES_TO_WAIT_FOR_QUIET: u32 = 150;
 
+/// The delay of the quickest packets is forgotten at this share per packet, within a second or so.
+const DELAY_DECAY: u32 = 32;
+
 /// What is left of the recent peak from frame to frame: it halves in about a second.
 const PEAK_DECAY: f32 = 0.986;
 
@@ -101,6 +104,8 @@ pub struct Playout {
     frames_since_giving_back: u32,
     /// The recent peak of received audio.
     peak: f32,
+    /// See [`Playout::delay`].
+    delay: Duration,
     counts: Counts,
 }
 
@@ -155,6 +160,7 @@ impl Playout {
             position: Duration::ZERO,
             frames_since_giving_back: 0,
             peak: 0.0,
+            delay,
             counts: Counts::default(),
         };
         playout.choose_resampler();
@@ -307,6 +313,11 @@ impl Playout {
         (self.jitter.depth(), self.jitter.target())
     }
 
+    /// How long after its arrival audio is played that came without delay: the recent maximum.
+    pub fn delay(&self) -> Duration {
+        self.delay
+    }
+
     /// One frame at the session's rate, without the bookkeeping of a delivered one.
     fn make(&mut self, now: Time) -> Option<(Vec<i16>, FrameKind)> {
         let mut made = Made::default();
@@ -323,6 +334,7 @@ impl Playout {
                 Pop::Idle => return None,
                 Pop::Packet { packet, skip, missing } => {
                     self.settle(missing > 0);
+                    self.note_delay(now, packet.arrival);
                     self.take(&packet, skip, &mut made);
                 }
                 // The sender said that it pauses: what does not come is noise, until something does.
@@ -351,6 +363,15 @@ impl Playout {
             FrameKind::Silence
         };
         Some((self.cut(frame * usize::from(spec.channels)), kind))
+    }
+
+    /// A packet that came at `arrival` is played behind what is ready for the frame due at `now`.
+    fn note_delay(&mut self, now: Time, arrival: Time) {
+        let spec = self.lanes[self.lane].spec;
+        let ahead = (self.ready.len() / usize::from(spec.channels)) as u64;
+        let ahead = Duration::from_nanos(ahead * 1_000_000_000 / u64::from(spec.sample_rate));
+        let delay = (now - arrival) + ahead;
+        self.delay = delay.max(self.delay - self.delay.saturating_sub(delay) / DELAY_DECAY);
     }
 
     /// Decodes a packet onto the end of what is ready.

@@ -95,6 +95,8 @@ pub struct Stats {
     pub dtmf_invalid: u64,
     /// Digits received.
     pub digits_received: u64,
+    /// Reports of a press that another one had told: its tones beside its events, or what the program has of signalling.
+    pub digits_merged: u64,
     /// Digits sent.
     pub digits_sent: u64,
     /// Times the source changed: a new SSRC, address or restart that proved itself.

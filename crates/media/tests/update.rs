@@ -107,7 +107,7 @@ fn payload_types_belong_to_the_receiver() {
         assert_eq!(end.session.stats().unknown_payload_type, 0);
         assert!(end.frames.iter().all(|frame| frame.kind == FrameKind::Received));
         let duration = Duration::from_millis(100);
-        let heard = Event::Digit { digit, duration };
+        let heard = Event::Digit { digit, duration, confidence: 1.0, masked: false };
         assert!(end.events.iter().any(|(_, event)| *event == heard), "{:?}", end.events);
     }
 }

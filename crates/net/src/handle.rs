@@ -4,13 +4,11 @@ use crate::endpoint::Sockets;
 use crate::engine::PATIENCE;
 use crate::error::OpenError;
 use crate::line::Line;
-use crate::outbound::{Outbound, PushError};
+use crate::outbound::Outbound;
 use crate::shard::{Mailbox, Order};
 use crate::slot::Snapshot;
-use roomkit_media::dtmf::Digit;
 use roomkit_media::seq::Ssrc;
 use roomkit_media::session::SessionConfig;
-use roomkit_media::time::Duration;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
@@ -61,11 +59,6 @@ impl Session {
     /// Counts, position and destination as of the last tick.
     pub fn snapshot(&self) -> Snapshot {
         *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Queues a digit to be sent.
-    pub fn send_dtmf(&self, digit: Digit, duration: Duration) -> Result<(), PushError> {
-        self.outbound.send_dtmf(digit, duration)
     }
 
     /// Sends to another address, and expects the remote there, from the next packet on.

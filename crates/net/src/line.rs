@@ -33,6 +33,17 @@ pub enum Item {
         digit: Digit,
         /// For how long.
         duration: Duration,
+        /// How sure that is, 0 to 1.
+        confidence: f32,
+        /// Digits were masked then.
+        masked: bool,
+    },
+    /// What was dialled under this number has left.
+    Dialled {
+        /// The number.
+        batch: u64,
+        /// Whether some of it was dropped.
+        cancelled: bool,
     },
     /// The first packet of this playback has left.
     PlaybackStarted(u64),

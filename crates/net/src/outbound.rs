@@ -4,7 +4,7 @@
 //! all an interruption, does not queue behind audio: it is an atomic that the media thread reads before every packet.
 
 use crate::error::OpenError;
-use roomkit_media::dtmf::Digit;
+use roomkit_media::dtmf::{Digit, Signal};
 use roomkit_media::pacer::Chunk;
 use roomkit_media::session::{Session, SessionConfig};
 use roomkit_media::time::{Duration, Time};
@@ -18,15 +18,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const ORDERS: usize = 128;
 /// Places in it that audio leaves to the ends of playbacks, digits and other orders.
 const ORDER_ROOM: usize = 32;
-/// Digits that may wait here, beside those the session itself queues.
-const DIGITS: u32 = 32;
+/// Digits and pauses that may wait, here and in the session, whose own queue takes as many.
+const DIGITS: u32 = 128;
 /// Sample rates and channels that can be pushed: what the session's resampler and mixer take.
 const RATES: std::ops::RangeInclusive<u32> = 8_000..=192_000;
 const CHANNELS: std::ops::RangeInclusive<u8> = 1..=8;
 
 enum Order {
     Play(Chunk),
-    Digit(Digit, Duration),
+    Dial(u64, Box<[Signal]>),
+    Inject(Digit, Duration),
     Retarget(SocketAddr),
     Update(Box<SessionConfig>),
     #[cfg(test)]
@@ -46,9 +47,15 @@ struct Gauges {
     ended: AtomicU64,
     /// A push did not fit: say when there is room.
     short: AtomicBool,
-    /// Digits in the ring and at the media thread's end.
-    digits: AtomicU32,
+    /// Digits and pauses in the ring, and in the session as of its last tick.
+    digits_in_ring: AtomicU32,
+    digits_in_session: AtomicU32,
+    /// What was dialled up to this number is to be dropped.
+    dial_cancelled: AtomicU64,
+    /// The newest of it that has left or was dropped.
+    dialled: AtomicU64,
     input_muted: AtomicBool,
+    digits_masked: AtomicBool,
     /// An update waits: packets that come after it was ordered are to be judged by it.
     changes: AtomicBool,
     over: AtomicBool,
@@ -76,14 +83,15 @@ pub fn open(lead: Duration) -> (Outbound, OutboundEnd) {
     let (orders, taker) = RingBuffer::new(ORDERS);
     let gauges = Arc::new(Gauges::default());
     let lead_ns = lead.as_nanos() as u64;
-    let writer = Mutex::new(Writer { orders, open: VecDeque::new(), newest: 0 });
+    let writer = Mutex::new(Writer { orders, open: VecDeque::new(), newest: 0, dialled: 0 });
     let end = OutboundEnd {
         orders: taker,
         gauges: gauges.clone(),
         lead_ns,
         cancelled: 0,
+        dial_cancelled: 0,
         input_muted: false,
-        digits: VecDeque::new(),
+        digits_masked: false,
     };
     (Outbound { writer, gauges, lead_ns }, end)
 }
@@ -106,6 +114,8 @@ struct Writer {
     /// Playbacks that may not have ended yet, ascending.
     open: VecDeque<u64>,
     newest: u64,
+    /// The number of what was dialled last.
+    dialled: u64,
 }
 
 /// Playbacks that may be open at once; each stands for audio that waits, so a program is far from it.
@@ -195,18 +205,39 @@ impl Outbound {
         writer.open.iter().any(|&playback| playback > before && playback <= upto)
     }
 
-    /// Queues a digit.
-    pub fn send_dtmf(&self, digit: Digit, duration: Duration) -> Result<(), PushError> {
+    /// Queues digits and pauses, all or none; the number under which [`Item::Dialled`](crate::Item::Dialled) tells of them.
+    pub fn dial(&self, signals: &[Signal]) -> Result<u64, PushError> {
         let mut writer = self.writer();
         let full = PushError::Full("too many digits wait to be sent");
-        if self.gauges.digits.load(Ordering::SeqCst) >= DIGITS {
+        let gauges = &self.gauges;
+        let count = u32::try_from(signals.len()).unwrap_or(u32::MAX);
+        // The ring is read first, as with audio: what moves meanwhile is counted twice rather than not at all.
+        let waiting = gauges.digits_in_ring.load(Ordering::SeqCst)
+            + gauges.digits_in_session.load(Ordering::SeqCst);
+        if waiting.saturating_add(count) > DIGITS {
             return Err(full);
         }
-        self.gauges.digits.fetch_add(1, Ordering::SeqCst);
-        writer.orders.push(Order::Digit(digit, duration)).map_err(|_| {
-            self.gauges.digits.fetch_sub(1, Ordering::SeqCst);
+        let batch = writer.dialled + 1;
+        gauges.digits_in_ring.fetch_add(count, Ordering::SeqCst);
+        writer.orders.push(Order::Dial(batch, signals.into())).map_err(|_| {
+            gauges.digits_in_ring.fetch_sub(count, Ordering::SeqCst);
             full
-        })
+        })?;
+        writer.dialled = batch;
+        Ok(batch)
+    }
+
+    /// Drops what was dialled so far before the next packet leaves; true if not all of it had left.
+    pub fn cancel_dial(&self) -> bool {
+        let upto = self.writer().dialled;
+        let before = self.gauges.dial_cancelled.fetch_max(upto, Ordering::SeqCst);
+        upto > before.max(self.gauges.dialled.load(Ordering::SeqCst))
+    }
+
+    /// A key was pressed until now, as the program has it from signalling.
+    pub fn inject_dtmf(&self, digit: Digit, duration: Duration) -> Result<(), PushError> {
+        let full = PushError::Full("too many orders wait for the media thread");
+        self.writer().orders.push(Order::Inject(digit, duration)).map_err(|_| full)
     }
 
     /// Sends to another address from the next tick on.
@@ -221,6 +252,11 @@ impl Outbound {
         self.writer().orders.push(Order::Update(Box::new(config))).map_err(|_| full)?;
         self.gauges.changes.store(true, Ordering::SeqCst);
         Ok(())
+    }
+
+    /// Whether digits are to be silenced in inbound frames.
+    pub fn mask_digits(&self, masked: bool) {
+        self.gauges.digits_masked.store(masked, Ordering::SeqCst);
     }
 
     /// Whether inbound frames are to be silenced.
@@ -259,8 +295,9 @@ pub struct OutboundEnd {
     gauges: Arc<Gauges>,
     lead_ns: u64,
     cancelled: u64,
+    dial_cancelled: u64,
     input_muted: bool,
-    digits: VecDeque<(Digit, Duration)>,
+    digits_masked: bool,
 }
 
 impl std::fmt::Debug for OutboundEnd {
@@ -280,6 +317,7 @@ impl OutboundEnd {
         self.gauges.changes.store(false, Ordering::SeqCst);
         let mut retargeted = None;
         let mut moved_ns = 0;
+        let mut dialled_now = 0;
         while let Ok(order) = self.orders.pop() {
             match order {
                 Order::Play(chunk) => {
@@ -289,7 +327,13 @@ impl OutboundEnd {
                     let played = session.play(chunk);
                     debug_assert_eq!(played, Ok(()));
                 }
-                Order::Digit(digit, duration) => self.digits.push_back((digit, duration)),
+                Order::Dial(batch, signals) => {
+                    // There is room: what waits was counted before it was pushed.
+                    let dialled = session.dial(batch, &signals);
+                    debug_assert_eq!(dialled, Ok(()));
+                    dialled_now += signals.len() as u32;
+                }
+                Order::Inject(digit, duration) => session.inject_dtmf(now, digit, duration),
                 Order::Retarget(remote) => {
                     session.retarget(now, remote);
                     retargeted = Some(remote);
@@ -317,18 +361,25 @@ impl OutboundEnd {
             self.gauges.in_session_ns.store(queued_ns(session), Ordering::SeqCst);
             self.gauges.in_ring_ns.fetch_sub(moved_ns, Ordering::SeqCst);
         }
+        if dialled_now > 0 {
+            let waiting = session.dialling() as u32;
+            self.gauges.digits_in_session.store(waiting, Ordering::SeqCst);
+            self.gauges.digits_in_ring.fetch_sub(dialled_now, Ordering::SeqCst);
+        }
+        let dial_cancelled = self.gauges.dial_cancelled.load(Ordering::SeqCst);
+        if dial_cancelled > self.dial_cancelled {
+            self.dial_cancelled = dial_cancelled;
+            session.cancel_dial(dial_cancelled);
+        }
+        let digits_masked = self.gauges.digits_masked.load(Ordering::SeqCst);
+        if digits_masked != self.digits_masked {
+            self.digits_masked = digits_masked;
+            session.mask_digits(digits_masked);
+        }
         let input_muted = self.gauges.input_muted.load(Ordering::SeqCst);
         if input_muted != self.input_muted {
             self.input_muted = input_muted;
             session.set_input_muted(input_muted);
-        }
-        // The session's own queue is bounded too: what it does not take now it takes at a later tick.
-        while let Some(&(digit, duration)) = self.digits.front() {
-            if session.send_dtmf(digit, duration).is_err() {
-                break;
-            }
-            self.digits.pop_front();
-            self.gauges.digits.fetch_sub(1, Ordering::SeqCst);
         }
         retargeted
     }
@@ -336,9 +387,15 @@ impl OutboundEnd {
     /// Shows the program what is left after a tick; true if it waits for room and there is enough now.
     pub fn show(&mut self, session: &Session) -> bool {
         self.gauges.in_session_ns.store(queued_ns(session), Ordering::SeqCst);
+        self.gauges.digits_in_session.store(session.dialling() as u32, Ordering::SeqCst);
         self.gauges.short.load(Ordering::Relaxed)
             && self.gauges.queued_ns() < self.lead_ns / 2
             && self.gauges.short.swap(false, Ordering::SeqCst)
+    }
+
+    /// What was dialled up to this number has left, or was dropped.
+    pub fn dialled(&mut self, batch: u64) {
+        self.gauges.dialled.fetch_max(batch, Ordering::SeqCst);
     }
 
     /// A playback has ended.

@@ -239,7 +239,13 @@ impl Parts {
 
     fn told(&mut self, id: Id, event: Event, outbox: &mut Outbox) {
         let item = match event {
-            Event::Digit { digit, duration } => Item::Digit { digit, duration },
+            Event::Digit { digit, duration, confidence, masked } => {
+                Item::Digit { digit, duration, confidence, masked }
+            }
+            Event::Dialled { batch, cancelled } => {
+                self.outbound.dialled(batch);
+                Item::Dialled { batch, cancelled }
+            }
             Event::PlaybackStarted { playback } => Item::PlaybackStarted(playback),
             Event::PlaybackEnded { playback, played, cancelled } => {
                 self.outbound.ended(playback);

@@ -1,7 +1,7 @@
 //! The engine whole, on real sockets on loopback: every wait is for a condition, and bounded.
 
 use crate::*;
-use roomkit_media::dtmf::Digit;
+use roomkit_media::dtmf::{parse_dial, Method, Signal};
 use roomkit_media::session::{FrameKind, RtcpMode, SessionConfig};
 use roomkit_media::source::Policy;
 use roomkit_media::time::{Duration, NtpTime};
@@ -137,12 +137,18 @@ fn what_one_session_plays_the_other_hears_on_either_path() {
         let (a, b) = program.pair();
         let audio = speech(8000 / 2);
         assert_eq!(a.outbound().push(&audio, 8000, 1, 1, true), Ok(audio.len()));
-        b.send_dtmf(Digit::parse('7').unwrap(), Duration::from_millis(80)).unwrap();
+        let held = Duration::from_millis(80);
+        let seven = parse_dial("7", held, held, Method::Event).unwrap();
+        assert_eq!(b.outbound().dial(&seven), Ok(1));
         program.wait(&a, "the playback's end", |items| ended(items).is_some());
         let items = &program.items[&a.key()];
         assert_eq!(ended(items), Some((1, Duration::from_millis(500), false)));
         assert!(items.contains(&Item::PlaybackStarted(1)));
         program.wait(&b, "the audio", |items| received(items) >= 24);
+        program.wait(&b, "the digit's end", |items| {
+            items.contains(&Item::Dialled { batch: 1, cancelled: false })
+        });
+        assert!(!b.outbound().cancel_dial(), "nothing is left");
         program.wait(&a, "the digit", |items| {
             items
                 .iter()
@@ -448,4 +454,35 @@ fn stopping_ends_threads_and_returns_every_descriptor() {
     sessions[0].close("after the end").unwrap();
     let error = program.engine.open(&program.inbox, options(None)).unwrap_err();
     assert!(matches!(error, OpenError::Stopped));
+}
+
+#[test]
+fn digits_wait_up_to_a_bound_all_or_none_and_are_cancelled_together() {
+    for mut program in Program::both_paths() {
+        let (a, b) = program.pair();
+        let minute = Signal::Pause(Duration::from_secs(60));
+        let digit = parse_dial("1", Duration::ZERO, Duration::ZERO, Method::Event).unwrap()[0];
+        assert_eq!(a.outbound().dial(&[digit, minute]), Ok(1));
+        assert_eq!(a.outbound().dial(&[digit; 100]), Ok(2));
+        assert!(matches!(a.outbound().dial(&[digit; 100]), Err(PushError::Full(_))));
+        assert_eq!(a.outbound().dial(&[digit; 20]), Ok(3));
+        assert!(a.outbound().cancel_dial());
+        program.wait(&a, "the end of all three", |items| {
+            (1..=3).all(|batch| items.contains(&Item::Dialled { batch, cancelled: true }))
+        });
+        assert!(!a.outbound().cancel_dial());
+        assert_eq!(a.outbound().dial(&[digit]), Ok(4));
+        program.wait(&a, "a digit after that", |items| {
+            items.contains(&Item::Dialled { batch: 4, cancelled: false })
+        });
+        assert!(b
+            .outbound()
+            .inject_dtmf(roomkit_media::dtmf::Digit::parse('8').unwrap(), Duration::ZERO)
+            .is_ok());
+        program.wait(&b, "the injected digit", |items| {
+            items
+                .iter()
+                .any(|item| matches!(item, Item::Digit { digit, .. } if digit.as_char() == '8'))
+        });
+    }
 }

@@ -25,6 +25,7 @@ const KEYS: &[&str] = &[
     "fill",
     "noise_level",
     "keepalive",
+    "dtmf_inband",
     "direction",
     "ptime_ms",
     "rtcp",
@@ -99,6 +100,7 @@ pub fn open_options(dict: &Bound<'_, PyDict>) -> PyResult<OpenOptions> {
             )?,
             noise_level: config.get("noise_level", "0 to 127 is expected")?.unwrap_or(70),
             keepalive: config.optional_span("keepalive", 1.0)?,
+            dtmf_inband: config.get("dtmf_inband", "True or False is expected")?.unwrap_or(false),
             direction: config.choice(
                 "direction",
                 &[

@@ -9,7 +9,7 @@ use roomkit_media::time::Duration;
 use roomkit_net::{Item, OpenError};
 
 /// The kinds of items, as the module's constants and in the tuples.
-const KINDS: [(&str, u8); 12] = [
+const KINDS: [(&str, u8); 13] = [
     ("FRAME", FRAME),
     ("DIGIT", DIGIT),
     ("PLAYBACK_STARTED", PLAYBACK_STARTED),
@@ -22,6 +22,7 @@ const KINDS: [(&str, u8); 12] = [
     ("RTCP_TIMEOUT", RTCP_TIMEOUT),
     ("FAULT", FAULT),
     ("CLOSED", CLOSED),
+    ("DIALLED", DIALLED),
 ];
 const FRAME: u8 = 0;
 const DIGIT: u8 = 1;
@@ -35,6 +36,7 @@ const RTP_RESUMED: u8 = 8;
 const FAULT: u8 = 9;
 const CLOSED: u8 = 10;
 const RTCP_TIMEOUT: u8 = 11;
+const DIALLED: u8 = 12;
 
 pub fn add_kinds(module: &Bound<'_, PyModule>) -> PyResult<()> {
     for (name, kind) in KINDS {
@@ -94,9 +96,13 @@ fn tuple<'py>(py: Python<'py>, key: u64, item: Item) -> PyResult<Bound<'py, PyTu
         Item::Frame { pcm, timestamp, kind } => {
             (FRAME, pcm_bytes(py, &pcm).into_any(), float(timestamp), int(frame_kind(kind))?)
         }
-        Item::Digit { digit, duration } => {
+        Item::Digit { digit, duration, confidence, masked } => {
             let key = text(digit.as_char().encode_utf8(&mut [0; 4]));
-            (DIGIT, key, int(duration.as_millis() as u64)?, none())
+            let how = (f64::from(confidence), masked).into_pyobject(py)?.into_any();
+            (DIGIT, key, int(duration.as_millis() as u64)?, how)
+        }
+        Item::Dialled { batch, cancelled } => {
+            (DIALLED, int(batch)?, PyBool::new(py, cancelled).to_owned().into_any(), none())
         }
         Item::PlaybackStarted(playback) => (PLAYBACK_STARTED, int(playback)?, none(), none()),
         Item::PlaybackEnded { playback, played, cancelled } => {

@@ -7,6 +7,7 @@
 mod buffer;
 mod config;
 mod convert;
+mod detector;
 mod engine;
 mod inbox;
 mod session;
@@ -18,6 +19,7 @@ use pyo3::prelude::*;
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<engine::Engine>()?;
+    module.add_class::<detector::DTMFDetector>()?;
     module.add_class::<inbox::Inbox>()?;
     module.add_class::<session::Session>()?;
     inbox::add_kinds(module)

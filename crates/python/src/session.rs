@@ -7,7 +7,7 @@ use crate::stats::stats_dict;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use roomkit_media::dtmf::Digit;
+use roomkit_media::dtmf::{parse_dial, Digit, Method};
 use roomkit_media::time::Duration;
 
 /// How long a key may be held, in ms; what the core sends at most.
@@ -74,23 +74,38 @@ impl Session {
         u64::try_from(upto).is_ok_and(|upto| self.0.outbound().cancel(upto))
     }
 
-    fn send_dtmf(&self, digit: &str, duration_ms: i64) -> PyResult<()> {
+    fn send_dtmf(
+        &self,
+        digits: &str,
+        duration_ms: i64,
+        gap_ms: i64,
+        inband: bool,
+    ) -> PyResult<u64> {
+        let duration = milliseconds("duration_ms", duration_ms)?;
+        let gap = milliseconds("gap_ms", gap_ms)?;
+        let method = if inband { Method::Tone } else { Method::Event };
+        let signals = parse_dial(digits, duration, gap, method)
+            .map_err(|error| PyValueError::new_err(format!("digits: {error}")))?;
+        self.0.outbound().dial(&signals).map_err(push_error)
+    }
+
+    fn cancel_dtmf(&self) -> bool {
+        self.0.outbound().cancel_dial()
+    }
+
+    fn inject_dtmf(&self, digit: &str, duration_ms: i64) -> PyResult<()> {
         let mut keys = digit.chars();
         let key = keys.next().filter(|_| keys.next().is_none()).and_then(Digit::parse);
-        let Some(key) = key else {
-            return Err(PyValueError::new_err(format!(
-                "digit {digit:?}: one of 0-9 * # A-D is expected"
-            )));
-        };
-        if !DIGIT_MS.contains(&duration_ms) {
-            return Err(PyValueError::new_err(format!(
-                "duration_ms {duration_ms}: {} to {} is expected",
-                DIGIT_MS.start(),
-                DIGIT_MS.end()
-            )));
-        }
-        let duration = Duration::from_millis(duration_ms.unsigned_abs());
-        self.0.send_dtmf(key, duration).map_err(push_error)
+        let key = key.ok_or_else(|| {
+            // Not the value: digits are often secrets.
+            PyValueError::new_err("digit: one of 0-9 * # A-D is expected")
+        })?;
+        let duration = milliseconds("duration_ms", duration_ms)?;
+        self.0.outbound().inject_dtmf(key, duration).map_err(push_error)
+    }
+
+    fn mask_digits(&self, masked: bool) {
+        self.0.outbound().mask_digits(masked);
     }
 
     fn set_input_muted(&self, muted: bool) {
@@ -131,4 +146,16 @@ impl Session {
     fn close(&self, py: Python<'_>, reason: &str) -> PyResult<()> {
         py.detach(|| self.0.close(reason)).map_err(open_error)
     }
+}
+
+/// How long a key is held, or it is quiet behind it.
+fn milliseconds(name: &str, value: i64) -> PyResult<Duration> {
+    if !DIGIT_MS.contains(&value) {
+        return Err(PyValueError::new_err(format!(
+            "{name} {value}: {} to {} is expected",
+            DIGIT_MS.start(),
+            DIGIT_MS.end()
+        )));
+    }
+    Ok(Duration::from_millis(value.unsigned_abs()))
 }

@@ -60,6 +60,7 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
         rtcp_stranger,
         dtmf_invalid,
         digits_received,
+        digits_merged,
         digits_sent,
         source_changes,
         frames_skipped,
@@ -74,7 +75,7 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
     set!(stranger_host, stranger_address, stranger_ssrc, stranger_meanwhile, stranger_unproven);
     set!(stranger_too_late, rate_limited);
     set!(unknown_payload_type, stranger, doubtful, looped, rtcp_malformed, rtcp_stranger);
-    set!(dtmf_invalid, digits_received, digits_sent, source_changes, frames_skipped);
+    set!(dtmf_invalid, digits_received, digits_merged, digits_sent, source_changes, frames_skipped);
     set_ms!(jitter, round_trip, remote_jitter, buffered, buffer_target, worst_lateness);
     let SocketStats { sent, unmatched, kernel_drops, receive_errors, dscp_refused } =
         snapshot.socket;

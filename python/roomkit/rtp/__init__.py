@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from roomkit.rtp.codecs import Codec
     from roomkit.rtp.events import (
         Disconnected,
+        DTMFSent,
         PlaybackEnded,
         PlaybackStarted,
         Resumed,
@@ -33,6 +34,7 @@ _HOMES = {
     "Address": "roomkit.rtp.addresses",
     "Audio": "roomkit.rtp.audio",
     "Codec": "roomkit.rtp.codecs",
+    "DTMFSent": "roomkit.rtp.events",
     "Disconnected": "roomkit.rtp.events",
     "OpusSettings": "roomkit.rtp.opus",
     "Playback": "roomkit.rtp.playout",
@@ -52,6 +54,7 @@ __all__ = [
     "Address",
     "Audio",
     "Codec",
+    "DTMFSent",
     "Disconnected",
     "OpusSettings",
     "Playback",

@@ -6,9 +6,21 @@ from __future__ import annotations
 import math
 from typing import Final
 
-__all__ = ["digits", "number", "one_of", "seconds"]
+__all__ = ["dial_string", "digits", "number", "one_of", "seconds"]
 
 _DIGITS: Final = "0123456789*#ABCD"
+
+
+def dial_string(value: object, name: str) -> None:
+    """Digits and pauses, one at least. The answer does not show them: they are often secrets."""
+    fits = f"one or more of {_DIGITS}, and , w p for pauses, fits"
+    if not isinstance(value, str):
+        raise ValueError(f"{name}: {value!r}; a string with {fits}")
+    if not value:
+        raise ValueError(f"{name}: {value!r}; {fits}")
+    for place, key in enumerate(value):
+        if not key.isascii() or key.upper() not in _DIGITS + ",WP":
+            raise ValueError(f"{name}: {key!r} at place {place}; {fits}")
 
 
 def digits(value: object, name: str, *, most: int | None = None) -> str:

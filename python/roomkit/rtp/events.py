@@ -9,6 +9,7 @@ from roomkit.rtp.addresses import Address
 from roomkit.voice.events import DTMFEvent
 
 __all__ = [
+    "DTMFSent",
     "DisconnectReason",
     "Disconnected",
     "PlaybackEnded",
@@ -66,6 +67,15 @@ class PlaybackEnded:
     cancelled: bool
 
 
+@dataclass(frozen=True, slots=True)
+class DTMFSent:
+    """The last packet of what one `send_dtmf` queued has left, or it was cancelled."""
+
+    number: int
+    """What `send_dtmf` returned."""
+    cancelled: bool
+
+
 RTPEvent: TypeAlias = (
-    DTMFEvent | Disconnected | Resumed | SourceTrusted | PlaybackStarted | PlaybackEnded
+    DTMFEvent | DTMFSent | Disconnected | Resumed | SourceTrusted | PlaybackStarted | PlaybackEnded
 )

@@ -15,6 +15,7 @@ from roomkit.rtp.checks import number, one_of, seconds
 from roomkit.rtp.codecs import Codec, codecs_for
 
 __all__ = [
+    "DTMFMethod",
     "MediaDirection",
     "RTCPMode",
     "RTPExtra",
@@ -26,6 +27,7 @@ __all__ = [
 SourcePolicy: TypeAlias = Literal["host", "strict", "learn", "follow"]
 RTCPMode: TypeAlias = Literal["separate", "mux", "off"]
 SilenceFill: TypeAlias = Literal["none", "silence", "comfort_noise"]
+DTMFMethod: TypeAlias = Literal["rfc4733", "inband"]
 MediaDirection: TypeAlias = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
 
 _PTIMES: Final = (10, 20, 30, 40, 50, 60)
@@ -38,6 +40,8 @@ class RTPExtra(TypedDict, total=False):
     codecs: Sequence[Codec | str] | None
     dtmf_types: Mapping[int, int] | None
     dtmf_send_types: Mapping[int, int] | None
+    dtmf_inband: bool
+    dtmf_method: DTMFMethod
     comfort_noise_types: Mapping[int, int] | None
     comfort_noise_send_types: Mapping[int, int] | None
     comfort_noise_level: int
@@ -110,6 +114,12 @@ class RTPOptions:
     keepalive: float | None = 15.0
     """Seconds in which nothing left from the RTP port after which a keep-alive does, 1 to 3600;
     None: none. RFC 6263 asks for 15, since NATs may forget a UDP flow after 30."""
+    dtmf_inband: bool = False
+    """Whether digits are also listened for in the audio (ITU-T Q.24). One that is signalled as well
+    is told once."""
+    dtmf_method: DTMFMethod = "rfc4733"
+    """How `send_dtmf` sends digits: `"rfc4733"`, as events beside the audio; `"inband"`, as tones
+    in its place, for peers that take no events."""
     ptime_ms: int = 20
     """Audio per packet sent, 10 to 60 ms in tens. Packets of any length are received."""
     sample_rate: int | None = None
@@ -218,6 +228,9 @@ class RTPOptions:
         self._check_ports()
         number(self.dscp, "dscp", 0, 63)
         one_of(self.rtcp, "rtcp", ("separate", "mux", "off"))
+        one_of(self.dtmf_method, "dtmf_method", ("rfc4733", "inband"))
+        if not isinstance(self.dtmf_inband, bool):
+            raise ValueError(f"dtmf_inband: {self.dtmf_inband!r}; True or False fits")
         one_of(self.direction, "direction", ("sendrecv", "sendonly", "recvonly", "inactive"))
         if self.remote_rtcp_addr is not None:
             host, port = check_address(self.remote_rtcp_addr, "remote_rtcp_addr")
@@ -284,6 +297,11 @@ class RTPOptions:
         sent = self.comfort_noise_send_types
         return self.noise if sent is None else sent
 
+    @property
+    def sends_events(self) -> bool:
+        """Whether the far end takes telephone events at the clock of the codec that is sent."""
+        return self.codec.clock_rate in self.sent_events
+
     def native(self, local: Address, remote: Address | None, *, shared: bool) -> dict[str, Any]:
         """In the media core's form. Both addresses are numeric; `shared`: sessions may share
         `local`."""
@@ -299,6 +317,7 @@ class RTPOptions:
             "fill": self.fill,
             "noise_level": self.comfort_noise_level,
             "keepalive": _seconds(self.keepalive),
+            "dtmf_inband": self.dtmf_inband,
             "direction": self.direction,
             "ptime_ms": self.ptime_ms,
             "rtcp": self.rtcp,

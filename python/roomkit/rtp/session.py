@@ -10,8 +10,7 @@ from types import TracebackType
 from typing import Any, Final, Unpack
 
 from roomkit import _bridge, _native
-from roomkit.errors import QueueFullError, SessionEndedError
-from roomkit.rtp import checks
+from roomkit.errors import SessionEndedError
 from roomkit.rtp.addresses import (
     Address,
     advertised_address,
@@ -22,8 +21,10 @@ from roomkit.rtp.addresses import (
 )
 from roomkit.rtp.audio import Audio, PieceReader
 from roomkit.rtp.codecs import Codec
+from roomkit.rtp.digits import Dialling, SessionDigits
 from roomkit.rtp.events import (
     Disconnected,
+    DTMFSent,
     PlaybackEnded,
     PlaybackStarted,
     Resumed,
@@ -48,7 +49,7 @@ _log = logging.getLogger("roomkit.rtp")
 _EVENTS_WAITING: Final = 256  # of one `events()` iterator; the far end could send digits for ever
 
 
-class RTPSession(Signalled):
+class RTPSession(Signalled, SessionDigits):
     """Audio and digits with one RTP peer, on the core's own clock::
 
         async with RTPSession(remote_addr=("192.0.2.10", 20000)) as session:
@@ -57,8 +58,8 @@ class RTPSession(Signalled):
                 recorder.write(frame.data)
 
     The session opens with `async with` (or `open`) on the running event loop and belongs to it.
-    `play` and the iterators are used there; `send`, `cancel`, `send_dtmf`, `stats` and the
-    properties from any thread.
+    `play`, the iterators and what is awaited are used there; `send`, `cancel`, `stats`, what has
+    to do with digits and the properties from any thread.
 
     Frames come from the peer's first packet on, contiguously, one per `ptime_ms`, whatever the
     network lost: `frame.kind` tells what was received and what was filled in.
@@ -120,6 +121,7 @@ class RTPSession(Signalled):
         self._channels = options.frame_channels
         self._frames: Listeners[AudioFrame] = Listeners()
         self._events: Listeners[RTPEvent] = Listeners()
+        self._dialling = Dialling()
         self._frame_streams: weakref.WeakSet[Stream[AudioFrame]] = weakref.WeakSet()
         self._event_streams: weakref.WeakSet[Stream[RTPEvent]] = weakref.WeakSet()
         self._frames_overrun = 0
@@ -324,27 +326,6 @@ class RTPSession(Signalled):
 
     # --- beside the audio -----------------------------------------------------------------------
 
-    def send_dtmf(self, digits: str, duration_ms: int = 160) -> None:
-        """Queues RFC 4733 digits, `0`-`9`, `*`, `#`, `A`-`D` in any case, each 20 to 60000 ms long,
-        sent one after another at the pace of the media clock. From any thread.
-
-        Raises `ValueError` for anything else, before any is queued, and `QueueFullError` when too
-        many wait.
-        """
-        keys = checks.digits(digits, "digits")
-        checks.number(duration_ms, "duration_ms", 20, 60_000)
-        if not self.options.sent_events:
-            raise ValueError("digits: this session has none; dtmf_payload_type=101 fits")
-        self._out("send digits")
-        native = self._opened()
-        for sent, digit in enumerate(keys):
-            try:
-                native.send_dtmf(digit, duration_ms)
-            except BlockingIOError:
-                raise QueueFullError(
-                    f"{sent} of {len(keys)} digits were queued; the others found no room"
-                ) from None
-
     def set_input_muted(self, muted: bool) -> None:
         """While muted, the frames delivered are silence. From any thread."""
         self._opened().set_input_muted(bool(muted))
@@ -415,12 +396,6 @@ class RTPSession(Signalled):
         """`callback(event)` for everything that `events` tells."""
         return self._events.add(callback)
 
-    def on_dtmf(self, callback: Callable[[DTMFEvent], object]) -> Unsubscribe:
-        """`callback(dtmf_event)` for every digit, once, when its end is known."""
-        return self._events.add(
-            lambda event: callback(event) if isinstance(event, DTMFEvent) else None
-        )
-
     def on_disconnected(self, callback: Callable[[Disconnected], object]) -> Unsubscribe:
         """`callback(disconnected)` when the peer hung up or fell silent, or the core failed."""
         return self._events.add(
@@ -459,7 +434,10 @@ class RTPSession(Signalled):
             self._tell_played()
             playout.on_low_water()
         elif kind == _native.DIGIT:
-            self._events.call(DTMFEvent(a, b))
+            self._events.call(DTMFEvent(a, b, *c))
+        elif kind == _native.DIALLED:
+            self._dialling.on_ended(a, b)
+            self._events.call(DTMFSent(a, b))
         elif kind == _native.PLAYBACK_STARTED:
             self._events.call(PlaybackStarted(a))
         elif kind == _native.PLAYBACK_ENDED:
@@ -497,6 +475,10 @@ class RTPSession(Signalled):
             raise RuntimeError("the session is not open yet; use async with, or await open()")
         return self._native
 
+    def _native_for(self, doing: str) -> _native.Session:
+        self._out(doing)
+        return self._opened()
+
     def _out(self, doing: str) -> Playout:
         self._opened()
         if self._closed or self._playout is None:
@@ -529,6 +511,7 @@ class RTPSession(Signalled):
             bridge.loop.call_soon_threadsafe(self._finish_streams)
 
     def _finish_streams(self) -> None:
+        self._dialling.on_over()
         for frames in list(self._frame_streams):
             frames.finish()
         for events in list(self._event_streams):

@@ -24,6 +24,8 @@ __all__ = ["NEGOTIATED", "Signalled", "begin_with_offer"]
 _CHANGEABLE: Final = frozenset(
     {
         "codecs",
+        "dtmf_inband",
+        "dtmf_method",
         "dtmf_types",
         "dtmf_send_types",
         "comfort_noise_types",

@@ -37,6 +37,9 @@ class RTPStats(Mapping[str, "int | float | None"]):
     jitter_ms: float = 0.0
     """Interarrival jitter (RFC 3550 §A.8)."""
     digits_received: int = 0
+    """Presses of a key, however they became known."""
+    digits_merged: int = 0
+    """Reports of a press that another one had told: its tones beside its events, or SIP INFO."""
     rtcp_received: int = 0
     keepalives_received: int = 0
     """Datagrams and RTP packets without any payload (RFC 6263)."""

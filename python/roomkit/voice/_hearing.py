@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from roomkit._serial import SerialQueue
 from roomkit.hooks import HookRunner, HookTrigger
+from roomkit.voice._presses import Presses
 from roomkit.voice.base import AudioChunk, VoiceSession
 from roomkit.voice.events import (
     DTMFDetectedEvent,
@@ -96,6 +97,8 @@ class Hearing:
         self.recording: Recording | None = (
             config.recorder.open(session) if config.recorder is not None else None
         )
+        self._presses = Presses()
+        self._at_ms = 0.0  # the end of the frame that is being processed
         self._engine = PipelineEngine(config, self, self.recording)
         self._transcribing = SerialQueue("stt", _log, limit=_UTTERANCES_WAITING)
         self._live: asyncio.Queue[AudioChunk | None] | None = None
@@ -129,6 +132,7 @@ class Hearing:
             if self._offset_ms is None:
                 self._offset_ms = max(0.0, self.now_ms - frame.duration_ms) - timestamp
             at_ms = self._offset_ms + timestamp
+        self._at_ms = at_ms + frame.duration_ms
         self._engine.process(frame, at_ms)
 
     async def end(self) -> None:
@@ -151,10 +155,21 @@ class Hearing:
 
     # --- what the pipeline finds (PipelineSink) -----------------------------------------------
 
+    def signalled(self, event: DTMFEvent) -> None:
+        """The backend told a digit."""
+        if self._presses.is_new(event.digit, "backend", self.now_ms, event.duration_ms):
+            self._emit_digit(event)
+
     def digit(self, event: DTMFEvent) -> None:
+        if self._presses.is_new(event.digit, "stage", self._at_ms, event.duration_ms):
+            self._emit_digit(event)
+
+    def _emit_digit(self, event: DTMFEvent) -> None:
         self._hooks.emit(
             HookTrigger.ON_DTMF,
-            DTMFDetectedEvent(self._session, event.digit, event.duration_ms, event.confidence),
+            DTMFDetectedEvent(
+                self._session, event.digit, event.duration_ms, event.confidence, event.masked
+            ),
         )
 
     def speech_started(self, timestamp_ms: float | None) -> None:

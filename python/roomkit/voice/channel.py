@@ -159,6 +159,12 @@ class VoiceChannel(Channel):
         self._call(session)
         self.backend.send_dtmf(session, digit, duration_ms)
 
+    def mask_digits(self, session: VoiceSession, masked: bool = True) -> None:
+        """While masked, neither recorder nor recogniser nor log gets to know the digits that are
+        pressed; the ON_DTMF hook does, with `masked` set. As `VoiceBackend.mask_digits` does."""
+        self._call(session)
+        self.backend.mask_digits(session, masked)
+
     # --- life ---------------------------------------------------------------------------------
 
     def bind(self, kit: RoomKit) -> None:
@@ -261,7 +267,7 @@ class VoiceChannel(Channel):
     def _digit(self, session: VoiceSession, event: DTMFEvent) -> None:
         call = self._calls.get(session.id)
         if call is not None:
-            call.hearing.digit(event)
+            call.hearing.signalled(event)
 
     def _gone(self, session: VoiceSession, reason: str) -> None:
         if session.id not in self._calls:

@@ -46,7 +46,9 @@ class DTMFEvent:
     duration_ms: float
     """How long the key was held, in ms, 0 or more."""
     confidence: float = 1.0
-    """0 to 1; signalled digits are certain."""
+    """0 to 1; signalled digits are certain, those heard in the audio nearly so."""
+    masked: bool = False
+    """Pressed while digits are masked (`RTPSession.mask_digits`): not to be logged or stored."""
 
     def __post_init__(self) -> None:
         if self.digit not in _DIGITS:
@@ -104,6 +106,8 @@ class DTMFDetectedEvent:
     """How long it was held, in ms."""
     confidence: float = 1.0
     """0 to 1."""
+    masked: bool = False
+    """Pressed while digits are masked: not to be logged or stored."""
 
 
 @dataclass(slots=True)

@@ -379,7 +379,7 @@ async def test_digits_go_out_and_come_in(backend: RTPVoiceBackend, peer: Peer) -
     assert {packet.payload[0] for packet in peer.audio_packets(101)} == {15}
 
 
-@pytest.mark.parametrize("digit", ["", "E", "12", "1 ", None, 1])
+@pytest.mark.parametrize("digit", ["", "E", "1 ", None, 1])
 async def test_what_is_no_digit_is_refused(backend: RTPVoiceBackend, digit: Any) -> None:
     session = await connect(backend)
     with pytest.raises(ValueError, match=r"^digit.*0123456789\*#ABCD"):

@@ -4,7 +4,9 @@
 //! [`Receiver`] makes exactly one digit of a train, whatever the network does to it; the [`Sender`] paces a train, one
 //! packet per frame, beside the audio.
 
+mod dial;
 mod inband;
+mod merge;
 mod receiver;
 mod sender;
 mod tone;
@@ -12,9 +14,11 @@ mod tones;
 #[cfg(test)]
 mod trains_over_a_bad_link;
 
+pub use dial::{parse as parse_dial, BadDial, PAUSE};
 pub use inband::{HeardDigit, InbandDetector};
+pub use merge::{Merger, Origin, Press};
 pub use receiver::{Ended, Outcome, ReceivedDigit, Receiver, ReceiverCounts};
-pub use sender::{EventPacket, QueueFull, Sender};
+pub use sender::{Dialled, EventPacket, Method, QueueFull, Sender, Signal};
 pub use tone::Tone;
 
 use core::fmt;
@@ -25,7 +29,7 @@ const SEGMENT_TICKS: u16 = u16::MAX;
 
 /// A key is held no longer than this, in either direction: who waits for the digit waits for its end, and no menu asks
 /// for a press of a minute. It bounds what a stuck key, or a peer that never ends its event, can do.
-const LONGEST_DIGIT: Duration = Duration::from_secs(60);
+pub(crate) const LONGEST_DIGIT: Duration = Duration::from_secs(60);
 
 /// One of the sixteen keys: 0–9, `*`, `#`, A–D (RFC 4733 §3.2, events 0–15).
 ///

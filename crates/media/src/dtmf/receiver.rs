@@ -21,6 +21,9 @@ const STUCK: Duration = Duration::from_secs(LONGEST_DIGIT.as_secs() + 1);
 /// timeline. The sequence check drops what is 100 packets late (RFC 3550 §A.1 MAX_MISORDER), which is seconds at most;
 /// a minute also covers the finished segments of the longest digit.
 const LATE: Duration = LONGEST_DIGIT;
+/// By how much less than the time since the press a packet of the same press may tell, after a change of clock: the packet's
+/// own jitter. The next press of the same key comes later than that, and tells a frame at first.
+const RECLOCKED: Duration = Duration::from_millis(80);
 /// Reported digits that may wait to be polled. One packet ends two events at most, and the owner polls after each.
 const PENDING: usize = 16;
 
@@ -33,6 +36,8 @@ pub struct ReceivedDigit {
     pub duration: Duration,
     /// The extended RTP timestamp of its start.
     pub timestamp: u64,
+    /// When it began, had its packets come as quickly as the quickest of them.
+    pub began: Time,
     /// How its end became known.
     pub ended: Ended,
 }
@@ -119,6 +124,10 @@ struct Event {
     duration: u16,
     began: Time,
     heard: Time,
+    /// The earliest time at which its packets say that it began.
+    pressed: Time,
+    /// The clock changed while it was on its way.
+    reclocked: bool,
 }
 
 /// The newest finished event. Everything before its segment is finished too, so this one record is all the history that
@@ -134,8 +143,22 @@ struct Finished {
 
 impl Receiver {
     /// The events that follow count at another clock: that of the payload type they come under.
+    ///
+    /// A key that is held meanwhile goes on: what is known of it is kept in the new clock's ticks.
+    ///
+    /// # Panics
+    /// If `clock_rate` is 0.
     pub fn set_clock_rate(&mut self, clock_rate: u32) {
         assert!(clock_rate > 0, "the RTP clock rate must be at least 1 Hz, got 0");
+        if clock_rate == self.clock_rate {
+            return;
+        }
+        if let Some(event) = &mut self.event {
+            let scale = |ticks: u64| ticks * u64::from(clock_rate) / u64::from(self.clock_rate);
+            event.start = event.segment - scale(event.segment - event.start).min(event.segment);
+            event.duration = scale(event.duration.into()).min(u64::from(u16::MAX)) as u16;
+            event.reclocked = true;
+        }
         self.clock_rate = clock_rate;
     }
 
@@ -183,6 +206,11 @@ impl Receiver {
         self.event.map(|event| (event.heard + SILENCE).min(event.began + STUCK))
     }
 
+    /// The digit that is being received, and when it began.
+    pub fn current(&self) -> Option<(Digit, Time)> {
+        self.event.map(|event| (event.digit, event.pressed))
+    }
+
     /// What was counted so far.
     pub fn counts(&self) -> ReceiverCounts {
         self.counts
@@ -194,14 +222,23 @@ impl Receiver {
         }
         if let Some(event) = &mut self.event {
             if event.digit == digit && event.takes(now, timestamp) {
-                return self.update(payload);
+                return self.update(now, payload);
+            }
+            let before = event.segment;
+            if event.digit == digit && event.goes_on(now, timestamp, payload, self.clock_rate) {
+                if timestamp > before {
+                    // What still comes under the old type is late.
+                    let codes = bit(digit);
+                    self.finished = Some(Finished { segment: before, codes, lapsed: None });
+                }
+                return self.update(now, payload);
             }
             if event.digit == digit && event.owns_earlier(timestamp) {
                 return Outcome::Stale;
             }
             if timestamp < event.start && event.start - timestamp <= self.late() {
                 // An older event, overtaken on the way by the start of this one: it is over, and comes first.
-                let overtaken = Event::new(now, timestamp, digit, payload);
+                let overtaken = Event::new(now, timestamp, digit, payload, self.clock_rate);
                 let ended = if payload.end { Ended::Marked } else { Ended::Overtaken };
                 self.report(overtaken, ended);
                 return Outcome::Ended;
@@ -209,7 +246,7 @@ impl Receiver {
             // §2.5.2.2: one key at a time, so a newer event ends this one at once.
             self.finish(Ended::Overtaken);
         }
-        self.event = Some(Event::new(now, timestamp, digit, payload));
+        self.event = Some(Event::new(now, timestamp, digit, payload, self.clock_rate));
         if payload.end {
             self.finish(Ended::Marked);
             return Outcome::Ended;
@@ -218,8 +255,10 @@ impl Receiver {
     }
 
     /// Takes in a packet of the current segment, which [`Event::takes`] has made sure of.
-    fn update(&mut self, payload: &EventPayload) -> Outcome {
+    fn update(&mut self, now: Time, payload: &EventPayload) -> Outcome {
         let Some(event) = &mut self.event else { return Outcome::Stale };
+        let so_far = event.segment - event.start + u64::from(payload.duration);
+        event.pressed = event.pressed.min(now.back(ticks_to_duration(so_far, self.clock_rate)));
         let grown = payload.duration > event.duration;
         event.duration = event.duration.max(payload.duration);
         if payload.end {
@@ -291,6 +330,7 @@ impl Receiver {
             digit: event.digit,
             duration: ticks_to_duration(event.total(), self.clock_rate).min(LONGEST_DIGIT),
             timestamp: event.start,
+            began: event.pressed,
             ended,
         });
     }
@@ -301,7 +341,13 @@ impl Receiver {
 }
 
 impl Event {
-    fn new(now: Time, timestamp: u64, digit: Digit, payload: &EventPayload) -> Event {
+    fn new(
+        now: Time,
+        timestamp: u64,
+        digit: Digit,
+        payload: &EventPayload,
+        clock_rate: u32,
+    ) -> Event {
         Event {
             digit,
             start: timestamp,
@@ -309,6 +355,8 @@ impl Event {
             duration: payload.duration,
             began: now,
             heard: now,
+            pressed: now.back(ticks_to_duration(payload.duration.into(), clock_rate)),
+            reclocked: false,
         }
     }
 
@@ -330,6 +378,25 @@ impl Event {
         // Every packet of the segment shows that the key was held a moment ago, grown or not: the report of a full segment
         // is repeated as it is.
         self.heard = now;
+        true
+    }
+
+    /// Whether a packet with this event's code, under a type of another clock, is of the same press: a sender that goes over to
+    /// another codec while a key is held may give the event a timestamp of the new timeline. Its duration then still counts
+    /// from the press.
+    fn goes_on(
+        &mut self,
+        now: Time,
+        timestamp: u64,
+        payload: &EventPayload,
+        clock_rate: u32,
+    ) -> bool {
+        let told = ticks_to_duration(payload.duration.into(), clock_rate);
+        if !self.reclocked || told + RECLOCKED < now - self.pressed {
+            return false;
+        }
+        (self.start, self.segment, self.duration) = (timestamp, timestamp, 0);
+        (self.heard, self.reclocked) = (now, false);
         true
     }
 

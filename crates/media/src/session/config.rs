@@ -89,6 +89,8 @@ pub struct SessionConfig {
     pub noise_level: u8,
     /// How long nothing may leave from the RTP port before a keep-alive does (RFC 6263); `None` for none.
     pub keepalive: Option<Duration>,
+    /// Whether digits are also listened for in the audio (ITU-T Q.24).
+    pub dtmf_inband: bool,
     /// Who sends.
     pub direction: Direction,
     /// The length of a frame: 10 to 60 ms in tens.
@@ -153,6 +155,7 @@ impl SessionConfig {
             fill: Fill::None,
             noise_level: 70,
             keepalive: Some(Duration::from_secs(15)),
+            dtmf_inband: false,
             direction: Direction::SendRecv,
             ptime: Duration::from_millis(20),
             remote,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::ear::Ear;
 use super::{frame_ticks, Direction, Event, EventType, NoiseType, Output, Session, SessionConfig};
 use crate::comfort_noise::NoiseShape;
 use crate::dtmf::{self, EventPayload};
@@ -27,9 +28,8 @@ const STRAGGLERS: Duration = Duration::from_millis(500);
 pub(super) struct Inbound {
     pub(super) guard: SourceGuard,
     pub(super) playout: Playout,
-    pub(super) muted: bool,
     pub(super) source: Option<Source>,
-    digits: dtmf::Receiver,
+    pub(super) ear: Ear,
     events: Vec<EventType>,
     noise: Vec<NoiseType>,
     ptime: Duration,
@@ -73,9 +73,13 @@ impl Inbound {
                 config.channels,
                 seed,
             ),
-            muted: false,
             source: None,
-            digits: dtmf::Receiver::new(config.receive_codecs[0].clock_rate),
+            ear: Ear::new(
+                config.receive_codecs[0].clock_rate,
+                config.sample_rate,
+                config.channels,
+                config.dtmf_inband,
+            ),
             events: config.receive_events.clone(),
             noise: config.receive_noise.clone(),
             ptime: config.ptime,
@@ -149,6 +153,7 @@ impl Inbound {
         self.timeout = config.rtp_timeout;
         self.timeout_on_hold = config.rtp_timeout_on_hold;
         self.turn(now, config.direction);
+        self.ear.set_inband(config.dtmf_inband);
         if let Some(remote) = config.remote {
             self.guard.retarget(now, remote);
         }
@@ -233,7 +238,7 @@ impl Session {
             }
             Verdict::Hold => {}
             Verdict::NewSource { held, continues, .. } => {
-                self.change_source(from, packet.ssrc, continues);
+                self.change_source(now, from, packet.ssrc, continues);
                 for earlier in held {
                     if let Ok(packet) = RtpPacket::parse(&earlier.bytes) {
                         self.accept(earlier.arrival, &packet, &earlier.bytes);
@@ -256,6 +261,9 @@ impl Session {
         });
         if let Some((_, reason)) = parts {
             inbound.playout.stop();
+            inbound.ear.audio_ends(now, &mut self.output);
+            self.tell_digits(Time::FAR);
+            let inbound = &mut self.inbound;
             // Its silence from here on need not be told as well.
             (inbound.timed_out, inbound.parted) = (true, Some(now));
             self.output.push_back(Output::Event(Event::RemoteBye { reason }));
@@ -266,6 +274,8 @@ impl Session {
         if silent && !inbound.timed_out {
             inbound.timed_out = true;
             inbound.playout.stop();
+            inbound.ear.audio_ends(now, &mut self.output);
+            self.tell_digits(Time::FAR);
             // Who is gone already is not gone once more.
             if !self.reports.timed_out {
                 self.output.push_back(Output::Event(Event::RtpTimeout));
@@ -283,7 +293,7 @@ impl Session {
     }
 
     /// A source has proved itself: reception begins anew (RFC 3550 §8.2), unless it is the same one at another address.
-    fn change_source(&mut self, addr: SocketAddr, ssrc: Ssrc, continues: bool) {
+    fn change_source(&mut self, now: Time, addr: SocketAddr, ssrc: Ssrc, continues: bool) {
         let event = if self.inbound.source.is_some() {
             self.stats.source_changes += 1;
             Event::SourceChanged { addr, ssrc }
@@ -293,8 +303,10 @@ impl Session {
         self.output.push_back(Output::Event(event));
         if !continues {
             // What the old source began, it will not end.
+            self.inbound.ear.audio_ends(now, &mut self.output);
             self.tell_digits(Time::FAR);
-            self.inbound.digits = dtmf::Receiver::new(self.inbound.playout.spec(0).clock_rate);
+            let clock_rate = self.inbound.playout.spec(0).clock_rate;
+            self.inbound.ear.receiver = dtmf::Receiver::new(clock_rate);
             self.inbound.playout.new_timeline();
             self.inbound.source = None;
             // The one that said goodbye has a successor: the far end has changed its SSRC and is still there.
@@ -371,7 +383,7 @@ impl Session {
             source.reception.on_untimed_packet(seq);
             inbound.playout.note_silent(seq);
             if let Some(clock_rate) = event_clock {
-                inbound.digits.set_clock_rate(clock_rate);
+                inbound.ear.receiver.set_clock_rate(clock_rate);
                 self.take_event(arrival, timestamp, packet.payload);
             } else {
                 self.stats.unknown_payload_type += 1;
@@ -407,7 +419,9 @@ impl Session {
     fn take_event(&mut self, arrival: Time, timestamp: u64, payload: &[u8]) {
         match EventPayload::parse(payload) {
             Ok(event) => {
-                let outcome = self.inbound.digits.receive(arrival, timestamp, &event);
+                let ear = &mut self.inbound.ear;
+                ear.signalled(arrival);
+                let outcome = ear.receiver.receive(arrival, timestamp, &event);
                 if matches!(outcome, dtmf::Outcome::ZeroDuration | dtmf::Outcome::NotADigit) {
                     self.stats.dtmf_invalid += 1;
                 }
@@ -417,11 +431,7 @@ impl Session {
         }
     }
 
-    fn tell_digits(&mut self, now: Time) {
-        while let Some(heard) = self.inbound.digits.poll(now) {
-            self.stats.digits_received += 1;
-            let event = Event::Digit { digit: heard.digit, duration: heard.duration };
-            self.output.push_back(Output::Event(event));
-        }
+    pub(super) fn tell_digits(&mut self, now: Time) {
+        self.inbound.ear.tell(now, &mut self.stats, &mut self.output);
     }
 }

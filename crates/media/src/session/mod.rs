@@ -28,15 +28,17 @@
 //! ```
 
 mod config;
+mod ear;
 mod idle;
 mod inbound;
+mod mask;
 mod outbound;
 mod reports;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use crate::dtmf::{self, Digit};
+use crate::dtmf::{self, Dialled, Digit, Signal};
 use crate::pacer::Progress;
 use crate::playout::samples;
 use crate::rng::Rng;
@@ -90,7 +92,7 @@ pub enum Output {
 }
 
 /// What happens in a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// The far end pressed a key and let it go.
     Digit {
@@ -98,6 +100,17 @@ pub enum Event {
         digit: Digit,
         /// For how long.
         duration: Duration,
+        /// How sure that is: 1 for what was signalled, less for what was heard.
+        confidence: f32,
+        /// It was pressed while digits are masked: not to be recorded or logged.
+        masked: bool,
+    },
+    /// The last packet of what was dialled has left, or it was cancelled.
+    Dialled {
+        /// The batch.
+        batch: u64,
+        /// Whether some of it was not sent.
+        cancelled: bool,
     },
     /// The first frame of a playback leaves.
     PlaybackStarted {
@@ -209,14 +222,47 @@ impl Session {
         self.tell_progress();
     }
 
+    /// Queues digits and pauses for the far end, all or none. `batch` is told when they have left ([`Event::Dialled`]); a
+    /// later one has a greater number.
+    pub fn dial(&mut self, batch: u64, signals: &[Signal]) -> Result<(), QueueFull> {
+        self.outbound.digits.dial(batch, signals)
+    }
+
+    /// Drops what waits of the batches up to `upto`; a digit on its way ends at once.
+    pub fn cancel_dial(&mut self, upto: u64) {
+        self.outbound.digits.cancel(upto);
+        self.tell_progress();
+    }
+
+    /// Digits and pauses that wait.
+    pub fn dialling(&self) -> usize {
+        self.outbound.digits.queued()
+    }
+
     /// Queues a digit for the far end (RFC 4733).
     pub fn send_dtmf(&mut self, digit: Digit, duration: Duration) -> Result<(), QueueFull> {
         self.outbound.digits.push(digit, duration)
     }
 
+    /// A key was pressed for `duration` until `now`, as signalling says (SIP INFO). It is told as a digit that was received,
+    /// unless it was received as well.
+    pub fn inject_dtmf(&mut self, now: Time, digit: Digit, duration: Duration) {
+        self.inbound.ear.inject(now, digit, duration.min(dtmf::LONGEST_DIGIT));
+        self.tell_digits(now);
+    }
+
+    /// While masked, digits are silenced in the frames delivered, which come 60 ms later for it, and
+    /// [`Event::Digit`] says so. Tones are then listened for even if the configuration does not ask for it: nobody else
+    /// could hear them.
+    ///
+    /// It ends when nothing of a digit is left in what was held back.
+    pub fn mask_digits(&mut self, masked: bool) {
+        self.inbound.ear.set_masked(masked);
+    }
+
     /// While muted, the frames delivered are silence: the timeline, statistics and digits go on.
     pub fn set_input_muted(&mut self, muted: bool) {
-        self.inbound.muted = muted;
+        self.inbound.ear.muted = muted;
     }
 
     /// The far end has moved, as signalling says.
@@ -250,6 +296,7 @@ impl Session {
     pub fn close(&mut self, now: Time, reason: &str) {
         if !self.closed {
             self.outbound.pacer.cancel(u64::MAX);
+            self.outbound.digits.cancel(u64::MAX);
             self.tell_progress();
             self.send_report(now, Some(reason));
             self.closed = true;
@@ -342,6 +389,7 @@ impl Session {
     /// The counters and estimates as they stand.
     pub fn stats(&self) -> Stats {
         let mut stats = self.stats;
+        stats.digits_sent = self.outbound.digits.started();
         self.inbound.fill(&mut stats);
         self.reports.fill(&mut stats);
         stats
@@ -351,12 +399,9 @@ impl Session {
     fn serve_frame(&mut self, send: bool) {
         let due = self.frame_time(self.frame);
         self.frame += 1;
-        if let Some(mut frame) = self.inbound.playout.frame(due) {
-            if self.inbound.muted {
-                frame.pcm.fill(0);
-                frame.kind = FrameKind::Silence;
-            }
-            self.output.push_back(Output::Frame(frame));
+        if let Some(frame) = self.inbound.playout.frame(due) {
+            let delay = self.inbound.playout.delay();
+            self.inbound.ear.frame(due, delay, frame, &mut self.output);
         }
         if send {
             self.send_frame();
@@ -366,6 +411,9 @@ impl Session {
     }
 
     fn tell_progress(&mut self) {
+        while let Some(Dialled { batch, cancelled }) = self.outbound.digits.poll() {
+            self.output.push_back(Output::Event(Event::Dialled { batch, cancelled }));
+        }
         while let Some(progress) = self.outbound.pacer.poll() {
             self.output.push_back(Output::Event(match progress {
                 Progress::Started { playback } => Event::PlaybackStarted { playback },

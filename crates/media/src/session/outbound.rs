@@ -30,9 +30,11 @@ pub(super) struct Outbound {
 impl Outbound {
     pub(super) fn new(config: &SessionConfig, ssrc: Ssrc, rng: &mut Rng) -> Outbound {
         let codec = config.send_codec;
+        let mut digits = dtmf::Sender::new(codec.clock_rate);
+        digits.set_events(config.send_event().is_some());
         Outbound {
             pacer: Pacer::new(config.ptime, codec.sample_rate, codec.channels),
-            digits: dtmf::Sender::new(codec.clock_rate),
+            digits,
             ssrc,
             codec,
             encoder: codec.encoder(),
@@ -58,6 +60,7 @@ impl Outbound {
         self.digits.set_clock_rate(codec.clock_rate);
         self.ticks = frame_ticks(config.ptime, codec.clock_rate);
         self.event = config.send_event();
+        self.digits.set_events(self.event.is_some());
         self.direction = config.direction;
     }
 
@@ -111,12 +114,16 @@ impl Session {
         let (timestamp, ticks) = (out.timestamp, out.ticks);
         out.timestamp = timestamp.plus(ticks);
         let mut pcm = core::mem::take(&mut out.pcm);
-        let speaks = out.pacer.frame(&mut pcm);
-        let fills = !speaks && self.idle.fills_with_silence();
-        if fills {
+        let audio = out.pacer.frame(&mut pcm);
+        let event = out.digits.next(timestamp, ticks);
+        if !audio {
             pcm.clear();
             pcm.resize(out.pacer.frame_len(), 0);
         }
+        let (rate, channels) = (out.codec.sample_rate, out.codec.channels);
+        // Tones take the place of the audio, which goes on unheard behind them.
+        let speaks = out.digits.fill(&mut pcm, rate, channels) || audio;
+        let fills = !speaks && self.idle.fills_with_silence();
         out.pcm = pcm;
         if speaks {
             self.idle.spoke();
@@ -133,14 +140,8 @@ impl Session {
                 self.send_beside(to, payload_type, timestamp, &payload);
             }
         }
-        let Some(EventType { payload_type, .. }) = self.outbound.event else {
-            self.tell_progress();
-            return;
-        };
         let out = &mut self.outbound;
-        let waiting = out.digits.queued();
-        if let Some(event) = out.digits.next(timestamp, ticks) {
-            self.stats.digits_sent += u64::from(waiting > out.digits.queued());
+        if let (Some(event), Some(EventType { payload_type, .. })) = (event, out.event) {
             let mut bytes = out.header(event.marker, payload_type, event.timestamp);
             bytes.extend_from_slice(&event.payload);
             self.transmit(to, bytes);

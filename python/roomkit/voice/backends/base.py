@@ -23,6 +23,7 @@ from roomkit.voice.base import (
     VoiceSession,
 )
 from roomkit.voice.callbacks import CallbackList
+from roomkit.voice.events import DTMFEvent
 
 __all__ = ["VoiceBackend"]
 
@@ -164,6 +165,22 @@ class VoiceBackend(ABC):
         Raises `ValueError` for anything else, `QueueFullError` when too many wait.
         """
         raise NotImplementedError(f"{self.name} cannot send digits")
+
+    def cancel_dtmf(self, session: VoiceSession) -> bool:
+        """Drops the digits that wait to be sent; True if there were any."""
+        raise NotImplementedError(f"{self.name} cannot cancel digits")
+
+    async def wait_dtmf(self, session: VoiceSession) -> bool:
+        """Returns when the digits queued so far have left: True if all were sent."""
+        raise NotImplementedError(f"{self.name} does not know when digits have left")
+
+    def inject_dtmf(self, session: VoiceSession, digit: str, duration_ms: int = 160) -> None:
+        """A key was pressed, as signalling says (SIP INFO): it arrives as one that was received."""
+        self.dtmf_received.fire(self.require(session), DTMFEvent(digit.upper(), duration_ms))
+
+    def mask_digits(self, session: VoiceSession, masked: bool = True) -> None:
+        """While masked, digits cannot be heard in the frames received, and are not logged."""
+        raise NotImplementedError(f"{self.name} cannot mask digits")
 
     def set_input_muted(self, session: VoiceSession, muted: bool) -> None:
         """While muted the caller is not heard: frames are silence."""

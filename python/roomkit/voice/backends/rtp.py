@@ -13,10 +13,9 @@ from uuid import uuid4
 
 from roomkit.errors import BackendClosedError, CloseError, SessionEndedError, SessionNotFoundError
 from roomkit.rtp.addresses import Address, check_address
-from roomkit.rtp.checks import digits
 from roomkit.rtp.codecs import Codec
 from roomkit.rtp.events import Disconnected, Resumed, RTPEvent
-from roomkit.rtp.options import MediaDirection, RTPExtra, RTPOptions
+from roomkit.rtp.options import DTMFMethod, MediaDirection, RTPExtra, RTPOptions
 from roomkit.rtp.session import RTPSession
 from roomkit.rtp.stats import RTPStats
 from roomkit.voice.backends.base import VoiceBackend
@@ -115,7 +114,8 @@ class RTPVoiceBackend(VoiceBackend):
 
     @property
     def capabilities(self) -> VoiceCapability:
-        return VoiceCapability.DTMF_SIGNALING | VoiceCapability.INTERRUPTION
+        inband = VoiceCapability.DTMF_INBAND if self._options.dtmf_inband else VoiceCapability.NONE
+        return VoiceCapability.DTMF_SIGNALING | VoiceCapability.INTERRUPTION | inband
 
     @property
     def options(self) -> RTPOptions:
@@ -278,14 +278,44 @@ class RTPVoiceBackend(VoiceBackend):
 
     # --- beside the audio -----------------------------------------------------------------------
 
-    def send_dtmf(self, session: VoiceSession, digit: str, duration_ms: int = 160) -> None:
-        """Queues one RFC 4733 digit (`0`-`9`, `*`, `#`, `A`-`D`, any case) of 20 to 60000 ms, sent
-        at the pace of the media clock beside the audio.
+    def send_dtmf(
+        self,
+        session: VoiceSession,
+        digit: str,
+        duration_ms: int = 160,
+        *,
+        gap_ms: int = 80,
+        method: DTMFMethod | None = None,
+    ) -> None:
+        """Queues a digit (`0`-`9`, `*`, `#`, `A`-`D`, any case) or several, with `,`, `w` or `p`
+        for pauses of 500 ms, each of 20 to 60000 ms, sent at the pace of the media clock.
+        `method`: `"rfc4733"`, events beside the audio, or `"inband"`, tones in its place; None: the
+        option `dtmf_method`.
 
-        Raises `ValueError` for anything else, `QueueFullError` when too many wait.
+        Raises `ValueError` for anything else, `QueueFullError` when too many wait; nothing is
+        queued then.
         """
-        digits(digit, "digit", most=1)
-        self._require(session, "send a digit").send_dtmf(digit, duration_ms)
+        self._require(session, "send a digit").send_dtmf(
+            digit, duration_ms, gap_ms=gap_ms, method=method
+        )
+
+    def cancel_dtmf(self, session: VoiceSession) -> bool:
+        """Drops the digits that wait and ends the one on its way; True if not all had left."""
+        return self._require(session, "cancel digits").cancel_dtmf()
+
+    async def wait_dtmf(self, session: VoiceSession) -> bool:
+        """Returns when the digits queued so far have left: True if all were sent."""
+        return await self._require(session, "wait for digits").wait_dtmf()
+
+    def inject_dtmf(self, session: VoiceSession, digit: str, duration_ms: int = 160) -> None:
+        """A key was pressed until now for `duration_ms`, as SIP INFO says. It arrives as a digit
+        that was received, once, even if it was received as well."""
+        self._require(session, "inject a digit").inject_dtmf(digit, duration_ms)
+
+    def mask_digits(self, session: VoiceSession, masked: bool = True) -> None:
+        """While masked, digits cannot be heard in the frames received, and are not logged: for card
+        numbers. `RTPSession.mask_digits` says what exactly."""
+        self._require(session, "mask digits").mask_digits(masked)
 
     def set_input_muted(self, session: VoiceSession, muted: bool) -> None:
         """While muted, the frames received are silence; the timeline goes on."""
@@ -443,7 +473,8 @@ class RTPVoiceBackend(VoiceBackend):
             raise BackendClosedError("the RTP backend is closed; make a new one")
 
     def _on_dtmf(self, session: VoiceSession, event: DTMFEvent) -> None:
-        _log.debug("session %s: digit %s, %g ms", session.id, event.digit, event.duration_ms)
+        digit = "(masked)" if event.masked else event.digit
+        _log.debug("session %s: digit %s, %g ms", session.id, digit, event.duration_ms)
         self.dtmf_received.fire(session, event)
 
     def _on_event(self, session: VoiceSession, event: RTPEvent) -> None:

@@ -6,12 +6,14 @@ from roomkit.voice.pipeline.base import (
     RecorderProvider,
     Recording,
 )
+from roomkit.voice.pipeline.dtmf import GoertzelDTMF
 from roomkit.voice.pipeline.engine import PipelineEngine
 from roomkit.voice.pipeline.recorder import WavRecorder
 
 __all__ = [
     "AudioPipelineConfig",
     "DTMFDetector",
+    "GoertzelDTMF",
     "PipelineEngine",
     "RecorderProvider",
     "Recording",

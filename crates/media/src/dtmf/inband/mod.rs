@@ -170,10 +170,11 @@ impl InbandDetector {
         span(self.place)
     }
 
-    /// Forgets the audio so far: what comes next has nothing to do with it. Time goes on.
-    pub fn reset(&mut self) {
+    /// The audio ends here, or what comes next has nothing to do with it: a digit that sounds is over. Poll afterwards.
+    pub fn finish(&mut self) {
+        self.place += self.ready.len() as u64;
         self.ready.clear();
-        self.tracker.current = None;
+        self.tracker.finish();
     }
 
     fn look(&self, window: &[f32; WINDOW]) -> Look {

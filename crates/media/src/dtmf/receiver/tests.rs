@@ -268,3 +268,60 @@ fn no_sequence_of_packets_panics_or_delays_a_report_beyond_its_bound() {
         assert_eq!(b.0.deadline(), None, "200 ms after the last packet all is told");
     }
 }
+
+#[test]
+fn a_key_that_is_held_over_a_change_of_the_clock_is_one_digit() {
+    // RFC 4733 §2.1: the events follow the audio's clock. With the timestamp of the old timeline, or one of the new.
+    for (from, to) in [(8000, 48_000), (48_000, 8000), (8000, 16_000)] {
+        for new_timestamp in [1000, 700_000] {
+            let mut receiver = Receiver::new(from);
+            let mut digits = Vec::new();
+            for frame in 1..=10u64 {
+                let (clock, timestamp) =
+                    if frame <= 5 { (from, 1000) } else { (to, new_timestamp) };
+                receiver.set_clock_rate(clock);
+                let duration = (u64::from(clock) / 50 * frame) as u16;
+                let payload = EventPayload { event: 7, end: frame == 10, volume: 10, duration };
+                receiver.receive(Time::ms(20 * frame), timestamp, &payload);
+                if frame == 7 {
+                    // A packet of before the change comes late.
+                    receiver.set_clock_rate(from);
+                    let duration = (u64::from(from) / 50 * 4) as u16;
+                    receiver.receive(
+                        Time::ms(141),
+                        1000,
+                        &EventPayload { duration, end: false, ..payload },
+                    );
+                }
+                digits.extend(receiver.poll(Time::ms(20 * frame)));
+            }
+            digits.extend(receiver.poll(Time::secs(10)));
+            let told: Vec<_> = digits.iter().map(|d| (d.digit.as_char(), d.duration)).collect();
+            assert_eq!(
+                told,
+                [('7', Duration::from_millis(200))],
+                "{from} to {to}, {new_timestamp}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_same_key_again_after_a_change_of_the_clock_is_another_digit() {
+    let mut receiver = Receiver::new(8000);
+    let packet = |duration, end| EventPayload { event: 1, end, volume: 10, duration };
+    // All ends of the first are lost.
+    for frame in 1..=5 {
+        receiver.receive(Time::ms(20 * frame), 1000, &packet(160 * frame as u16, false));
+    }
+    receiver.set_clock_rate(48_000);
+    for frame in 1..=5 {
+        receiver.receive(
+            Time::ms(180 + 20 * frame),
+            90_000,
+            &packet(960 * frame as u16, frame == 5),
+        );
+    }
+    let digits: Vec<_> = core::iter::from_fn(|| receiver.poll(Time::ms(300))).collect();
+    assert_eq!(digits.len(), 2, "{digits:?}");
+}

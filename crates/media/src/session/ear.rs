@@ -1,0 +1,200 @@
+//! Digits as a session hears them: signalled, in the audio, or told by the program; each press once.
+
+use std::collections::VecDeque;
+
+use super::mask::Mask;
+use super::{Event, Output};
+use crate::dtmf::{Digit, InbandDetector, Merger, Origin, Press, ReceivedDigit, Receiver};
+use crate::playout::{Frame, FrameKind};
+use crate::stats::Stats;
+use crate::time::{Duration, Time};
+
+/// What listens for digits, and keeps them from being heard where that is asked for.
+#[derive(Debug)]
+pub(super) struct Ear {
+    pub(super) receiver: Receiver,
+    /// The program wants to hear nothing: digits go on.
+    pub(super) muted: bool,
+    sample_rate: u32,
+    channels: u8,
+    /// Tones are looked for.
+    inband: bool,
+    detector: Option<InbandDetector>,
+    /// Audio that the detector was given.
+    fed: Duration,
+    /// The arrival of what it was given first, had all of it come without a gap.
+    began: Time,
+    merger: Merger,
+    mask: Option<Mask>,
+    /// From the arrival of audio to its deadline.
+    delay: Duration,
+}
+
+impl Ear {
+    pub(super) fn new(clock_rate: u32, sample_rate: u32, channels: u8, inband: bool) -> Ear {
+        Ear {
+            receiver: Receiver::new(clock_rate),
+            muted: false,
+            sample_rate,
+            channels,
+            inband,
+            detector: None,
+            fed: Duration::ZERO,
+            began: Time::ZERO,
+            merger: Merger::default(),
+            mask: None,
+            delay: Duration::ZERO,
+        }
+    }
+
+    pub(super) fn set_inband(&mut self, inband: bool) {
+        self.inband = inband;
+    }
+
+    /// Digits are to be kept from those who take the frames, or no longer.
+    pub(super) fn set_masked(&mut self, masked: bool) {
+        match (&mut self.mask, masked) {
+            (Some(mask), _) => mask.ending = !masked,
+            (None, true) => self.mask = Some(Mask::default()),
+            (None, false) => {}
+        }
+    }
+
+    /// Listens to the frame that is due at `due`, `delay` after its audio came, and delivers what may be delivered.
+    pub(super) fn frame(
+        &mut self,
+        due: Time,
+        delay: Duration,
+        mut frame: Frame,
+        output: &mut VecDeque<Output>,
+    ) {
+        self.delay = delay;
+        let samples = (frame.pcm.len() / usize::from(self.channels)) as u64;
+        let length = Duration::from_nanos(samples * 1_000_000_000 / u64::from(self.sample_rate));
+        self.listen(due, &frame.pcm, length);
+        if self.muted {
+            hush(&mut frame);
+        }
+        let Some(mask) = &mut self.mask else {
+            output.push_back(Output::Frame(frame));
+            return;
+        };
+        mask.hold(due, frame);
+        let sounds = self.detector.as_ref().is_some_and(|detector| detector.sounding().is_some());
+        let over =
+            mask.ending && mask.is_clear(due) && !sounds && self.receiver.current().is_none();
+        while let Some(frame) = mask.release(due + length, length, over) {
+            output.push_back(Output::Frame(frame));
+        }
+        if over {
+            self.mask = None;
+        }
+    }
+
+    /// A packet of a signalled digit came.
+    pub(super) fn signalled(&mut self, arrival: Time) {
+        if let Some(mask) = &mut self.mask {
+            mask.signalled(arrival + self.delay);
+        }
+    }
+
+    /// The program has it from signalling that a key was pressed for `duration` until now.
+    pub(super) fn inject(&mut self, now: Time, digit: Digit, duration: Duration) {
+        let press = Press {
+            digit,
+            duration,
+            confidence: 1.0,
+            origin: Origin::Injected,
+            began: now.back(duration),
+            ended: now,
+        };
+        self.merger.report(now, press);
+    }
+
+    /// No more audio comes of where it came from: what is certain is told, and what was held back is delivered as silence,
+    /// for the beginning of a tone may be in it.
+    pub(super) fn audio_ends(&mut self, now: Time, output: &mut VecDeque<Output>) {
+        if let Some(mask) = &mut self.mask {
+            while let Some(mut frame) = mask.release(now, Duration::ZERO, true) {
+                hush(&mut frame);
+                output.push_back(Output::Frame(frame));
+            }
+        }
+        if let Some(detector) = &mut self.detector {
+            detector.finish();
+        }
+        self.collect(now);
+        self.detector = None;
+    }
+
+    /// Tells the presses that are known by `now`.
+    pub(super) fn tell(&mut self, now: Time, stats: &mut Stats, output: &mut VecDeque<Output>) {
+        while let Some(received) = self.receiver.poll(now) {
+            self.merger.report(now, press(received));
+        }
+        while let Some(press) = self.merger.poll(now, self.receiver.current()) {
+            stats.digits_received += 1;
+            output.push_back(Output::Event(Event::Digit {
+                digit: press.digit,
+                duration: press.duration,
+                confidence: press.confidence,
+                masked: self.mask.is_some(),
+            }));
+        }
+        stats.digits_merged = self.merger.merged();
+    }
+
+    fn listen(&mut self, due: Time, pcm: &[i16], length: Duration) {
+        if !self.inband && self.mask.is_none() {
+            self.detector = None;
+            return;
+        }
+        if self.detector.is_none() {
+            self.fed = Duration::ZERO;
+            self.detector = InbandDetector::new(self.sample_rate, self.channels).ok();
+        }
+        self.began = due.back(self.delay + self.fed);
+        self.fed += length;
+        let Some(detector) = &mut self.detector else { return };
+        detector.process(pcm);
+        if let (Some((from, to)), Some(mask)) = (detector.take_suspicion(), &mut self.mask) {
+            let began = self.began + self.delay;
+            mask.tones(began + from, began + to);
+        }
+        self.collect(due);
+    }
+
+    /// Reports the digits that were found in the audio.
+    fn collect(&mut self, now: Time) {
+        let Some(detector) = &mut self.detector else { return };
+        while let Some(heard) = detector.poll() {
+            let began = self.began + heard.start;
+            let press = Press {
+                digit: heard.digit,
+                duration: heard.duration,
+                confidence: heard.confidence,
+                origin: Origin::Audio,
+                began,
+                ended: began + heard.duration,
+            };
+            self.merger.report(now, press);
+        }
+    }
+}
+
+/// Makes silence of a frame.
+pub(super) fn hush(frame: &mut Frame) {
+    frame.pcm.fill(0);
+    frame.kind = FrameKind::Silence;
+}
+
+fn press(received: ReceivedDigit) -> Press {
+    Press {
+        digit: received.digit,
+        duration: received.duration,
+        confidence: 1.0,
+        origin: Origin::Event,
+        began: received.began,
+        ended: received.began + received.duration,
+    }
+}

@@ -1,0 +1,297 @@
+//! Digits between two whole sessions: signalled, in the audio, injected and masked; each press once.
+
+mod common;
+
+use common::{good, voice, Call, End};
+use roomkit_media::codec::CodecSpec;
+use roomkit_media::dtmf::{Digit, InbandDetector, Tone};
+use roomkit_media::session::{Event, EventType, FrameKind, SessionConfig};
+use roomkit_media::time::{Duration, Time};
+use roomkit_netsim::{Jitter, LinkConfig, Loss, Reorder};
+
+const KEYS: &str = "0123456789*#ABCD";
+
+fn digit(key: char) -> Digit {
+    Digit::parse(key).unwrap()
+}
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// Keys as tones in audio, each `tone` long with `pause` behind it, after `before` of silence.
+fn tones(keys: &str, before: u64, tone: u64, pause: u64, rate: u32) -> Vec<i16> {
+    let samples = |ms: u64| (u64::from(rate) * ms / 1000) as usize;
+    let mut pcm = vec![0; samples(before)];
+    for key in keys.chars() {
+        let mut piece = vec![0; samples(tone + pause)];
+        Tone::new(digit(key), ms(tone), rate).fill(&mut piece, 1);
+        pcm.extend(piece);
+    }
+    pcm
+}
+
+fn confidences(end: &End) -> Vec<f32> {
+    let confidence = |(_, event): &(Time, Event)| match event {
+        Event::Digit { confidence, .. } => Some(*confidence),
+        _ => None,
+    };
+    end.events.iter().filter_map(confidence).collect()
+}
+
+#[test]
+fn tones_in_the_audio_are_digits_where_the_session_listens_for_them() {
+    for listens in [true, false] {
+        let mut call = Call::new(good(), 1, |c| c.dtmf_inband = listens);
+        call.a.play(1, tones(KEYS, 100, 80, 60, 8000), 8000);
+        call.run(Time::secs(4));
+        assert_eq!(call.b.digits(), if listens { KEYS } else { "" });
+        assert!(confidences(&call.b).iter().all(|&c| c > 0.9 && c < 1.0));
+    }
+}
+
+#[test]
+fn tones_are_heard_at_every_rate_of_the_frames_while_input_is_muted_too() {
+    for rate in [8000, 16_000, 44_100, 48_000] {
+        let mut call = Call::new(good(), 2, |c| {
+            c.dtmf_inband = true;
+            c.sample_rate = rate;
+        });
+        call.b.session.set_input_muted(true);
+        call.a.play(1, tones("159D", 100, 60, 60, 8000), 8000);
+        call.run(Time::secs(2));
+        assert_eq!(call.b.digits(), "159D", "{rate} Hz");
+        assert!(call.b.heard().iter().all(|&s| s == 0));
+    }
+}
+
+#[test]
+fn a_gateway_that_signals_a_key_and_leaves_its_tones_in_the_audio_makes_one_digit() {
+    for keys in ["1234", "11", "5555", KEYS] {
+        for late in [0, 20, 40, 60] {
+            for tone in [160, 100, 40, 60] {
+                let mut call = Call::new(good(), 3, |c| c.dtmf_inband = true);
+                // The sender presses each for 160 ms with 80 ms between them.
+                call.a.play(1, tones(keys, 0, tone, 240 - tone, 8000), 8000);
+                call.run(Time::ms(late));
+                for key in keys.chars() {
+                    call.a.session.send_dtmf(digit(key), ms(160)).unwrap();
+                }
+                call.run(Time::secs(6));
+                assert_eq!(call.b.digits(), keys, "{late} ms late, {tone} ms of tone");
+                assert!(confidences(&call.b).iter().all(|&c| c == 1.0), "{late} ms, {tone} ms");
+            }
+        }
+    }
+}
+
+#[test]
+fn both_at_once_stay_one_digit_per_press_on_a_bad_network() {
+    for seed in 0..100 {
+        let mut call = Call::new(bad_link(0.05), seed, |c| c.dtmf_inband = true);
+        call.a.play(1, tones("1159", 0, 160, 80, 8000), 8000);
+        call.run(Time::ms(40));
+        for key in "1159".chars() {
+            call.a.session.send_dtmf(digit(key), ms(160)).unwrap();
+        }
+        call.run(Time::secs(3));
+        assert_eq!(call.b.digits(), "1159", "seed {seed}");
+    }
+}
+
+#[test]
+fn an_injected_digit_is_told_once_whether_it_was_received_or_not() {
+    let mut call = Call::new(good(), 5, |_| {});
+    call.a.play(1, vec![0; 8000 * 4], 8000);
+    call.run(Time::secs(1));
+    call.b.session.inject_dtmf(call.now, digit('7'), ms(160));
+    call.drain();
+    assert_eq!(call.b.digits(), "7");
+    // SIP INFO that comes before the events, and some that comes after them.
+    call.run(Time::secs(2));
+    call.a.session.send_dtmf(digit('8'), ms(160)).unwrap();
+    call.a.session.send_dtmf(digit('8'), ms(160)).unwrap();
+    call.run(Time::ms(2100));
+    call.b.session.inject_dtmf(call.now, digit('8'), ms(160));
+    call.run(Time::ms(2800));
+    call.b.session.inject_dtmf(call.now, digit('8'), ms(160));
+    call.run(Time::secs(4));
+    assert_eq!(call.b.digits(), "788");
+    assert_eq!(call.b.session.stats().digits_merged, 2);
+}
+
+#[test]
+fn while_digits_are_masked_no_trace_of_a_tone_is_delivered_and_the_digits_still_are() {
+    for ptime in [10, 20, 30, 60] {
+        for tone in [15, 40, 100, 300] {
+            let mut call = Call::new(good(), 6, |c| c.ptime = ms(ptime));
+            call.b.session.mask_digits(true);
+            call.a.play(1, tones("4929#", 203, tone, 250, 8000), 8000);
+            call.run(Time::secs(4));
+            let mut detector = InbandDetector::new(8000, 1).unwrap();
+            let heard = call.b.heard();
+            detector.process(&heard);
+            assert_eq!(detector.take_suspicion(), None, "{ptime} ms frames, {tone} ms tones");
+            assert!(heard.iter().all(|s| s.abs() < 9), "not one sample of it");
+            let expected = if tone < 23 { "" } else { "4929#" };
+            assert_eq!(call.b.digits(), expected, "{ptime} ms frames, {tone} ms tones");
+            let masked = |(_, e): &(Time, Event)| matches!(e, Event::Digit { masked: true, .. });
+            assert_eq!(call.b.events.iter().filter(|e| masked(e)).count(), expected.len());
+        }
+    }
+}
+
+#[test]
+fn what_leaks_before_and_after_a_signalled_digit_is_masked_too() {
+    for jitter in [0, 20, 60, 200] {
+        let mut call = Call::new(good(), 7, |c| c.jitter_delay = ms(jitter));
+        call.b.session.mask_digits(true);
+        // 8 ms are too short to be suspected: only the events tell where they are.
+        let mut pcm = tones("1", 500, 8, 150, 8000);
+        pcm.extend(tones("1", 2, 8, 800, 8000));
+        call.a.play(1, pcm, 8000);
+        call.run(Time::ms(540));
+        call.a.session.send_dtmf(digit('1'), ms(100)).unwrap();
+        call.run(Time::secs(3));
+        assert_eq!(call.b.digits(), "1");
+        assert!(call.b.heard().iter().all(|s| s.abs() < 9), "jitter {jitter} ms");
+    }
+}
+
+#[test]
+fn masking_holds_speech_back_and_loses_none_of_it() {
+    let speech = voice(8000 * 4, 8000);
+    let run = |mask: bool| {
+        let mut call = Call::new(good(), 8, |_| {});
+        call.a.play(1, speech.clone(), 8000);
+        call.run(Time::ms(1003));
+        call.b.session.mask_digits(mask);
+        call.run(Time::ms(2003));
+        let (frames, now) = (call.b.frames.len(), call.now);
+        call.b.session.mask_digits(false);
+        call.run(Time::ms(4000));
+        (call.b.frames, frames, now)
+    };
+    let (plain, at_two, _) = run(false);
+    let (masked, held, _) = run(true);
+    assert_eq!(at_two - held, 3, "60 ms later");
+    assert_eq!(plain, masked, "and nothing is different in the end");
+}
+
+#[test]
+fn unmasked_in_the_middle_of_a_tone_it_stays_masked_to_its_end() {
+    let mut call = Call::new(good(), 9, |_| {});
+    let mut pcm = tones("5", 500, 400, 100, 8000);
+    pcm.extend(voice(8000, 8000));
+    call.a.play(1, pcm, 8000);
+    call.b.session.mask_digits(true);
+    call.run(Time::ms(900));
+    call.b.session.mask_digits(false);
+    call.run(Time::secs(3));
+    let heard = call.b.heard();
+    let mut detector = InbandDetector::new(8000, 1).unwrap();
+    detector.process(&heard[..8000]);
+    assert_eq!((detector.poll(), detector.take_suspicion()), (None, None));
+    assert!(heard.iter().any(|&s| s.abs() > 1000), "speech is heard again");
+    let due: Vec<Duration> = call.b.frames.iter().map(|frame| frame.timestamp).collect();
+    assert!(due.windows(2).all(|pair| pair[1] - pair[0] == ms(20)), "no frame is missing");
+}
+
+#[test]
+fn a_tone_that_the_goodbye_cuts_off_is_still_told() {
+    let mut call = Call::new(good(), 10, |c| c.dtmf_inband = true);
+    call.a.play(1, tones("9", 200, 400, 0, 8000), 8000);
+    call.run(Time::ms(400));
+    call.a.session.close(call.now, "bye");
+    call.drain();
+    call.run(Time::secs(2));
+    assert_eq!(call.b.digits(), "9");
+    assert!(call.b.count(FrameKind::Received) > 5);
+}
+
+/// Everything at once, as in the trains of `dtmf/trains_over_a_bad_link.rs`.
+fn bad_link(loss: f64) -> LinkConfig {
+    LinkConfig {
+        delay: ms(40),
+        jitter: Jitter::Exponential(ms(10)),
+        loss: Loss::Random(loss),
+        reorder: Some(Reorder { probability: 0.15, extra: ms(120) }),
+        duplicate: 0.1,
+        ..LinkConfig::default()
+    }
+}
+
+/// A thousand calls where that is quick; where it is not, some.
+const RUNS: u64 = if cfg!(debug_assertions) { 150 } else { 1000 };
+
+fn at_48_khz(config: &mut SessionConfig) {
+    config.send_codec = CodecSpec::l16(97, 48_000, 1);
+    config.receive_codecs = vec![config.send_codec, CodecSpec::PCMU];
+    let events = vec![
+        EventType { payload_type: 101, clock_rate: 8000 },
+        EventType { payload_type: 102, clock_rate: 48_000 },
+    ];
+    (config.send_events, config.receive_events) = (events.clone(), events);
+    config.sample_rate = 48_000;
+}
+
+/// Asserts that `pressed` arrives exactly in every one of the runs, beside audio.
+fn assert_exact(pressed: &str, held: Duration, clock: u32) {
+    let runs = if held > ms(1000) { RUNS / 3 + 1 } else { RUNS };
+    for seed in 0..runs {
+        let mut call = Call::new(bad_link(0.2), seed, |c| {
+            if clock == 48_000 {
+                at_48_khz(c);
+            }
+        });
+        // Speech makes the source known, and goes on beside the digits.
+        call.a.play(1, vec![0; clock as usize], clock);
+        call.run(Time::ms(500));
+        for key in pressed.chars() {
+            call.a.session.send_dtmf(digit(key), held).unwrap();
+        }
+        let all = (held + ms(100)) * pressed.len() as u32;
+        call.run(Time::ms(1500) + all);
+        assert_eq!(call.b.digits(), pressed, "seed {seed}, {clock} Hz");
+    }
+}
+
+#[test]
+fn exact_over_whole_sessions_at_20_percent_loss_1234_at_8_khz() {
+    assert_exact("1234", ms(160), 8000);
+}
+
+#[test]
+fn exact_over_whole_sessions_at_20_percent_loss_11_at_8_khz() {
+    assert_exact("11", ms(160), 8000);
+}
+
+#[test]
+fn exact_over_whole_sessions_at_20_percent_loss_all_16_at_8_khz() {
+    assert_exact(KEYS, ms(160), 8000);
+}
+
+#[test]
+fn exact_over_whole_sessions_at_20_percent_loss_a_digit_of_10_s_at_8_khz() {
+    assert_exact("5", ms(10_000), 8000);
+}
+
+#[test]
+fn exact_over_whole_sessions_at_20_percent_loss_1234_at_48_khz() {
+    assert_exact("1234", ms(160), 48_000);
+}
+
+#[test]
+fn exact_over_whole_sessions_at_20_percent_loss_11_at_48_khz() {
+    assert_exact("11", ms(160), 48_000);
+}
+
+#[test]
+fn exact_over_whole_sessions_at_20_percent_loss_all_16_at_48_khz() {
+    assert_exact(KEYS, ms(160), 48_000);
+}
+
+#[test]
+fn exact_over_whole_sessions_at_20_percent_loss_a_digit_of_10_s_at_48_khz() {
+    assert_exact("5", ms(10_000), 48_000);
+}

@@ -1,0 +1,54 @@
+//! `DTMFDetector`: the core's detector of digits in the audio, for a pipeline stage.
+
+use crate::buffer::with_pcm;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use roomkit_media::dtmf::InbandDetector;
+use std::sync::{Mutex, PoisonError};
+
+#[derive(Debug)]
+#[pyclass(frozen, module = "roomkit._native")]
+pub struct DTMFDetector(Mutex<InbandDetector>);
+
+#[pymethods]
+impl DTMFDetector {
+    #[new]
+    #[pyo3(signature = (sample_rate, channels = 1))]
+    fn new(sample_rate: i64, channels: i64) -> PyResult<DTMFDetector> {
+        let rate = u32::try_from(sample_rate).unwrap_or(0);
+        let width = u8::try_from(channels).unwrap_or(0);
+        let detector = InbandDetector::new(rate, width).map_err(|_| {
+            PyValueError::new_err(format!(
+                "sample_rate {sample_rate}, channels {channels}: 8000 to 192000 Hz and 1 to 255 fit"
+            ))
+        })?;
+        Ok(DTMFDetector(Mutex::new(detector)))
+    }
+
+    /// Digits that are complete with `data`: key, start and duration in ms, confidence.
+    fn process(&self, data: &Bound<'_, PyAny>) -> PyResult<Vec<(char, f64, f64, f64)>> {
+        let samples: Vec<i16> = with_pcm(data, |bytes| {
+            bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect()
+        })?;
+        let mut detector = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        detector.process(&samples);
+        Ok(take(&mut detector))
+    }
+
+    /// The audio ends: a digit that sounds is complete.
+    fn finish(&self) -> Vec<(char, f64, f64, f64)> {
+        let mut detector = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        detector.finish();
+        take(&mut detector)
+    }
+}
+
+fn take(detector: &mut InbandDetector) -> Vec<(char, f64, f64, f64)> {
+    let ms = |span: roomkit_media::time::Duration| span.as_nanos() as f64 / 1e6;
+    core::iter::from_fn(|| detector.poll())
+        .map(|heard| {
+            let confidence = f64::from(heard.confidence);
+            (heard.digit.as_char(), ms(heard.start), ms(heard.duration), confidence)
+        })
+        .collect()
+}
