@@ -93,8 +93,8 @@ async def test_rfc3389_3_noise_is_of_the_level_that_ffmpeg_measured_and_sounds_l
             peer.audio(session.local_addr, described[-1], pt=13)
             heard = [frame.data for frame in await hearing if frame.kind == "comfort_noise"]
     made = np.frombuffer(b"".join(heard[5:]), dtype="<i2")
-    # Its decoder makes noise 6 dB below the level that RFC 3389 §3.1 defines, which its encoder keeps
-    # to. So the level is held against what was measured: the last 80 ms and what the encoder
+    # Its decoder makes noise 6 dB below the level that RFC 3389 §3.1 defines, which its encoder
+    # keeps to. So the level is held against what was measured: the last 80 ms and what the encoder
     # remembers of those before, in steps of 1 dB.
     assert dbov(made.tobytes()) == pytest.approx(dbov(noise[-1280:].tobytes()), abs=2)
     assert correlations(made) == pytest.approx(correlations(theirs), abs=0.05)
