@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
+use roomkit_media::codec::opus::Settings;
 use roomkit_media::codec::CodecSpec;
 use roomkit_media::dtmf::Digit;
 use roomkit_media::rtcp::{parse_compound, write_compound, SenderInfo};
@@ -196,7 +197,7 @@ impl Run {
                 let jump = if *far_jump { 20_000 } else { 0 };
                 self.seq = self.seq.plus((*seq_step as u16).wrapping_add(jump));
                 self.timestamp = self.timestamp.plus(*time_step as u32);
-                let types = [0, 8, 96, 97, 101, 13, 72];
+                let types = [0, 8, 9, 96, 97, 111, 101, 13, 72];
                 let payload_type = types[usize::from(*payload_type) % types.len()];
                 let payload = vec![0x55; usize::from(*len) * 4];
                 self.receive_rtp(*from, false, payload_type, self.timestamp, &payload);
@@ -383,8 +384,16 @@ const FILLS: [Fill; 3] = [Fill::None, Fill::Silence, Fill::ComfortNoise];
 const DIRECTIONS: [Direction; 4] =
     [Direction::SendRecv, Direction::SendOnly, Direction::RecvOnly, Direction::Inactive];
 
-fn codecs() -> [CodecSpec; 4] {
-    [CodecSpec::PCMU, CodecSpec::PCMA, CodecSpec::l16(96, 16_000, 1), CodecSpec::l16(97, 48_000, 2)]
+fn codecs() -> [CodecSpec; 6] {
+    let opus = Settings { complexity: 0, dtx: true, ..Settings::default() };
+    [
+        CodecSpec::PCMU,
+        CodecSpec::PCMA,
+        CodecSpec::G722,
+        CodecSpec::l16(96, 16_000, 1),
+        CodecSpec::l16(97, 48_000, 2),
+        CodecSpec::opus(111, 16_000, 1, opus),
+    ]
 }
 
 fn ptime_of(which: u8) -> Duration {

@@ -82,8 +82,9 @@ class Engine:
         """Opens a session whose items arrive at `inbox`.
 
         Keys: `local` (host, port; port 0 takes a free even one) · `remote` (host, port) or None ·
-        `codecs`, a list of dict(kind="PCMU"|"PCMA"|"L16", payload_type, clock_rate, sample_rate,
-        channels), all are received · `send_codec`, such a dict with the far end's payload type; the
+        `codecs`, a list of dict(kind="PCMU"|"PCMA"|"G722"|"L16"|"opus", payload_type, clock_rate,
+        sample_rate, channels), all are received · `send_codec`, such a dict with the far end's
+        payload type, for Opus with bitrate, complexity, inband_fec, expected_loss, dtx and cbr; the
         first of `codecs` without it · `receive_events`, `send_events`, lists of (payload type,
         clock rate) of telephone events · `dtmf_inband`, whether digits are also listened for in
         the audio · `receive_noise`, `send_noise`, the same of comfort noise · `fill`

@@ -62,6 +62,8 @@ enum State {
     Good,
     /// The last frame was concealed.
     Lost,
+    /// What follows comes of another decoder.
+    Changed,
     /// Received frames are being cross-faded from the guess: so many frames are done.
     Joining { done: usize, of: usize },
     /// A pause began: what sounded before still fades, for so many frames.
@@ -110,12 +112,15 @@ impl Concealer {
     /// A received frame, of any length. It is remembered; the first ones after a loss are cross-faded from the guess,
     /// all others are left as they are.
     pub fn good(&mut self, frame: &mut [i16]) {
+        let longest = self.frames_in(MAX_JOIN_MS);
         if self.state == State::Lost {
             let lost = self.guess.played;
-            let longest = self.frames_in(MAX_JOIN_MS);
             // Appendix I: a quarter period, and 4 ms more for each 10 ms that was lost after the first.
             let of = overlap(self.guess.pitch) + lost.saturating_sub(longest) * 2 / 5;
             self.state = State::Joining { done: 0, of: of.clamp(1, longest) };
+        } else if self.state == State::Changed {
+            // Decoders and filters need some milliseconds until they have a sound.
+            self.state = State::Joining { done: 0, of: longest.max(1) };
         }
         if let State::Joining { mut done, of } = self.state {
             for samples in frame.chunks_exact_mut(self.channels).take(of - done) {
@@ -164,7 +169,7 @@ impl Concealer {
             State::Silent | State::Releasing { .. } => {}
             // The guess goes on from where it is; anything else first needs one.
             State::Lost => self.state = State::Releasing { left: of },
-            State::Good | State::Joining { .. } => {
+            State::Good | State::Changed | State::Joining { .. } => {
                 self.begin_guess();
                 self.state = State::Releasing { left: of };
             }
@@ -182,6 +187,15 @@ impl Concealer {
         rest.fill(0);
         self.state = if left > 0 { State::Releasing { left } } else { State::Silent };
         self.remember(out);
+    }
+
+    /// What follows is the same sound from another decoder: it fades in from a guess of how the old one would have gone
+    /// on, so that neither the step between them nor the new one's first silence is heard.
+    pub fn change(&mut self) {
+        if matches!(self.state, State::Good | State::Joining { .. }) {
+            self.begin_guess();
+            self.state = State::Changed;
+        }
     }
 
     /// Forgets the past, as for a new stream.

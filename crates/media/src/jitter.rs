@@ -279,6 +279,21 @@ impl JitterBuffer {
         Pop::Packet { packet, skip, missing }
     }
 
+    /// After a [`Pop::Lost`]: the packet behind the hole, and how many ticks of the hole are left.
+    pub fn hole(&self) -> Option<(&Packet, u32)> {
+        let playing = self.playing.as_ref()?;
+        let (epoch, packet) = self.waiting.front()?;
+        let left = packet.timestamp.checked_sub(playing.next)?;
+        (*epoch == playing.epoch).then(|| (packet, u32::try_from(left).unwrap_or(u32::MAX)))
+    }
+
+    /// The rest of that hole has been filled too.
+    pub fn fill_hole(&mut self, ticks: u32) {
+        if let Some(playing) = &mut self.playing {
+            playing.fill(ticks);
+        }
+    }
+
     /// Delay beyond the target that no packet of the last second or two made use of, if it is at least `frame`.
     pub fn excess(&self, frame: Duration) -> Option<Duration> {
         let spare = self.slack.least()?.checked_sub(self.target)?;

@@ -5,15 +5,15 @@
 //! what its silence sounds like. So samples delivered are elapsed time times rate, whatever sizes, gaps and orders the
 //! network brought.
 
-use std::sync::Arc;
+mod lane;
 
-use crate::codec::{CodecSpec, Decoder};
+use crate::codec::CodecSpec;
 use crate::comfort_noise::{NoiseGenerator, NoiseShape};
 use crate::conceal::Concealer;
 use crate::jitter::{Insert, JitterBuffer, Packet, Pop};
 use crate::mix;
-use crate::resample::{Bank, Resampler};
 use crate::time::{Duration, Time};
+use lane::Lane;
 
 /// While nothing arrives it is unknown whether audio was lost or the sender paused. For this long it is called lost:
 /// the concealment has faded out by then.
@@ -22,6 +22,10 @@ const UNCERTAIN: Duration = Duration::from_millis(100);
 /// How long a payload type is understood after it has left the receive map: RFC 3264 §8.3.2 asks for as long as packets
 /// of it may come, which is until the far end has acted on the answer.
 const STILL_UNDERSTOOD: Duration = Duration::from_secs(2);
+
+/// With discontinuous transmission libopus still sends a packet each 400 ms (RFC 6716 §2.1.9); for longer than this no
+/// sender that is still there says nothing, and its noise is not made up any more.
+const LONGEST_DTX: Duration = Duration::from_secs(1);
 
 /// At most one frame in this many is left out to give back delay, so that speech is shortened by a fifth at the most.
 const FRAMES_BETWEEN_GIVING_BACK: u32 = 5;
@@ -74,6 +78,8 @@ pub struct Counts {
     pub given_back: u64,
     /// Payloads that could not be decoded; they were concealed.
     pub undecodable: u64,
+    /// Frames of lost audio that were recovered from the packet after it.
+    pub recovered: u64,
 }
 
 /// See the [module](self).
@@ -90,12 +96,10 @@ pub struct Playout {
     concealer: Concealer,
     /// On from a description of noise to the next speech.
     noise: NoiseGenerator,
-    /// Decoded audio that is due next, at the lane's rate and channels.
+    /// Audio that is due next, at the session's rate and channels.
     ready: Vec<i16>,
-    scratch: Vec<i16>,
-    /// From the lane's rate to the session's, and what it made beyond the last frame.
-    resampler: Option<Resampler>,
-    resampled: Vec<i16>,
+    /// How long nothing has come that could be decoded.
+    hole: Duration,
     /// How long nothing has told what belongs here, and the frames that were concealed meanwhile.
     uncertain: Duration,
     uncertain_frames: u64,
@@ -107,14 +111,6 @@ pub struct Playout {
     /// See [`Playout::delay`].
     delay: Duration,
     counts: Counts,
-}
-
-/// One codec of the receive map, or a place for one.
-struct Lane {
-    spec: CodecSpec,
-    decoder: Box<dyn Decoder>,
-    /// The filter from its rate to the session's, made when it is first needed.
-    bank: Option<Arc<Bank>>,
 }
 
 /// How much of a frame did not arrive, in samples per channel.
@@ -137,24 +133,22 @@ impl Playout {
         seed: u64,
     ) -> Playout {
         let lanes: Vec<Lane> =
-            codecs.iter().map(|&spec| Lane { spec, decoder: spec.decoder(), bank: None }).collect();
-        let first = lanes[0].spec;
+            codecs.iter().map(|&spec| Lane::new(spec, sample_rate, channels)).collect();
+        let clock_rate = lanes[0].spec.clock_rate;
         let types =
             codecs.iter().enumerate().map(|(i, spec)| (spec.payload_type, i, None)).collect();
-        let mut playout = Playout {
-            jitter: JitterBuffer::new(delay, first.clock_rate),
+        Playout {
+            jitter: JitterBuffer::new(delay, clock_rate),
             lanes,
             lane: 0,
             types,
             ptime,
             sample_rate,
             channels,
-            concealer: Concealer::new(first.sample_rate, first.channels),
+            concealer: Concealer::new(sample_rate, channels),
             noise: NoiseGenerator::new(seed),
             ready: Vec::new(),
-            scratch: Vec::new(),
-            resampler: None,
-            resampled: Vec::new(),
+            hole: Duration::ZERO,
             uncertain: Duration::ZERO,
             uncertain_frames: 0,
             position: Duration::ZERO,
@@ -162,9 +156,7 @@ impl Playout {
             peak: 0.0,
             delay,
             counts: Counts::default(),
-        };
-        playout.choose_resampler();
-        playout
+        }
     }
 
     /// Which codec of the receive map a payload type stands for.
@@ -203,7 +195,7 @@ impl Playout {
         if let Some(lane) = self.lanes.iter().position(|lane| lane.spec == *spec) {
             return lane;
         }
-        let lane = Lane { spec: *spec, decoder: spec.decoder(), bank: None };
+        let lane = Lane::new(*spec, self.sample_rate, self.channels);
         let needed = |index| {
             let mut types = self.types.iter().chain(before);
             index == self.lane
@@ -321,15 +313,14 @@ impl Playout {
     /// One frame at the session's rate, without the bookkeeping of a delivered one.
     fn make(&mut self, now: Time) -> Option<(Vec<i16>, FrameKind)> {
         let mut made = Made::default();
+        let frame = samples(self.ptime, self.sample_rate);
         loop {
-            let spec = self.lanes[self.lane].spec;
-            let width = usize::from(spec.channels);
-            let need = samples(self.ptime, spec.sample_rate);
-            let missing = need - (self.ready.len() / width).min(need);
-            if missing == 0 {
+            let have = self.ready.len() / usize::from(self.channels);
+            let Some(missing) = frame.checked_sub(have).filter(|&missing| missing > 0) else {
                 break;
-            }
-            let want = u32::try_from(spec.ticks_for(missing as u64)).unwrap_or(u32::MAX).max(1);
+            };
+            let clock_rate = self.lanes[self.lane].spec.clock_rate;
+            let want = self.lanes[self.lane].ticks_for(missing).max(1);
             match self.jitter.pop(now, want, self.ptime) {
                 Pop::Idle => return None,
                 Pop::Packet { packet, skip, missing } => {
@@ -341,17 +332,15 @@ impl Playout {
                 Pop::Lost(ticks) | Pop::Pause(ticks) | Pop::Empty(ticks) if self.noise.is_on() => {
                     self.comfort(ticks, &mut made);
                 }
-                Pop::Lost(ticks) => self.conceal(ticks, &mut made),
+                Pop::Lost(ticks) => self.bridge(ticks, &mut made),
                 Pop::Pause(ticks) => self.pause(ticks, &mut made),
                 Pop::Empty(ticks) if self.uncertain < UNCERTAIN => {
-                    self.uncertain += span(ticks, spec.clock_rate);
+                    self.uncertain += span(ticks, clock_rate);
                     self.conceal(ticks, &mut made);
                 }
                 Pop::Empty(ticks) => self.pause(ticks, &mut made),
             }
         }
-        let spec = self.lanes[self.lane].spec;
-        let frame = samples(self.ptime, spec.sample_rate);
         let carried = frame.saturating_sub(made.concealed + made.silence + made.noise);
         let kind = if carried >= made.concealed.max(made.silence).max(made.noise) {
             FrameKind::Received
@@ -362,7 +351,8 @@ impl Playout {
         } else {
             FrameKind::Silence
         };
-        Some((self.cut(frame * usize::from(spec.channels)), kind))
+        let rest = self.ready.split_off(frame * usize::from(self.channels));
+        Some((core::mem::replace(&mut self.ready, rest), kind))
     }
 
     /// A packet that came at `arrival` is played behind what is ready for the frame due at `now`.
@@ -384,18 +374,15 @@ impl Playout {
         if packet.codec != self.lane {
             self.enter_lane(packet.codec);
         }
+        let at = self.ready.len();
         let lane = &mut self.lanes[packet.codec];
-        self.scratch.clear();
-        if lane.decoder.decode(&packet.payload, &mut self.scratch).is_err() {
+        if lane.decode(&packet.payload, skip, &mut self.ready).is_err() {
             self.counts.undecodable += 1;
             self.conceal(packet.ticks - skip, made);
             return;
         }
-        let skip =
-            lane.spec.samples_for(u64::from(skip)) as usize * usize::from(lane.spec.channels);
-        let audio = &mut self.scratch[skip..];
-        self.concealer.good(audio);
-        self.ready.extend_from_slice(audio);
+        self.hole = Duration::ZERO;
+        self.concealer.good(&mut self.ready[at..]);
     }
 
     /// Whether this is the place to leave a frame out, `pcm` being the one that plays.
@@ -424,24 +411,63 @@ impl Playout {
         }
     }
 
+    /// Fills `ticks` of a hole with a packet behind it, and more if that packet carries a copy of what was lost.
+    fn bridge(&mut self, ticks: u32, made: &mut Made) {
+        let Some((packet, left)) = self.jitter.hole() else { return self.conceal(ticks, made) };
+        let lane = &mut self.lanes[self.lane];
+        let copied =
+            if packet.codec == self.lane { lane.copied_before(&packet.payload) } else { 0 };
+        if left >= copied {
+            return self.conceal(ticks, made);
+        }
+        let whole = ticks.saturating_add(left);
+        if whole > copied {
+            self.conceal(whole - copied, made);
+        }
+        let Some((packet, left)) = self.jitter.hole() else { return };
+        let at = self.ready.len();
+        self.lanes[self.lane].recover(&packet.payload, whole.min(copied), &mut self.ready);
+        self.concealer.good(&mut self.ready[at..]);
+        self.counts.recovered += 1;
+        self.jitter.fill_hole(left);
+    }
+
     fn conceal(&mut self, ticks: u32, made: &mut Made) {
         let at = self.ready.len();
-        made.concealed += self.make_room(ticks);
-        self.concealer.conceal(&mut self.ready[at..]);
+        if self.lanes[self.lane].conceal(ticks, &mut self.ready) {
+            // Made by the decoder, which has joined it to what it gave before.
+            self.concealer.good(&mut self.ready[at..]);
+        } else {
+            self.make_room(ticks);
+            self.concealer.conceal(&mut self.ready[at..]);
+        }
+        made.concealed += self.made_since(at, ticks);
     }
 
     fn pause(&mut self, ticks: u32, made: &mut Made) {
         let at = self.ready.len();
-        made.silence += self.make_room(ticks);
-        self.concealer.silence(&mut self.ready[at..]);
+        let lane = &mut self.lanes[self.lane];
+        if self.hole < LONGEST_DTX && lane.conceal(ticks, &mut self.ready) {
+            // The codec knows what the background sounded like (RFC 6716 §2.1.9).
+            self.concealer.good(&mut self.ready[at..]);
+            made.noise += self.made_since(at, ticks);
+        } else {
+            self.make_room(ticks);
+            self.concealer.silence(&mut self.ready[at..]);
+            made.silence += self.made_since(at, ticks);
+        }
     }
 
     /// Fills a piece of a pause with noise, the end of speech fading into it.
     fn comfort(&mut self, ticks: u32, made: &mut Made) {
         let at = self.ready.len();
-        made.noise += self.make_room(ticks);
-        self.concealer.silence(&mut self.ready[at..]);
-        self.noise.add_to(&mut self.ready[at..], self.lanes[self.lane].spec.channels);
+        self.lanes[self.lane].add_noise(&mut self.noise, ticks, &mut self.ready);
+        let mut fading = vec![0; self.ready.len() - at];
+        self.concealer.silence(&mut fading);
+        for (sample, fading) in self.ready[at..].iter_mut().zip(fading) {
+            *sample = sample.saturating_add(fading);
+        }
+        made.noise += self.made_since(at, ticks);
     }
 
     /// What the pause sounds like from here on.
@@ -458,58 +484,31 @@ impl Playout {
         self.noise.describe(if fits { shape } else { shape.without_spectrum() });
     }
 
-    /// Lengthens what is ready by `ticks`; returns the samples per channel.
-    fn make_room(&mut self, ticks: u32) -> usize {
-        let spec = &self.lanes[self.lane].spec;
-        // A hole is never shorter than a sample, or the timeline could stand still.
-        let count = (spec.samples_for(u64::from(ticks)) as usize).max(1);
-        self.ready.resize(self.ready.len() + count * usize::from(spec.channels), 0);
-        count
+    /// Lengthens what is ready by `ticks`.
+    fn make_room(&mut self, ticks: u32) {
+        let samples = self.lanes[self.lane].samples(ticks) * usize::from(self.channels);
+        self.ready.resize(self.ready.len() + samples, 0);
     }
 
-    /// Takes the first `len` samples of what is ready, in the session's channels and rate.
-    fn cut(&mut self, len: usize) -> Vec<i16> {
-        let spec = self.lanes[self.lane].spec;
-        let rest = self.ready.split_off(len);
-        let mut pcm = core::mem::replace(&mut self.ready, rest);
-        if spec.channels != self.channels {
-            self.scratch.clear();
-            mix::to_channels(&pcm, spec.channels, self.channels, &mut self.scratch);
-            pcm.clone_from(&self.scratch);
-        }
-        let Some(resampler) = &mut self.resampler else {
-            return pcm;
-        };
-        let exact = samples(self.ptime, self.sample_rate) * usize::from(self.channels);
-        resampler.process(&pcm, &mut self.resampled);
-        // The filter's own delay: the first frame of a lane begins with that much silence.
-        let mut out = vec![0; exact.saturating_sub(self.resampled.len())];
-        out.extend(self.resampled.drain(..exact - out.len()));
-        out
+    /// What was made up since so much was ready, in samples per channel.
+    fn made_since(&mut self, at: usize, ticks: u32) -> usize {
+        self.hole += span(ticks, self.lanes[self.lane].spec.clock_rate);
+        (self.ready.len() - at) / usize::from(self.channels)
     }
 
     /// Goes over to another codec of the receive map.
     fn enter_lane(&mut self, index: usize) {
-        let (before, spec) = (self.lanes[self.lane].spec, self.lanes[index].spec);
-        self.lane = index;
-        if before.sample_rate == spec.sample_rate && before.channels == spec.channels {
+        if index == self.lane {
             return;
         }
-        self.ready.clear();
-        self.concealer = Concealer::new(spec.sample_rate, spec.channels);
-        self.choose_resampler();
-    }
-
-    fn choose_resampler(&mut self) {
-        let lane = &mut self.lanes[self.lane];
-        let (from, to) = (lane.spec.sample_rate, self.sample_rate);
-        self.resampled.clear();
-        self.resampler = (from != to).then(|| {
-            let bank = lane.bank.get_or_insert_with(|| {
-                Arc::new(Bank::new(from, to).expect("the configuration's rates were checked"))
-            });
-            Resampler::with_bank(Arc::clone(bank), self.channels).expect("channels were checked")
-        });
+        let (low, high) = (index.min(self.lane), index.max(self.lane));
+        let (left, right) = self.lanes.split_at_mut(high);
+        let (first, second) = (&mut left[low], &mut right[0]);
+        let (before, after) = if index == high { (first, second) } else { (second, first) };
+        if !after.take_over(before) {
+            self.concealer.change();
+        }
+        self.lane = index;
     }
 }
 

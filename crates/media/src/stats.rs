@@ -46,6 +46,8 @@ pub struct Stats {
     pub frames_comfort_noise: u64,
     /// Frames left out to return to the target delay.
     pub frames_given_back: u64,
+    /// Packets lost whose audio was recovered from a copy in the packet after (RFC 7587 §3.3); counted as lost as well.
+    pub packets_recovered: u64,
     /// Audio that waits in the jitter buffer.
     pub buffered: Duration,
     /// The delay the jitter buffer aims at.

@@ -4,6 +4,7 @@ use crate::convert::parse_address;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyList};
+use roomkit_media::codec::opus::Settings;
 use roomkit_media::codec::{CodecKind, CodecSpec};
 use roomkit_media::seq::Ssrc;
 use roomkit_media::session::{Direction, EventType, Fill, NoiseType, RtcpMode, SessionConfig};
@@ -278,6 +279,23 @@ impl<'py> Config<'_, 'py> {
         Ok(self.get(key, expected)?.unwrap_or_default())
     }
 
+    /// What an Opus encoder is told; a decoder needs none of it.
+    fn opus(&self) -> PyResult<Settings> {
+        let usual = Settings::default();
+        let flag = "True or False is expected";
+        Ok(Settings {
+            bitrate: self.get("bitrate", "6000 to 510000 is expected")?.unwrap_or(usual.bitrate),
+            complexity: self.get("complexity", "0 to 10 is expected")?.unwrap_or(usual.complexity),
+            inband_fec: self.get("inband_fec", flag)?.unwrap_or(usual.inband_fec),
+            expected_loss: self
+                .get("expected_loss", "0 to 100 is expected")?
+                .unwrap_or(usual.expected_loss),
+            dtx: self.get("dtx", flag)?.unwrap_or(usual.dtx),
+            cbr: self.get("cbr", flag)?.unwrap_or(usual.cbr),
+            ..usual
+        })
+    }
+
     fn codec(&self) -> PyResult<CodecSpec> {
         let kind = self.raw("kind")?.map(|kind| kind.extract::<String>());
         let kind = match kind {
@@ -285,8 +303,9 @@ impl<'py> Config<'_, 'py> {
             Some(Ok(kind)) if kind == "PCMA" => CodecKind::Pcma,
             Some(Ok(kind)) if kind == "G722" => CodecKind::G722,
             Some(Ok(kind)) if kind == "L16" => CodecKind::L16,
+            Some(Ok(kind)) if kind == "opus" => CodecKind::Opus(self.opus()?),
             _ => {
-                let known = "\"PCMU\", \"PCMA\", \"G722\" or \"L16\" is expected";
+                let known = "\"PCMU\", \"PCMA\", \"G722\", \"L16\" or \"opus\" is expected";
                 return Err(self.bad("kind", known));
             }
         };

@@ -36,6 +36,7 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
         frames_silence,
         frames_comfort_noise,
         frames_given_back,
+        packets_recovered,
         buffered,
         buffer_target,
         late,
@@ -70,7 +71,7 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
     set!(keepalives_sent, keepalives_received, unwanted);
     set!(packets_expected, packets_lost, remote_lost, remote_fraction_lost);
     set!(rtcp_sent, rtcp_received, frames_received, frames_concealed, frames_silence);
-    set!(frames_comfort_noise, comfort_noise_invalid);
+    set!(frames_comfort_noise, comfort_noise_invalid, packets_recovered);
     set!(frames_given_back, late, duplicate, overflow, undecodable, malformed);
     set!(stranger_host, stranger_address, stranger_ssrc, stranger_meanwhile, stranger_unproven);
     set!(stranger_too_late, rate_limited);

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
 
 from roomkit.rtp.checks import number
-from roomkit.rtp.opus import OpusSettings
+from roomkit.rtp.opus import OPUS_RATES, OpusSettings
 
 __all__ = ["G722", "OPUS", "PCMA", "PCMU", "Codec", "codecs_for", "static_codec"]
 
@@ -137,13 +137,15 @@ class Codec:
         """`"L16/44100/2"`: the encoding as SDP writes it (RFC 8866 §6.6)."""
         return _rtpmap(self.name, self.clock_rate, self.channels)
 
-    def native(self) -> dict[str, Any]:
-        """What is received, in the media core's form."""
+    def native(self, frame_rate: int = 0) -> dict[str, Any]:
+        """What is received, in the media core's form. An Opus decoder gives `frame_rate` itself, if
+        it is one of its own."""
+        fits = self.name == "opus" and frame_rate in OPUS_RATES
         return {
             "kind": self.name,
             "payload_type": self.payload_type,
             "clock_rate": self.clock_rate,
-            "sample_rate": self.sample_rate,
+            "sample_rate": frame_rate if fits else self.sample_rate,
             "channels": self.audio_channels,
         }
 

@@ -308,7 +308,7 @@ class RTPOptions:
         return {
             "local": local,
             "remote": remote,
-            "codecs": [codec.native() for codec in self.active],
+            "codecs": [codec.native(self.frame_rate) for codec in self.active],
             "send_codec": self.codec.native_sent(),
             "receive_events": [(number, clock) for clock, number in self.events.items()],
             "send_events": [(number, clock) for clock, number in self.sent_events.items()],

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["OpusSettings", "parameters"]
+__all__ = ["OPUS_RATES", "OpusSettings", "parameters"]
 
-_RATES: Final = (8000, 12000, 16000, 24000, 48000)
+OPUS_RATES: Final = (8000, 12000, 16000, 24000, 48000)
 # In bits per second of mono: for speech of that bandwidth, at the upper end of RFC 7587 §3.1.1.
 _BITRATES: Final = {8000: 12_000, 12000: 16_000, 16000: 24_000, 24000: 32_000, 48000: 40_000}
 
@@ -40,7 +40,7 @@ class OpusSettings:
         rate = _number(given, "maxplaybackrate")
         bitrate = _number(given, "maxaveragebitrate")
         return cls(
-            playback_rate=next((fits for fits in _RATES if rate and rate <= fits), 48000),
+            playback_rate=next((fits for fits in OPUS_RATES if rate and rate <= fits), 48000),
             # §6.1: values outside of this range are to be ignored.
             max_bitrate=bitrate if bitrate is not None and 6000 <= bitrate <= 510_000 else None,
             stereo=_flag(given, "stereo"),

@@ -64,6 +64,8 @@ class RTPStats(Mapping[str, "int | float | None"]):
     """Frames of noise made as the sender described its own (RFC 3389)."""
     frames_given_back: int = 0
     """Frames left out to return to the target delay."""
+    packets_recovered: int = 0
+    """Packets lost whose audio was recovered from a copy in the next one (RFC 7587 §3.3)."""
     buffered_ms: float = 0.0
     """Audio that waits in the jitter buffer now."""
     buffer_target_ms: float = 0.0

@@ -6,6 +6,7 @@
 mod g711;
 mod g722;
 mod l16;
+pub mod opus;
 
 use core::fmt;
 
@@ -20,6 +21,8 @@ pub enum CodecKind {
     G722,
     /// Linear 16 bit in network byte order (RFC 3551 §4.5.11).
     L16,
+    /// Opus (RFC 7587), encoded as the far end wants it.
+    Opus(opus::Settings),
 }
 
 /// What one payload type stands for.
@@ -48,12 +51,30 @@ pub trait Decoder: Send {
     /// An empty payload is 0 ms of audio, which RFC 3551 §4.2 asks to accept: nothing is appended. On `Err`, `out` is
     /// as it was and the decoder goes on as if the packet had been lost.
     fn decode(&mut self, payload: &[u8], out: &mut Vec<i16>) -> Result<(), Undecodable>;
+
+    /// Appends so many samples per channel in the place of audio that did not come, and returns true; false if the
+    /// codec has no way of its own to do so.
+    fn conceal(&mut self, _samples: usize, _out: &mut Vec<i16>) -> bool {
+        false
+    }
+
+    /// Samples per channel right before a payload that it carries a copy of, for the case that they were lost.
+    fn copied_before(&self, _payload: &[u8]) -> usize {
+        0
+    }
+
+    /// Appends the last `samples` per channel before a payload from the copy that it carries. The payload itself is
+    /// decoded after that.
+    fn recover(&mut self, _payload: &[u8], samples: usize, out: &mut Vec<i16>) {
+        self.conceal(samples, out);
+    }
 }
 
 /// Turns PCM of one stream into payloads.
 pub trait Encoder: Send {
     /// Appends the payload of `pcm` to `out`. `pcm` is one packet's worth of `i16`, interleaved, at the spec's
-    /// `sample_rate` and `channels`: a whole number of frames over all channels.
+    /// `sample_rate` and `channels`: a whole number of frames over all channels. Where nothing is appended, nothing need
+    /// be sent.
     fn encode(&mut self, pcm: &[i16], out: &mut Vec<u8>);
 }
 
@@ -67,6 +88,13 @@ pub enum Undecodable {
         octets: usize,
         /// Octets of one sample of all channels.
         unit: usize,
+    },
+    /// The octets are no packet of the codec.
+    Malformed(opus::Malformed),
+    /// The codec's library refuses them.
+    Refused {
+        /// Length of the payload in octets.
+        octets: usize,
     },
 }
 
@@ -96,6 +124,18 @@ impl CodecSpec {
         CodecSpec::plain(CodecKind::L16, payload_type, sample_rate, channels)
     }
 
+    /// Opus under a payload type of one's choice, at one of its five sample rates, which both ends choose for themselves
+    /// (RFC 7587 §4.1).
+    pub const fn opus(
+        payload_type: u8,
+        sample_rate: u32,
+        channels: u8,
+        settings: opus::Settings,
+    ) -> CodecSpec {
+        let plain = CodecSpec::plain(CodecKind::Opus(settings), payload_type, 48_000, channels);
+        CodecSpec { sample_rate, ..plain }
+    }
+
     /// What a static payload type means without any signalling (RFC 3551 §6, table 4). `None` for dynamic and
     /// unassigned types and for codecs this build does not have.
     pub const fn from_static(payload_type: u8) -> Option<CodecSpec> {
@@ -120,7 +160,13 @@ impl CodecSpec {
             CodecKind::Pcma => "PCMA",
             CodecKind::G722 => "G722",
             CodecKind::L16 => "L16",
+            CodecKind::Opus(_) => "opus",
         }
+    }
+
+    /// Whether a payload is decoded by what came before it.
+    pub const fn keeps_state(&self) -> bool {
+        matches!(self.kind, CodecKind::G722 | CodecKind::Opus(_))
     }
 
     /// Says what is wrong with a spec that was filled in by hand.
@@ -146,6 +192,23 @@ impl CodecSpec {
             if self.channels != 1 {
                 return bad("channels", u32::from(self.channels), "1, for G.722");
             }
+        } else if let CodecKind::Opus(settings) = self.kind {
+            if self.clock_rate != 48_000 {
+                return bad("clock_rate", self.clock_rate, "48000, for Opus");
+            }
+            if ![8000, 12_000, 16_000, 24_000, 48_000].contains(&self.sample_rate) {
+                let rates = "8000, 12000, 16000, 24000 or 48000, for Opus";
+                return bad("sample_rate", self.sample_rate, rates);
+            }
+            if !(6000..=510_000).contains(&settings.bitrate) {
+                return bad("bitrate", settings.bitrate, "6000 to 510000");
+            }
+            if settings.complexity > 10 {
+                return bad("complexity", u32::from(settings.complexity), "0 to 10");
+            }
+            if settings.expected_loss > 100 {
+                return bad("expected_loss", u32::from(settings.expected_loss), "0 to 100");
+            }
         } else if self.clock_rate != self.sample_rate {
             return bad("clock_rate", self.clock_rate, "the sample rate, for this codec");
         }
@@ -166,9 +229,15 @@ impl CodecSpec {
     }
 
     /// Samples per channel that a payload holds, without decoding it.
-    pub const fn samples_in(&self, payload: &[u8]) -> Result<usize, Undecodable> {
-        if let CodecKind::G722 = self.kind {
-            return Ok(2 * payload.len());
+    pub fn samples_in(&self, payload: &[u8]) -> Result<usize, Undecodable> {
+        match self.kind {
+            CodecKind::G722 => return Ok(2 * payload.len()),
+            CodecKind::Opus(_) if payload.is_empty() => return Ok(0),
+            CodecKind::Opus(_) => {
+                let samples = opus::Packet::parse(payload)?.samples();
+                return Ok(self.samples_for(samples as u64) as usize);
+            }
+            _ => {}
         }
         let unit = self.octets_per_sample();
         if payload.len() % unit != 0 {
@@ -184,6 +253,7 @@ impl CodecSpec {
             CodecKind::Pcma => Box::new(g711::Decode::new(g711::Law::A, *self)),
             CodecKind::G722 => Box::new(g722::Decode::default()),
             CodecKind::L16 => Box::new(l16::Decode::new(*self)),
+            CodecKind::Opus(_) => Box::new(opus::Decode::new(self)),
         }
     }
 
@@ -194,6 +264,7 @@ impl CodecSpec {
             CodecKind::Pcma => Box::new(g711::Encode::new(g711::Law::A)),
             CodecKind::G722 => Box::new(g722::Encode::default()),
             CodecKind::L16 => Box::new(l16::Encode),
+            CodecKind::Opus(settings) => Box::new(opus::Encode::new(self, settings)),
         }
     }
 
@@ -220,12 +291,20 @@ const fn scale(count: u64, to: u32, from: u32) -> u64 {
     }
 }
 
+impl From<opus::Malformed> for Undecodable {
+    fn from(malformed: opus::Malformed) -> Undecodable {
+        Undecodable::Malformed(malformed)
+    }
+}
+
 impl fmt::Display for Undecodable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Undecodable::PartialSample { octets, unit } => {
                 write!(f, "{octets} octets are no whole number of samples of {unit} octets")
             }
+            Undecodable::Malformed(malformed) => malformed.fmt(f),
+            Undecodable::Refused { octets } => write!(f, "{octets} octets were refused"),
         }
     }
 }
@@ -273,6 +352,17 @@ mod tests {
         assert!(says(CodecSpec { clock_rate: 16_000, ..CodecSpec::G722 }).is_err());
         assert!(says(CodecSpec { sample_rate: 8000, ..CodecSpec::G722 }).is_err());
         assert!(says(CodecSpec { channels: 2, ..CodecSpec::G722 }).is_err());
+        let opus = |change: fn(&mut opus::Settings)| {
+            let mut settings = opus::Settings::default();
+            change(&mut settings);
+            CodecSpec::opus(96, 48_000, 2, settings)
+        };
+        assert_eq!(says(opus(|_| {})), Ok(()));
+        assert!(says(opus(|s| s.bitrate = 5999)).is_err());
+        assert!(says(opus(|s| s.complexity = 11)).is_err());
+        assert!(says(opus(|s| s.expected_loss = 101)).is_err());
+        assert!(says(CodecSpec { sample_rate: 44_100, ..opus(|_| {}) }).is_err());
+        assert!(says(CodecSpec { clock_rate: 16_000, ..opus(|_| {}) }).is_err());
         assert!(says(CodecSpec::l16(96, 192_001, 1)).is_err());
     }
 
@@ -281,9 +371,9 @@ mod tests {
         assert_eq!(CodecSpec::G722.samples_for(160), 320);
         assert_eq!(CodecSpec::G722.ticks_for(320), 160);
         assert_eq!(CodecSpec::G722.samples_in(&[0; 160]), Ok(320));
-        let opus_like = CodecSpec { clock_rate: 48_000, ..CodecSpec::l16(96, 16_000, 1) };
-        assert_eq!(opus_like.samples_for(960), 320);
-        assert_eq!(opus_like.samples_for(u64::MAX), u64::MAX / 3);
+        let opus = CodecSpec::opus(96, 16_000, 1, opus::Settings::default());
+        assert_eq!(opus.samples_for(960), 320);
+        assert_eq!(opus.samples_for(u64::MAX), u64::MAX / 3);
     }
 
     fn any_spec() -> impl Strategy<Value = CodecSpec> {

@@ -103,6 +103,7 @@ impl Inbound {
         stats.frames_comfort_noise = counts.noise;
         stats.frames_given_back = counts.given_back;
         stats.undecodable = counts.undecodable;
+        stats.packets_recovered = counts.recovered;
         (stats.buffered, stats.buffer_target) = self.playout.depth();
         let rejected = |reason| self.guard.rejected(reason);
         stats.stranger_host = rejected(RejectReason::OtherHost);

@@ -128,13 +128,21 @@ impl Session {
         if speaks {
             self.idle.spoke();
         }
-        if speaks || fills {
+        let mut talks = speaks || fills;
+        if talks {
+            let seq = out.seq;
             let mut bytes = out.header(!out.talking, out.codec.payload_type, timestamp);
             out.encoder.encode(&out.pcm, &mut bytes);
-            self.transmit(to, bytes);
+            if bytes.len() > HEADER_LEN {
+                self.transmit(to, bytes);
+            } else {
+                // The codec leaves this frame out: time goes on, the sequence does not (RFC 7587 §3.1.3).
+                out.seq = seq;
+                talks = false;
+            }
         }
         // Silence that is sent is no silence on the wire: what follows it is no talkspurt of its own (RFC 3551 §4.1).
-        self.outbound.talking = speaks || fills;
+        self.outbound.talking = talks;
         if !speaks && !fills {
             if let Some((payload_type, payload)) = self.idle.noise_due(self.ptime) {
                 self.send_beside(to, payload_type, timestamp, &payload);
