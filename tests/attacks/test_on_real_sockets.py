@@ -50,7 +50,8 @@ def injection_at_the_forged_address(attacker: Attacker, at: Call, _: int) -> Non
 
 
 def hijack_by_another_ssrc(_: Attacker, at: Call, step: int) -> None:
-    at.peer.send(rtp(step, step * 160, 0xBAD, NOISE), at.rtp)
+    for seq in (2 * step, 2 * step + 1):
+        at.peer.send(rtp(seq, seq * 160, 0xBAD, NOISE), at.rtp)
 
 
 def forged_goodbye(attacker: Attacker, at: Call, _: int) -> None:
