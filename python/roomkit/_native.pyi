@@ -87,15 +87,18 @@ class Engine:
         payload type, for Opus with bitrate, complexity, inband_fec, expected_loss, dtx and cbr; the
         first of `codecs` without it · `receive_events`, `send_events`, lists of (payload type,
         clock rate) of telephone events · `dtmf_inband`, whether digits are also listened for in
-        the audio · `receive_noise`, `send_noise`, the same of comfort noise · `fill`
-        "none"|"silence"|"comfort_noise" · `noise_level` in -dBov · `keepalive` in s or None ·
-        `direction`
-        "sendrecv"|"sendonly"|"recvonly"|"inactive" · `ptime_ms` · `rtcp` "separate"|"mux"|"off" ·
-        `rtcp_interval` in s · `policy` "strict"|"host"|"learn"|"follow" · `remote_ssrc` or None ·
-        `learn_window` in s or None · `probation` in packets · `source_rate` and `session_rate` in
-        packets a second · `jitter_ms` · `rtp_timeout`, `rtp_timeout_on_hold`
-        and `rtcp_timeout` in s or None · `lead_ms`, audio that may wait
-        to be sent (1000) · `inbound_ms`, frames that may wait for Python (2000) · `sample_rate` and
+        the audio · `receive_noise`, `send_noise`, the same of comfort noise ·
+        `fill` "none"|"silence"|"comfort_noise" · `noise_level` in -dBov ·
+        `keepalive` in s or None ·
+        `direction` "sendrecv"|"sendonly"|"recvonly"|"inactive" · `ptime_ms` ·
+        `rtcp` "separate"|"mux"|"off" · `rtcp_interval` in s ·
+        `policy` "strict"|"host"|"learn"|"follow" · `remote_ssrc` or None ·
+        `symmetric` True, False or None · `learn_window` in s or None · `probation` in packets ·
+        `source_rate` and `session_rate` in packets a second ·
+        `jitter_ms` ·
+        `rtp_timeout`, `rtp_timeout_on_hold` and `rtcp_timeout` in s or None ·
+        `lead_ms`, audio that may wait to be sent (1000) ·
+        `inbound_ms`, frames that may wait for Python (2000) · `sample_rate` and
         `channels` of the frames delivered · `shared`, whether sessions may share `local` ·
         `port_range` (low, high) or None, where port 0 is taken from · `port_quarantine` in s, how
         long a port then rests (0) · `dscp` of what is sent.

@@ -52,6 +52,7 @@ WRONG: list[tuple[str, Any]] = [
     ("inbound_ms", 99),
     ("source_policy", "anyone"),
     ("source_policy", None),
+    ("symmetric", 1),
     ("learn_window", 0),
     ("learn_window", math.inf),
     ("probation", 1),

@@ -457,7 +457,8 @@ impl SourceGuard {
 
     /// Whether a source is reached where it speaks from, whatever was signalled.
     fn learns(&self) -> bool {
-        matches!(self.config.policy, Policy::Learn | Policy::Follow)
+        let learned = matches!(self.config.policy, Policy::Learn | Policy::Follow);
+        self.config.symmetric.unwrap_or(learned)
     }
 
     fn end_notice(&mut self, now: Time) {

@@ -33,6 +33,7 @@ const KEYS: &[&str] = &[
     "rtcp_interval",
     "policy",
     "remote_ssrc",
+    "symmetric",
     "learn_window",
     "probation",
     "source_rate",
@@ -130,6 +131,7 @@ pub fn open_options(dict: &Bound<'_, PyDict>) -> PyResult<OpenOptions> {
             remote_ssrc: config
                 .get("remote_ssrc", "0 to 4294967295 or None is expected")?
                 .map(Ssrc),
+            symmetric: config.get("symmetric", "True, False or None is expected")?,
             learn_window: config.optional_span("learn_window", 1.0)?,
             probation: config.get("probation", "2 to 50 is expected")?.unwrap_or(5),
             source_rate: config.get("source_rate", "at least 1 is expected")?.unwrap_or(400),

@@ -55,6 +55,7 @@ class RTPExtra(TypedDict, total=False):
     inbound_ms: int
     source_policy: SourcePolicy
     remote_ssrc: int | None
+    symmetric: bool | None
     learn_window: float | None
     probation: int
     source_rate: int
@@ -141,6 +142,9 @@ class RTPOptions:
     it talks. Once a source has proved itself, it alone is heard."""
     remote_ssrc: int | None = None
     """The only SSRC that is heard, where signalling told it."""
+    symmetric: bool | None = None
+    """Whether our packets go to where the trusted source speaks from rather than to `remote_addr`
+    (RFC 4961); None: as `source_policy` says above."""
     learn_window: float | None = None
     """Seconds from the beginning, or from `retarget`, in which another address than `remote_addr`
     may be learned, at most 86400; None: always."""
@@ -220,6 +224,8 @@ class RTPOptions:
         number(self.lead_ms, "lead_ms", 100, 60_000)
         number(self.inbound_ms, "inbound_ms", 100, 60_000)
         one_of(self.source_policy, "source_policy", ("host", "strict", "learn", "follow"))
+        if self.symmetric is not None and not isinstance(self.symmetric, bool):
+            raise ValueError(f"symmetric: {self.symmetric!r}; True, False or None fits")
         if self.learn_window is not None:
             seconds(self.learn_window, "learn_window", 86_400, or_none=True)
         number(self.probation, "probation", 2, 50)
@@ -328,6 +334,7 @@ class RTPOptions:
             "port_quarantine": float(self.port_quarantine),
             "dscp": self.dscp,
             "remote_ssrc": self.remote_ssrc,
+            "symmetric": self.symmetric,
             "learn_window": None if self.learn_window is None else float(self.learn_window),
             "probation": self.probation,
             "source_rate": self.source_rate,

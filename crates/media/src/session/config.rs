@@ -105,6 +105,9 @@ pub struct SessionConfig {
     pub policy: Policy,
     /// The SSRC the far end announced; others are strangers.
     pub remote_ssrc: Option<crate::seq::Ssrc>,
+    /// Whether our packets go to where the far end speaks from rather than to the signalled address (RFC 4961); `None`: as
+    /// the policy has it.
+    pub symmetric: Option<bool>,
     /// How long another address than the signalled one may be learned; `None` for ever.
     pub learn_window: Option<Duration>,
     /// Consecutive packets with which an address that was not signalled proves itself, 2 to 50.
@@ -163,6 +166,7 @@ impl SessionConfig {
             rtcp: RtcpMode::Separate,
             policy: Policy::Host,
             remote_ssrc: None,
+            symmetric: None,
             learn_window: None,
             probation: 5,
             source_rate: 400,
@@ -328,6 +332,7 @@ impl SessionConfig {
             policy: self.policy,
             signalled: self.remote,
             expected_ssrc: self.remote_ssrc,
+            symmetric: self.symmetric,
             learn_window: self.learn_window,
             probation: self.probation,
             source_rate: self.source_rate,

@@ -5,6 +5,9 @@ use std::net::SocketAddr;
 use crate::seq::Ssrc;
 use crate::time::Duration;
 
+#[cfg(test)]
+mod tests;
+
 /// Which addresses may become the source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Policy {
@@ -31,6 +34,9 @@ pub struct SourceConfig {
     pub signalled: Option<SocketAddr>,
     /// The SSRC that signalling told (RFC 5576): no other is ever heard.
     pub expected_ssrc: Option<Ssrc>,
+    /// Whether our packets go to where the trusted source speaks from (RFC 4961), rather than to the signalled address;
+    /// `None`: as the policy has it, with [`Learn`](Policy::Learn) and [`Follow`](Policy::Follow).
+    pub symmetric: Option<bool>,
     /// How long after its beginning, or a new signalled address, another address may be learned; `None` for ever. After it,
     /// only the signalled one can begin, and only a source that has been heard can move.
     pub learn_window: Option<Duration>,
@@ -52,6 +58,7 @@ impl SourceConfig {
             policy,
             signalled,
             expected_ssrc: None,
+            symmetric: None,
             learn_window: None,
             probation: 5,
             source_rate: 400,
