@@ -114,6 +114,20 @@ def test_types_of_comfort_noise_that_cannot_be_are_refused_by_name() -> None:
     assert RTPOptions(codecs=[wide], comfort_noise_types={8000: 13, 16000: 98}).noise[16000] == 98
 
 
+async def test_rfc6263_keep_alives_of_the_far_end_are_counted_and_make_no_frames() -> None:
+    with Peer() as peer:
+        async with RTPSession(local_addr=(LOOPBACK, 0), remote_addr=peer.addr) as session:
+            hearing = asyncio.create_task(listen(aiter(session), lambda heard: len(heard) >= 10))
+            peer.send(b"", session.local_addr)  # §4.1
+            peer.audio(session.local_addr, b"", pt=126)  # §4.6
+            peer.greet(session.local_addr)
+            heard = await hearing
+            stats = session.stats()
+    assert [frame.kind for frame in heard[:5]] == ["received"] * 5
+    assert heard[0].timestamp_ms == 0
+    assert (stats.keepalives_received, stats.malformed, stats.unknown_payload_type) == (2, 0, 0)
+
+
 async def test_silence_as_fill_leaves_from_the_beginning_and_is_no_playback() -> None:
     with Peer() as peer:
         async with RTPSession(

@@ -300,6 +300,20 @@ impl Pacer {
         true
     }
 
+    /// Lets a frame's time of live audio pass unsent: later it would be late. What has a beginning and an end waits.
+    pub fn pass_live(&mut self) {
+        let next = self.queue.front().is_some_and(|chunk| chunk.live);
+        if !self.current.map_or(next, |current| current.live) {
+            return;
+        }
+        let whole = self.frame_len();
+        self.gather(whole);
+        self.ready.drain(..whole.min(self.ready.len()));
+        if let Some(current) = self.current.filter(|c| c.complete && self.ready.is_empty()) {
+            self.end(current, false);
+        }
+    }
+
     /// Samples of a frame, over all channels.
     pub fn frame_len(&self) -> usize {
         self.frame * usize::from(self.channels)

@@ -3,9 +3,10 @@
 mod common;
 
 use common::{good, voice, Call, A, B};
+use roomkit_media::codec::CodecSpec;
 use roomkit_media::dtmf::Digit;
 use roomkit_media::rtp::is_rtcp;
-use roomkit_media::session::{Direction, Event, FrameKind, RtcpMode, SessionConfig};
+use roomkit_media::session::{Chunk, Direction, Event, FrameKind, RtcpMode, SessionConfig};
 use roomkit_media::time::{Duration, Time};
 use roomkit_netsim::{LinkConfig, Loss};
 
@@ -169,6 +170,48 @@ fn on_hold_rtcp_goes_on_and_no_audio_or_digit_leaves() {
         Event::PlaybackEnded { playback: 1, cancelled: false, played } if *played == SECS(10)
     )));
     assert_eq!(call.a.digits(), "1");
+}
+
+#[test]
+fn live_audio_passes_while_on_hold_and_what_is_heard_afterwards_is_of_the_moment() {
+    let mut call = Call::new(good(), 1, |_| {});
+    // Frames whose value is their number, forwarded as they come.
+    let live = |call: &mut Call, n: i16| {
+        let pcm = vec![n * 100; 160];
+        let (playback, last) = (1, n == 200);
+        let chunk = Chunk { playback, pcm, sample_rate: 8000, channels: 1, last, live: true };
+        call.b.session.play(chunk).unwrap();
+        call.run(Time::ms(20 * n as u64));
+    };
+    (1..=50).for_each(|n| live(&mut call, n));
+    turn(&mut call, Direction::Inactive, |_| {});
+    let sent = call.b.rtp().len();
+    (51..=100).for_each(|n| live(&mut call, n));
+    assert_eq!(call.b.rtp().len(), sent);
+    assert!(call.b.session.queued() <= Duration::from_millis(40), "{:?}", call.b.session.queued());
+    turn(&mut call, Direction::SendRecv, |_| {});
+    (101..=200).for_each(|n| live(&mut call, n));
+    call.run(Time::secs(5));
+    let after = &call.b.rtp()[sent..];
+    assert!((99..=102).contains(&after.len()), "{}", after.len());
+    let mut pcm = vec![];
+    CodecSpec::PCMU.decoder().decode(&after[0].5, &mut pcm).unwrap();
+    assert!((9_500..=10_500).contains(&pcm[80]), "frame 100 or so: {}", pcm[80]);
+    let ended = call.b.events.iter().filter(|(_, e)| matches!(e, Event::PlaybackEnded { .. }));
+    assert_eq!(ended.count(), 1);
+}
+
+#[test]
+fn live_audio_that_ends_on_hold_has_ended() {
+    let mut call = Call::new(good(), 1, |_| {});
+    turn(&mut call, Direction::Inactive, |_| {});
+    let pcm = vec![100; 400];
+    let chunk = Chunk { playback: 1, pcm, sample_rate: 8000, channels: 1, last: true, live: true };
+    call.b.session.play(chunk).unwrap();
+    call.run(Time::secs(1));
+    let ended = Event::PlaybackEnded { playback: 1, played: Duration::ZERO, cancelled: false };
+    assert_eq!(call.b.events.iter().map(|(_, e)| e.clone()).collect::<Vec<_>>(), [ended]);
+    assert!(call.b.session.is_idle());
 }
 
 #[test]

@@ -164,6 +164,44 @@ fn rfc3389_4_noise_of_another_clock_has_a_type_of_its_own_beside_its_codec() {
 }
 
 #[test]
+fn beside_g722_whose_clock_is_that_of_narrow_audio_noise_has_its_level_and_no_spectrum() {
+    let g722 = CodecSpec::G722;
+    let mut far = Far::new(8, |config| {
+        config.send_codec = g722;
+        config.receive_codecs = vec![g722];
+        config.sample_rate = 16_000;
+    });
+    for n in 0..10 {
+        far.send(20 * n, g722.payload_type, &[0xfa; 160]);
+    }
+    far.send(200, 13, &[40, 13, 13]);
+    far.run(2000);
+    let noise = noise_heard(&far.frames[12..]);
+    assert!(noise.len() > 320 * 80);
+    assert!((dbov(&noise) + 40.0).abs() < 1.0, "{}", dbov(&noise));
+    let power: f64 = noise.iter().map(|s| f64::from(*s).powi(2)).sum();
+    let pairs = noise.windows(2).map(|p| f64::from(p[0]) * f64::from(p[1])).sum::<f64>();
+    assert!((pairs / power).abs() < 0.05, "white: {}", pairs / power);
+}
+
+#[test]
+fn what_fills_silence_can_change_in_mid_call() {
+    let mut call = Call::between(good(), 1, |_| {}, |_| {});
+    let mut config = SessionConfig::pcmu(Some(common::B.parse().unwrap()));
+    for (second, fill) in
+        [Fill::None, Fill::Silence, Fill::ComfortNoise, Fill::None].into_iter().enumerate()
+    {
+        config.fill = fill;
+        call.a.session.update(call.now, &config).unwrap();
+        call.run(Time::secs(second as u64 + 1));
+    }
+    let sent: Vec<(u64, u8)> =
+        call.a.rtp().iter().map(|p| ((p.0 - Time::ZERO).as_secs(), p.2)).collect();
+    let count = |second, pt| sent.iter().filter(|packet| **packet == (second, pt)).count();
+    assert_eq!((count(1, 0), count(2, 13), sent.len()), (50, 5, 55), "{sent:?}");
+}
+
+#[test]
 fn a_lost_description_costs_a_pause_without_noise_and_the_next_one_brings_it() {
     let mut far = Far::new(8, |_| {});
     far.talk(0, 10);

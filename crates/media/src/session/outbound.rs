@@ -107,8 +107,10 @@ impl Session {
             return;
         };
         if !out.direction.sends() {
-            // On hold: audio waits, time does not.
+            // On hold: what is played waits, live audio passes with the time.
             out.skip(1);
+            out.pacer.pass_live();
+            self.tell_progress();
             return;
         }
         let (timestamp, ticks) = (out.timestamp, out.ticks);
