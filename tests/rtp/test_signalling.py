@@ -60,8 +60,8 @@ async def heard(of: RTPSession, by: RTPSession) -> list[AudioFrame]:
 
 @pytest.mark.parametrize(
     "codecs",
-    [["PCMU"], ["PCMA", "PCMU"], ["G722"], [Codec("L16", 96, 16000)]],
-    ids=["PCMU", "PCMA", "G722", "L16"],
+    [["PCMU"], ["PCMA", "PCMU"], ["G722"], [Codec("L16", 96, 16000)], ["opus"], None],
+    ids=["PCMU", "PCMA", "G722", "L16", "opus", "all there are"],
 )
 async def test_from_an_offer_to_audio_both_ways(codecs: Any) -> None:
     async with call({"codecs": codecs} if codecs else {}) as (alice, bob):

@@ -83,7 +83,9 @@ class Codec:
                 )
         known = _STATIC.get(self.payload_type)
         if known is not None:
-            if known != (self.name, self.clock_rate, self.channels):
+            own = (self.name, self.clock_rate, self.channels)
+            # Asterisk sends 8 kHz under 10, and takes it under 11, where it has no SDP.
+            if known != own and not (known[0] == "L16" and own == ("L16", 8000, 1)):
                 raise ValueError(
                     f"payload_type: {self.payload_type} is {_rtpmap(*known)} (RFC 3551 §6),"
                     f" not {self.rtpmap}; 96 to 127 fits"

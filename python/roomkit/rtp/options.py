@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeAlias, TypedDict
 from roomkit.rtp.addresses import Address, check_address, is_numeric
 from roomkit.rtp.checks import number, one_of, seconds
 from roomkit.rtp.codecs import Codec, codecs_for
+from roomkit.rtp.presets import preset_options
 
 __all__ = [
     "DTMFMethod",
@@ -37,6 +38,7 @@ _RATES: Final = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000)
 class RTPExtra(TypedDict, total=False):
     """The options beside the published six, as keyword arguments; see `RTPOptions`."""
 
+    preset: str | None
     codecs: Sequence[Codec | str] | None
     dtmf_types: Mapping[int, int] | None
     dtmf_send_types: Mapping[int, int] | None
@@ -92,6 +94,10 @@ class RTPOptions:
     """Of RFC 4733 events, both ways; None: no digits are sent or received."""
     rtcp_interval: float = 5.0
     """Seconds between RTCP reports: the deterministic base of RFC 3550 §6.3.1, at most 3600."""
+    preset: str | None = None
+    """The kind of a peer that sends no SDP, such as `"asterisk-external-media"`: its codecs under
+    its payload types, and its digits, where the options say nothing of them. `payload_type` then
+    picks the one that is sent. `roomkit.rtp.presets.PRESETS` has them all."""
     codecs: Sequence[Codec | str] | None = None
     """In place of `payload_type` and `clock_rate`: the first is sent, all are received."""
     dtmf_types: Mapping[int, int] | None = None
@@ -191,6 +197,9 @@ class RTPOptions:
         put(self, "local_addr", check_address(self.local_addr, "local_addr", free_port=True))
         if self.remote_addr is not None:
             put(self, "remote_addr", check_address(self.remote_addr, "remote_addr"))
+        if self.preset is not None:
+            picked = self.payload_type if self.codecs is None else 0
+            self._fill_in(preset_options(self.preset, picked))
         active = codecs_for(self.payload_type, self.clock_rate, self.codecs)
         put(self, "active", active)
         if self.codecs is not None:
@@ -372,6 +381,13 @@ class RTPOptions:
                 f"{' with the next one for RTCP' if self.rtcp == 'separate' else ''};"
                 " a wider range fits"
             )
+
+    def _fill_in(self, options: Mapping[str, Any]) -> None:
+        """Options of a preset, where the program left the default, which is None for all of them:
+        so what it says itself is always told apart."""
+        for name, value in options.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
 
     def _check_dtmf(self) -> None:
         if self.dtmf_payload_type is not None:

@@ -313,8 +313,8 @@ def begin_with_offer(
 
 
 def _check_decided(options: Mapping[str, Any]) -> None:
-    for name in ("remote_addr", "payload_type", "clock_rate"):
-        if name in options:
+    for name in ("remote_addr", "payload_type", "clock_rate", "preset"):
+        if options.get(name) is not None:
             raise ValueError(f"{name}: the description decides it; leave it out")
 
 

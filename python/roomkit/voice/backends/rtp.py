@@ -16,6 +16,7 @@ from roomkit.rtp.addresses import Address, check_address
 from roomkit.rtp.codecs import Codec
 from roomkit.rtp.events import Disconnected, Resumed, RTPEvent
 from roomkit.rtp.options import DTMFMethod, MediaDirection, RTPExtra, RTPOptions
+from roomkit.rtp.presets import preset_options
 from roomkit.rtp.session import RTPSession
 from roomkit.rtp.stats import RTPStats
 from roomkit.voice.backends.base import VoiceBackend
@@ -409,7 +410,7 @@ class RTPVoiceBackend(VoiceBackend):
             return RTPSession.from_options(self._options_for(asked), shared=shared)
         if sdp is not None and offers:
             raise ValueError("metadata: sdp and offer_sdp; only one of the two can come first")
-        for name in ("remote_addr", "payload_type", "clock_rate"):
+        for name in ("remote_addr", "payload_type", "clock_rate", "preset"):
             if name in asked:
                 raise ValueError(f"metadata: {name}: SDP decides it; leave it out")
         wishes = {**self._wishes(), **asked}
@@ -428,10 +429,15 @@ class RTPVoiceBackend(VoiceBackend):
             said["codecs"] = self._options.active
         for name in ("remote_addr", "payload_type", "clock_rate"):
             said.pop(name, None)
+        preset = said.pop("preset", None)
+        if preset is not None:
+            # It stands in for SDP, and what it knows of the peer is not the program's wish.
+            for name in preset_options(preset):
+                said.pop(name, None)
         return said
 
     def _options_for(self, asked: dict[str, Any]) -> RTPOptions:
-        if "codecs" in asked or "payload_type" in asked:
+        if {"codecs", "payload_type", "preset"} & asked.keys():
             # Another codec: what the backend's own says of it does not count.
             of_codec = {"codecs": None, "payload_type": 0, "clock_rate": 8000}
             asked = {**of_codec, **asked}
