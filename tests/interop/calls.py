@@ -11,12 +11,15 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from interop.baresip import Baresip
 from interop.gstreamer import GStreamer
 from interop.judge import Row
 from interop.ours import Ours, ours
 from interop.peers import LOOPBACK, Peer, bound, free_ports, require, until
 from interop.rtpengine import RTPEngine
+from interop.sip import Phone
 from interop.sound import RAW, Pcm, write_wav
+from roomkit.rtp import RTPSession
 from roomkit.rtp.sdp import Agreement, Negotiation
 
 
@@ -44,6 +47,8 @@ class Result:
     far: Row | None = None
     """The codec of the other side of a transcoder, in which the peer spoke and heard; None: the
     same."""
+    tolerance: int = 0
+    """By how much the peer's own decoder departs from the reference in single samples."""
 
 
 CallOf: TypeAlias = Callable[[Row, Path], Awaitable[Result]]
@@ -123,6 +128,44 @@ async def gstreamer(row: Row, path: Path) -> Result:
         gst.heard,
         Ports(port, theirs, row.payload_type),
         lost,
+    )
+
+
+async def baresip(row: Row, path: Path) -> Result:
+    """A softphone that calls us by SIP, and offers this codec alone."""
+    said = row.said()
+    channels = 2 if row.name == "opus" else 1
+    # Some silence behind it: at the end of the file it hangs up.
+    recording = np.concatenate([said, np.zeros(2 * row.rate, np.int16)])
+    wav = write_wav(path / "said.wav", recording, row.rate, channels)
+    [port] = free_ports(1)
+    async with (
+        Phone() as phone,
+        Baresip(path, f"{row.name}/{row.rate}/{channels}", wav) as softphone,
+    ):
+        softphone.dial(phone.uri)
+        invite = await phone.invited()
+        session = RTPSession.from_offer(
+            invite.body, local_addr=(LOOPBACK, port), rtcp_interval=0.5, jitter_ms=200
+        )
+        async with session:
+            us = Ours(session)
+            await phone.answer(session.answer)
+            await session.play(said.tobytes())
+            wanted = len(said) + row.rate // 2
+            await us.wait(lambda: len(us.heard) >= wanted, "all of baresip")
+            await phone.hang_up()
+            lost = session.stats().packets_lost
+            theirs, codec = session.remote_addr, session.codec
+    assert theirs is not None
+    return Result(
+        us.heard,
+        Ports(theirs[1], port, codec.payload_type),
+        softphone.heard,
+        Ports(port, theirs[1], codec.payload_type),
+        lost,
+        # libre's table has 2 for the lesser of the two zeros of µ-law.
+        tolerance=2 if row.name == "PCMU" else 0,
     )
 
 

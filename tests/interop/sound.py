@@ -75,9 +75,11 @@ def coded(pcm: Pcm, codec: str) -> Pcm:
     return np.frombuffer(decoded, "<i2")
 
 
-def write_wav(path: Path, pcm: Pcm, sample_rate: int) -> Path:
+def write_wav(path: Path, pcm: Pcm, sample_rate: int, channels: int = 1) -> Path:
+    """Mono, or the same in each of the channels."""
+    pcm = np.repeat(pcm, channels)
     with wave.open(str(path), "wb") as wav:
-        wav.setnchannels(1)
+        wav.setnchannels(channels)
         wav.setsampwidth(2)
         wav.setframerate(sample_rate)
         wav.writeframes(pcm.astype("<i2").tobytes())
