@@ -105,14 +105,14 @@ def assert_contains(heard: Pcm, wanted: Pcm) -> int:
     )
 
 
-def best_offset(heard: Pcm, wanted: Pcm) -> int:
-    """Where `wanted` fits best, by cross-correlation."""
+def best_offset(heard: Pcm, wanted: Pcm, before: int = 0) -> int:
+    """Where `wanted` fits best, by cross-correlation; it may begin `before` samples too early."""
     size = 1 << (len(heard) + len(wanted)).bit_length()
     spectrum = np.fft.rfft(heard.astype(float), size) * np.conj(
         np.fft.rfft(wanted.astype(float), size)
     )
-    correlation = np.fft.irfft(spectrum, size)[: max(1, len(heard))]
-    return int(np.argmax(correlation))
+    correlation = np.roll(np.fft.irfft(spectrum, size), before)[: max(1, len(heard)) + before]
+    return int(np.argmax(correlation)) - before
 
 
 def _ffmpeg(*arguments: str, stdin: bytes | None = None) -> bytes:

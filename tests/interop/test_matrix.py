@@ -128,7 +128,8 @@ def test_in_we_hear_what_the_peer_says(matrix: dict[str, Calls], peer: str, row:
     calls = matrix[peer]
     call = calls[row]
     judged, original = (row, row.said()) if call.far is None else transcoded(call.far, row)
-    assert_decoded_as_by_ffmpeg(row, call.heard, calls.payloads(call.incoming), original)
+    packets = calls.payloads(call.incoming)
+    assert_decoded_as_by_ffmpeg(row, call.heard, packets, original, call.skip_ms)
     assert_original(judged, call.heard, original)
     assert call.lost == 0
 
