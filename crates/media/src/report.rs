@@ -39,6 +39,11 @@ impl Reception {
         self.jitter.update(timestamp, arrival);
     }
 
+    /// The timestamps that follow count at another clock (RFC 7160 §4.3): the jitter so far is kept, in its ticks.
+    pub fn set_clock_rate(&mut self, clock_rate: u32) {
+        self.jitter.set_clock_rate(clock_rate);
+    }
+
     /// A packet came whose timestamp says nothing of when it left: the packets of a telephone event all carry the
     /// event's start (RFC 4733 §2.1), and would read as jitter.
     pub fn on_untimed_packet(&mut self, extended_seq: u64) {
@@ -150,6 +155,16 @@ impl Jitter {
 
     fn new(clock_rate: u32) -> Jitter {
         Jitter { clock_rate, transit: None, mean: 0 }
+    }
+
+    fn set_clock_rate(&mut self, clock_rate: u32) {
+        if clock_rate != self.clock_rate {
+            let mean = u128::from(self.mean) * u128::from(clock_rate);
+            self.mean =
+                u64::try_from(mean / u128::from(self.clock_rate.max(1))).unwrap_or(u64::MAX);
+            // Between a packet of the one clock and one of the other there is no difference to be taken.
+            (self.clock_rate, self.transit) = (clock_rate, None);
+        }
     }
 
     fn update(&mut self, timestamp: RtpTime, arrival: Time) {

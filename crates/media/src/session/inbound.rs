@@ -391,6 +391,7 @@ impl Session {
             }
             return;
         };
+        source.reception.set_clock_rate(inbound.playout.spec(codec).clock_rate);
         source.reception.on_packet(seq, packet.timestamp, arrival);
         let noise = audio.is_none();
         if noise && NoiseShape::parse(packet.payload).is_err() {
