@@ -14,7 +14,15 @@ import pytest
 from interop.sound import speech
 from roomkit.rtp import Codec
 from roomkit.rtp.codecs import G722, OPUS, PCMA, PCMU
-from rtp.sound import likeness, listen, sound_then_silence
+from rtp.sound import (
+    audible,
+    frequency,
+    level,
+    likeness,
+    listen,
+    sound_then_silence,
+    tone,
+)
 from rtp.test_session import call, to
 from rtp.wire import Peer
 
@@ -139,3 +147,33 @@ async def test_two_sessions_understand_each_other_both_ways(codec: Codec) -> Non
             stats = end.stats()
             assert (stats.packets_sent, stats.packets_received) == (50, 50)
             assert (stats.packets_lost, stats.late, stats.undecodable) == (0, 0, 0)
+
+
+async def test_packets_that_ip_has_to_cut_up_are_warned_of_and_arrive_whole(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    codec = Codec("L16", 96, 48000, 2)
+    said = np.repeat(speech(48000)[:14400], 2).tobytes()
+    async with call(codecs=[codec], ptime_ms=60) as (alice, bob):
+        hearing = asyncio.create_task(listen(aiter(bob), sound_then_silence(200)))
+        await alice.play(said)
+        heard = await hearing
+    assert said in b"".join(frame.data for frame in heard)
+    assert "packets of 11532 octets travel in fragments" in caplog.text
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 24000, 44100, 48000])
+@pytest.mark.parametrize("codec", [PCMU, G722, OPUS], ids=lambda codec: codec.name)
+async def test_plain_bytes_are_taken_and_frames_given_at_the_application_s_rate(
+    codec: Codec, rate: int
+) -> None:
+    said = tone(440, 400, rate)
+    async with call(codecs=[codec], sample_rate=rate) as (alice, bob):
+        hearing = asyncio.create_task(listen(aiter(bob), sound_then_silence(100)))
+        played = await alice.play(said)
+        heard = audible(await hearing)
+    assert played.played_ms == pytest.approx(400, abs=1)
+    assert {(f.sample_rate, len(f.data)) for f in heard} == {(rate, rate // 25)}
+    assert sum(frame.duration_ms for frame in heard) == pytest.approx(400, abs=40)
+    assert frequency(b"".join(f.data for f in heard), rate) == pytest.approx(440, abs=5)
+    assert level(b"".join(f.data for f in heard[5:-5])) == pytest.approx(7071, rel=0.08)

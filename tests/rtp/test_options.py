@@ -156,3 +156,23 @@ def test_whatever_comes_fits_or_is_a_value_error_that_names_it(name: str, value:
 
     said = complaint()
     assert said is None or name.removesuffix("s") in said
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"sample_rate": 11025}, "sample_rate: 11025; .* ptime_ms=40 fits"),
+        ({"sample_rate": 22050, "ptime_ms": 10}, "sample_rate: 22050; .* ptime_ms=20 or 40 or 60"),
+        ({"codecs": [Codec("L16", 96, 11025)]}, "ptime_ms: 20; L16/11025 .* ptime_ms=40 fits"),
+    ],
+)
+def test_a_frame_is_a_whole_number_of_samples(options: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        RTPOptions(**options)
+
+
+@pytest.mark.parametrize("ptime_ms", [10, 20, 30, 40, 50, 60])
+@pytest.mark.parametrize("rate", [8000, 12000, 16000, 24000, 32000, 44100, 48000, 96000, 192000])
+def test_l16_has_whole_frames_of_every_length_at_every_usual_rate(rate: int, ptime_ms: int) -> None:
+    options = RTPOptions(codecs=[Codec("L16", 96, rate, 2)], ptime_ms=ptime_ms)
+    assert options.packet_octets == 12 + rate * 4 * ptime_ms // 1000

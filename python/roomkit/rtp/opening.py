@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import errno
+import logging
+from typing import Final
 
 from roomkit import _bridge, _native
 from roomkit.errors import AddressConflictError, PortsExhaustedError
 from roomkit.rtp.addresses import Address
 from roomkit.rtp.options import RTPOptions
 
-__all__ = ["open_native"]
+__all__ = ["open_native", "warn_of_fragments"]
+
+_log = logging.getLogger("roomkit.rtp")
+
+_LARGEST: Final = 1452
+"""What is left of an Ethernet frame beside the headers of IPv6 and UDP."""
 
 
 def open_native(
@@ -36,3 +43,15 @@ def open_native(
         if error.errno == errno.EADDRINUSE and local[1] == 0:
             raise PortsExhaustedError(error.errno, f"local_addr: {error.strerror}") from None
         raise
+
+
+def warn_of_fragments(session_id: str, options: RTPOptions) -> None:
+    """Linear audio of a high rate makes packets that IP has to cut up."""
+    if options.packet_octets > _LARGEST:
+        _log.warning(
+            "session %s: packets of %d octets travel in fragments, and are lost with any one of"
+            " them: a shorter ptime_ms than %d or a lower rate fits an Ethernet frame",
+            session_id,
+            options.packet_octets,
+            options.ptime_ms,
+        )

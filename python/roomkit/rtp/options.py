@@ -227,6 +227,9 @@ class RTPOptions:
         one_of(self.ptime_ms, "ptime_ms", _PTIMES)
         if self.sample_rate is not None:
             one_of(self.sample_rate, "sample_rate", _RATES)
+            self._check_frames(self.sample_rate, "sample_rate", f"{self.sample_rate} Hz")
+        for codec in active:
+            self._check_frames(codec.sample_rate, "ptime_ms", codec.rtpmap)
         if self.channels is not None:
             number(self.channels, "channels", 1, 2)
         number(self.jitter_ms, "jitter_ms", 0, 500)
@@ -316,6 +319,15 @@ class RTPOptions:
     def sends_events(self) -> bool:
         """Whether the far end takes telephone events at the clock of the codec that is sent."""
         return self.codec.clock_rate in self.sent_events
+
+    @property
+    def packet_octets(self) -> int:
+        """Of RTP header and payload of what is sent, 0 for Opus, whose packets always fit."""
+        codec = self.codec
+        if codec.name == "opus":
+            return 0
+        width = 2 * codec.channels * codec.sample_rate if codec.name == "L16" else 8000
+        return 12 + width * self.ptime_ms // 1000
 
     def native(self, local: Address, remote: Address | None, *, shared: bool) -> dict[str, Any]:
         """In the media core's form. Both addresses are numeric; `shared`: sessions may share
@@ -435,6 +447,15 @@ class RTPOptions:
                     f"comfort_noise_send_types: {noise} is also the payload type of {sent[noise]}"
                     " at the far end; one that nothing else has fits"
                 )
+
+    def _check_frames(self, rate: int, name: str, what: str) -> None:
+        """A frame is a whole number of samples: 11025 Hz has such of 40 ms only, 22050 Hz of 20."""
+        if rate * self.ptime_ms % 1000:
+            fits = " or ".join(str(ms) for ms in _PTIMES if rate * ms % 1000 == 0)
+            raise ValueError(
+                f"{name}: {getattr(self, name)}; {what} has no whole frame of {self.ptime_ms} ms,"
+                f" ptime_ms={fits} fits"
+            )
 
     def _checked_types(self, value: object, name: str) -> Mapping[int, int] | None:
         if value is None:

@@ -31,7 +31,7 @@ from roomkit.rtp.events import (
     RTPEvent,
     SourceTrusted,
 )
-from roomkit.rtp.opening import open_native
+from roomkit.rtp.opening import open_native, warn_of_fragments
 from roomkit.rtp.options import RTPExtra, RTPOptions
 from roomkit.rtp.played import PlayedTap
 from roomkit.rtp.playout import Playback, Playout
@@ -168,6 +168,7 @@ class RTPSession(Signalled, SessionDigits):
             await self.close()
             raise
         _log.debug("session %s: open on %s:%d", self.id, *native.local_addr)
+        warn_of_fragments(self.id, options)
         return self
 
     async def close(self, reason: str = "") -> None:

@@ -11,6 +11,7 @@ from roomkit.errors import AddressConflictError, QueueFullError
 from roomkit.rtp.addresses import Address, resolve
 from roomkit.rtp.codecs import Codec
 from roomkit.rtp.hold import Holding
+from roomkit.rtp.opening import warn_of_fragments
 from roomkit.rtp.options import MediaDirection, RTPExtra, RTPOptions
 from roomkit.rtp.sdp.agreement import Agreement
 from roomkit.rtp.sdp.negotiation import Negotiation
@@ -255,6 +256,7 @@ class Signalled(Holding):
             raise QueueFullError("too many changes wait for the media thread") from None
         self._turned(self.options.direction, new.direction)
         self.options = new
+        warn_of_fragments(session.id, new)
         return None
 
     # --- inside ---------------------------------------------------------------------------------
