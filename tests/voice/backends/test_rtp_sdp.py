@@ -95,6 +95,40 @@ async def test_a_re_invite_is_answered_and_told_in_the_metadata(peer: Peer) -> N
         await backend.update(session, sdp=offer_of(peer))
 
 
+async def test_rfc3264_8_4_a_re_invite_for_hold_pauses_the_session_and_one_to_go_on_ends_that(
+    peer: Peer,
+) -> None:
+    backend = RTPVoiceBackend(local_addr=(LOOPBACK, 0))
+    session = await connect(backend, sdp=offer_of(peer))
+    states = [session.state]
+    for line, answered in (
+        ("a=sendonly", "a=recvonly"),
+        ("a=sendrecv", "a=sendrecv"),
+        ("a=inactive", "a=inactive"),
+        ("a=sendrecv", "a=sendrecv"),
+    ):
+        answer = await backend.update(session, sdp=offer_of(peer, line))
+        assert answer is not None
+        assert answered in answer
+        states.append(session.state)
+    assert states == ["active", "paused", "active", "paused", "active"]
+    await backend.close()
+
+
+async def test_comfort_noise_is_sent_only_to_who_offered_it(peer: Peer) -> None:
+    backend = RTPVoiceBackend(local_addr=(LOOPBACK, 0), fill="comfort_noise")
+    first = await connect(backend, sdp=offer_of(peer, types="0 13 101"))
+    await peer.until(lambda: len(peer.packets) >= 2)
+    assert {packet.payload_type for packet in peer.packets} == {13}
+    await backend.disconnect(first)
+    with Peer() as other:
+        second = await connect(backend, sdp=offer_of(other, types="0 101"))
+        await other.until(lambda: len(other.packets) >= 5)
+        assert {packet.payload_type for packet in other.packets} == {0}, "silence in its place"
+        await backend.disconnect(second)
+    await backend.close()
+
+
 async def test_the_first_word_may_be_ours(peer: Peer) -> None:
     backend = RTPVoiceBackend(local_addr=(LOOPBACK, 0), codecs=["PCMU", Codec("L16", 96, 16000)])
     session = await connect(backend, offer_sdp=True)
