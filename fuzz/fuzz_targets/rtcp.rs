@@ -36,6 +36,7 @@ fuzz_target!(|datagram: &[u8]| {
                 assert!(ssrcs.len() < 32 && reason.len() < 256);
                 bye_again(&String::from_utf8_lossy(reason));
             }
+            RtcpPacket::Extended { blocks, .. } => assert!(blocks.count() <= datagram.len() / 4),
             RtcpPacket::App { subtype, data, .. } => assert!(subtype < 32 && data.len() % 4 == 0),
             RtcpPacket::Unknown { count, body, .. } => assert!(count < 32 && body.len() % 4 == 0),
         }
@@ -63,7 +64,7 @@ fn again(ssrc: Ssrc, info: Option<SenderInfo>, blocks: Blocks<'_>) {
         assert!(trip.is_none_or(|trip| trip <= Duration::from_secs(60)));
     }
     let mut out = Vec::new();
-    write_compound(&mut out, ssrc, info, &blocks, "fuzz", None);
+    write_compound(&mut out, ssrc, info, &blocks, "fuzz", &[], None);
     match parse_compound(&out).unwrap().iter().next() {
         Some(RtcpPacket::SenderReport { ssrc: s, info: i, blocks: b }) => {
             assert_eq!((s, Some(i)), (ssrc, info));
@@ -80,7 +81,7 @@ fn again(ssrc: Ssrc, info: Option<SenderInfo>, blocks: Blocks<'_>) {
 /// Writes a reason for leaving, and reads it: the start of it, if invalid octets grew it beyond what fits.
 fn bye_again(reason: &str) {
     let mut out = Vec::new();
-    write_compound(&mut out, Ssrc(1), None, &[], "fuzz", Some(reason));
+    write_compound(&mut out, Ssrc(1), None, &[], "fuzz", &[], Some(reason));
     match parse_compound(&out).unwrap().iter().last() {
         Some(RtcpPacket::Bye { reason: read, .. }) => {
             assert!(reason.as_bytes().starts_with(read));

@@ -222,7 +222,7 @@ impl Run {
                 let info = sender.then(SenderInfo::default);
                 let mut bytes = Vec::new();
                 let reason = bye.then_some("gone\u{7}");
-                write_compound(&mut bytes, ssrc, info, &[], "far", reason);
+                write_compound(&mut bytes, ssrc, info, &[], "far", &[], reason);
                 self.session.receive(self.now, peer(*from), Port::Rtcp, &bytes);
             }
             Operation::Datagram { from, rtcp_port, bytes } => {

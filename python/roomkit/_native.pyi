@@ -92,6 +92,7 @@ class Engine:
         `keepalive` in s or None ·
         `direction` "sendrecv"|"sendonly"|"recvonly"|"inactive" · `ptime_ms` ·
         `rtcp` "separate"|"mux"|"off" · `rtcp_interval` in s ·
+        `rtcp_xr`, whether extended reports are sent ·
         `policy` "strict"|"host"|"learn"|"follow" · `remote_ssrc` or None ·
         `symmetric` True, False or None · `learn_window` in s or None · `probation` in packets ·
         `source_rate` and `session_rate` in packets a second ·

@@ -128,6 +128,9 @@ FIELDS = (
     "rtcp.pt rtcp.senderssrc rtcp.ssrc.identifier rtcp.sdes.text rtcp.sdes.type "
     "rtcp.timestamp.rtp rtcp.timestamp.ntp.msw rtcp.timestamp.ntp.lsw "
     "rtcp.sender.packetcount rtcp.sender.octetcount rtcp.bye_reason_not_padded "
+    "rtcp.xr.voipmetrics.gmin rtcp.xr.voipmetrics.jbnominal rtcp.xr.voipmetrics.esdelay "
+    "rtcp.xr.voipmetrics.rfactor rtcp.xr.voipmetrics.moslq rtcp.xr.voipmetrics.plc "
+    "rtcp.xr.voipmetrics.jba rtcp.xr.voipmetrics.rerl "
     "rtcp.ssrc.fraction rtcp.ssrc.cum_nr rtcp.ssrc.jitter rtcp.ssrc.lsr rtcp.ssrc.dlsr"
 ).split()
 

@@ -21,6 +21,7 @@ from interop.wire import Wire
 pytestmark = pytest.mark.interop
 
 TICKS = 160
+XR = "rtcp.xr.voipmetrics"
 DIGITS = "19#D"
 # Seconds by which a busy machine may delay one packet. What must hold to the tick is tested on
 # virtual time; here it is the order of magnitude that shows a wrong clock or a burst.
@@ -187,6 +188,20 @@ def test_rfc3550_6_4_1_reports_agree_with_the_packets(call: Call) -> None:
         assert abs(ticks % 2**32 / 8000 - seconds) < 0.001
     # Wall clock, not uptime: seconds since 1900.
     assert abs(ntp(reports[0]) - 2_208_988_800 - reports[0].time) < BUSY
+
+
+def test_rfc3611_4_7_voip_metrics_as_tshark_reads_them(call: Call) -> None:
+    reports = [packet for packet in call.rtcp(call.answerer) if packet.all(f"{XR}.gmin")]
+    assert reports, "the end that listens reports how it hears"
+    last = reports[-1]
+    assert last.all("rtcp.pt").index("202") < last.all("rtcp.pt").index("207")
+    assert last.number_of(f"{XR}.gmin") == 16
+    assert last.number_of(f"{XR}.jbnominal") == 200  # `jitter_ms` of the lab's sessions
+    assert last.number_of(f"{XR}.esdelay") == 220
+    assert 85 <= last.number_of(f"{XR}.rfactor") <= 94
+    assert float(last.first(f"{XR}.moslq").split()[0]) >= 4.0
+    # Enhanced concealment, a buffer that does not adapt, echo not measured.
+    assert [last.number_of(f"{XR}.{name}") for name in ("plc", "jba", "rerl")] == [2, 2, 127]
 
 
 def digits_between(call: Call, before: Packet, after: Packet) -> bool:

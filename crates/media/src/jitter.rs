@@ -111,6 +111,17 @@ struct Playing {
 }
 
 impl JitterBuffer {
+    /// How much audio the packets hold, as far as the last one that was played tells.
+    pub fn packet_span(&self) -> Option<Duration> {
+        let playing = self.playing.as_ref().filter(|playing| playing.packet_ticks > 0)?;
+        Some(self.span(u64::from(playing.packet_ticks)))
+    }
+
+    /// The longest that packets of `span` can be held back.
+    pub fn longest(&self, span: Duration) -> Duration {
+        span * MAX_PACKETS as u32
+    }
+
     /// Whether a packet of this codec waits.
     pub fn holds_codec(&self, codec: usize) -> bool {
         self.waiting.iter().any(|(_, packet)| packet.codec == codec)

@@ -6,11 +6,14 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod bursts;
 pub mod codec;
 pub mod comfort_noise;
 pub mod conceal;
 pub mod dtmf;
+pub mod emodel;
 pub mod jitter;
+pub mod level;
 pub mod mix;
 pub mod pacer;
 mod pitch;

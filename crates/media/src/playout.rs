@@ -7,10 +7,12 @@
 
 mod lane;
 
+use crate::bursts::Bursts;
 use crate::codec::CodecSpec;
 use crate::comfort_noise::{NoiseGenerator, NoiseShape};
 use crate::conceal::Concealer;
 use crate::jitter::{Insert, JitterBuffer, Packet, Pop};
+use crate::level::Levels;
 use crate::mix;
 use crate::time::{Duration, Time};
 use lane::Lane;
@@ -111,6 +113,8 @@ pub struct Playout {
     /// See [`Playout::delay`].
     delay: Duration,
     counts: Counts,
+    bursts: Bursts,
+    levels: Levels,
 }
 
 /// How much of a frame did not arrive, in samples per channel.
@@ -156,6 +160,8 @@ impl Playout {
             peak: 0.0,
             delay,
             counts: Counts::default(),
+            bursts: Bursts::default(),
+            levels: Levels::default(),
         }
     }
 
@@ -240,6 +246,8 @@ impl Playout {
     /// See [`JitterBuffer::new_timeline`].
     pub fn new_timeline(&mut self) {
         self.jitter.new_timeline();
+        self.bursts = Bursts::default();
+        self.levels = Levels::default();
     }
 
     /// The pause is silence from here on, whatever the sender said of it.
@@ -276,7 +284,10 @@ impl Playout {
             }
         }
         match kind {
-            FrameKind::Received => self.counts.received += 1,
+            FrameKind::Received => {
+                self.counts.received += 1;
+                self.levels.frame(&pcm);
+            }
             FrameKind::Concealed if self.uncertain > Duration::ZERO => self.uncertain_frames += 1,
             FrameKind::Concealed => self.counts.concealed += 1,
             FrameKind::Silence => self.counts.silence += 1,
@@ -298,6 +309,26 @@ impl Playout {
     pub fn counts(&self) -> Counts {
         // As long as no packet tells otherwise, a stream that stopped has paused.
         Counts { silence: self.counts.silence + self.uncertain_frames, ..self.counts }
+    }
+
+    /// How losses lie in what was played of the present source.
+    pub fn bursts(&self) -> &Bursts {
+        &self.bursts
+    }
+
+    /// How loud it is.
+    pub fn levels(&self) -> &Levels {
+        &self.levels
+    }
+
+    /// How much audio one of its packets holds; `None` before the first was played.
+    pub fn packet_span(&self) -> Option<Duration> {
+        self.jitter.packet_span()
+    }
+
+    /// The longest that packets can be held back.
+    pub fn longest(&self) -> Duration {
+        self.jitter.longest(self.packet_span().unwrap_or(self.ptime))
     }
 
     /// Audio that waits to be played, and the delay aimed at.
@@ -324,6 +355,8 @@ impl Playout {
             match self.jitter.pop(now, want, self.ptime) {
                 Pop::Idle => return None,
                 Pop::Packet { packet, skip, missing } => {
+                    self.bursts.lost(missing);
+                    self.bursts.arrived();
                     self.settle(missing > 0);
                     self.note_delay(now, packet.arrival);
                     self.take(&packet, skip, &mut made);

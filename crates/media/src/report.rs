@@ -131,7 +131,7 @@ pub fn round_trip(block: &ReportBlock, now: NtpTime) -> Option<Duration> {
 }
 
 /// A span in 1/65536 s, as DLSR has it; after 18 hours it stays at the most the field can say.
-fn in_65536ths(span: Duration) -> u32 {
+pub(crate) fn in_65536ths(span: Duration) -> u32 {
     u32::try_from((span.as_nanos() << 16) / 1_000_000_000).unwrap_or(u32::MAX)
 }
 

@@ -31,6 +31,47 @@ pub struct Stats {
     pub remote_fraction_lost: Option<f32>,
     /// The far end's interarrival jitter.
     pub remote_jitter: Option<Duration>,
+    /// RTP packets that the far end says it has sent, modulo 2³².
+    pub remote_packets_sent: Option<u32>,
+    /// Payload octets of them.
+    pub remote_octets_sent: Option<u32>,
+    /// Packets of ours that came too late for it, as a fraction (RFC 3611 §4.7.1).
+    pub remote_discard_fraction: Option<f32>,
+    /// Lost within bursts, as a fraction (RFC 3611 §4.7.2).
+    pub remote_burst_density: Option<f32>,
+    /// The mean length of those bursts.
+    pub remote_burst_duration: Option<Duration>,
+    /// The delay within the far end, both ways (RFC 3611 §4.7.3).
+    pub remote_end_delay: Option<Duration>,
+    /// The level of our speech there, in dBm0.
+    pub remote_signal_dbm0: Option<f32>,
+    /// The level of our noise there, in dBm0.
+    pub remote_noise_dbm0: Option<f32>,
+    /// The rating R (G.107) of what the far end hears: its own, or by its reports of loss.
+    pub remote_r_factor: Option<f32>,
+    /// The score of that rating, 1 to 4.5.
+    pub remote_mos: Option<f32>,
+
+    /// The rating R (G.107) of what is heard here, 0 to 93.2.
+    pub r_factor: Option<f32>,
+    /// The score of that rating, 1 to 4.5: of a conversation, with the delay.
+    pub mos: Option<f32>,
+    /// The same for a listener, without the delay.
+    pub mos_listening: Option<f32>,
+    /// Missing within bursts of loss, as a fraction (RFC 3611 §4.7.2).
+    pub burst_density: f32,
+    /// Missing within the gaps between them.
+    pub gap_density: f32,
+    /// The mean length of bursts.
+    pub burst_duration: Duration,
+    /// The mean length of gaps.
+    pub gap_duration: Duration,
+    /// How much longer losses last than random ones would (G.107 §7.4).
+    pub burst_ratio: f32,
+    /// The level of the far end's speech, in dBm0.
+    pub signal_dbm0: Option<f32>,
+    /// The level of its pauses, in dBm0.
+    pub noise_dbm0: Option<f32>,
     /// RTCP compounds sent.
     pub rtcp_sent: u64,
     /// RTCP compounds accepted.

@@ -80,7 +80,7 @@ impl Attacker {
 
     fn goodbye(&mut self, ssrc: Ssrc) -> Vec<u8> {
         let mut bytes = Vec::new();
-        write_compound(&mut bytes, ssrc, None, &[], "far", Some("forged"));
+        write_compound(&mut bytes, ssrc, None, &[], "far", &[], Some("forged"));
         bytes
     }
 }

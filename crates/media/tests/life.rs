@@ -297,7 +297,7 @@ fn rfc3550_8_2_a_source_that_says_goodbye_and_goes_on_as_another_is_not_gone() {
     // Somebody at b's host uses a's SSRC: a leaves under the old one and goes on under a new one.
     let mut report = vec![];
     let ssrc = call.a.session.ssrc();
-    roomkit_media::rtcp::write_compound(&mut report, ssrc, None, &[], "x", None);
+    roomkit_media::rtcp::write_compound(&mut report, ssrc, None, &[], "x", &[], None);
     let from = common::B.parse().unwrap();
     call.a.session.receive(call.now, from, roomkit_media::session::Port::Rtcp, &report);
     call.drain();

@@ -183,11 +183,11 @@ fn a_forged_goodbye_changes_nothing() {
     call.run(Time::secs(1));
     let ssrc = call.a.session.ssrc();
     let mut bye = vec![];
-    roomkit_media::rtcp::write_compound(&mut bye, ssrc, None, &[], "x", Some("forged"));
+    roomkit_media::rtcp::write_compound(&mut bye, ssrc, None, &[], "x", &[], Some("forged"));
     let stranger = "198.51.100.9:10001".parse().unwrap();
     call.b.session.receive(call.now, stranger, Port::Rtcp, &bye);
     let mut other = vec![];
-    roomkit_media::rtcp::write_compound(&mut other, Ssrc(77), None, &[], "x", Some("forged"));
+    roomkit_media::rtcp::write_compound(&mut other, Ssrc(77), None, &[], "x", &[], Some("forged"));
     let neighbour = "192.0.2.1:999".parse().unwrap();
     call.b.session.receive(call.now, neighbour, Port::Rtcp, &other);
     call.run(Time::secs(2));

@@ -164,3 +164,21 @@ fn a_configuration_that_cannot_be_changes_nothing() {
     session.handle_deadline(Time::ZERO);
     assert_eq!(session.stats().packets_sent, 1);
 }
+
+#[test]
+fn rfc7160_4_2_another_clock_in_the_same_stream_is_no_jitter() {
+    let mut call = Call::new(LinkConfig::default(), 7, |_| {});
+    call.a.session.play(speech()).unwrap();
+    for (n, codec) in [CodecSpec::l16(97, 16_000, 1), CodecSpec::PCMU].into_iter().enumerate() {
+        call.run(Time::secs(2 * n as u64 + 2));
+        let remote = Some(common::A.parse().unwrap());
+        let both = config(|c| {
+            c.receive_codecs = vec![CodecSpec::PCMU, CodecSpec::l16(97, 16_000, 1)];
+            c.send_codec = codec;
+        });
+        call.a.session.update(call.now, &both).unwrap();
+        call.b.session.update(call.now, &SessionConfig { remote, ..both }).unwrap();
+    }
+    call.run(Time::secs(6));
+    assert_eq!(call.b.session.stats().jitter, Duration::ZERO);
+}

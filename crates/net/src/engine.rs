@@ -139,12 +139,12 @@ impl Engine {
             over.store(true, Ordering::SeqCst);
             OpenError::Config(error.to_string())
         })?;
-        let ssrc = session.ssrc();
-        let destination = session.destination();
+        let (ssrc, destination) = (session.ssrc(), session.destination());
         let key = next_key();
         let (line, media_line) = line::open(key, inbox.bell().clone(), frames);
         let (outbound, media_outbound) = outbound::open(options.lead);
-        let snapshot = Arc::new(Mutex::new(crate::Snapshot { destination, ..Default::default() }));
+        let snapshot =
+            Arc::new(Mutex::new(crate::Snapshot { ssrc, destination, ..Default::default() }));
         let parts = Parts {
             session,
             line: media_line,
@@ -174,7 +174,6 @@ impl Engine {
             mailbox,
             sockets: weak,
             pid: self.pid,
-            ssrc,
             local_addr: local,
             rtcp_addr,
         })

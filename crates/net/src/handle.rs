@@ -25,7 +25,6 @@ pub struct Session {
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) sockets: Weak<Sockets>,
     pub(crate) pid: u32,
-    pub(crate) ssrc: Ssrc,
     pub(crate) local_addr: SocketAddr,
     pub(crate) rtcp_addr: Option<SocketAddr>,
 }
@@ -38,7 +37,7 @@ impl Session {
 
     /// The SSRC it sends with.
     pub fn ssrc(&self) -> Ssrc {
-        self.ssrc
+        self.snapshot().ssrc
     }
 
     /// The bound RTP address.

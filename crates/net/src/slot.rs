@@ -8,6 +8,7 @@ use crate::inbox::Bell;
 use crate::line::{Item, MediaEnd};
 use crate::outbound::OutboundEnd;
 use crate::socket::{Arrival, Datagram};
+use roomkit_media::seq::Ssrc;
 use roomkit_media::session::{Event, Output, Port, Session};
 use roomkit_media::stats::Stats;
 use roomkit_media::time::{Duration, Time};
@@ -28,6 +29,8 @@ pub struct Snapshot {
     pub items_dropped: u64,
     /// The playback heard last, and how much of it left on the wire.
     pub position: Option<(u64, Duration)>,
+    /// The SSRC it sends with; another one after a collision (RFC 3550 §8.2).
+    pub ssrc: Ssrc,
     /// Where packets go.
     pub destination: Option<SocketAddr>,
     /// Which of the host's addresses they come from, once the far end has been heard; `None` if the socket has only one.
@@ -279,6 +282,7 @@ impl Parts {
             socket,
             items_dropped: self.line.dropped(),
             position: self.session.position().or(self.last_played),
+            ssrc: self.session.ssrc(),
             destination: self.session.destination(),
             local: self.local,
         };

@@ -29,6 +29,26 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
         remote_lost,
         remote_fraction_lost,
         remote_jitter,
+        remote_packets_sent,
+        remote_octets_sent,
+        remote_discard_fraction,
+        remote_burst_density,
+        remote_burst_duration,
+        remote_end_delay,
+        remote_signal_dbm0,
+        remote_noise_dbm0,
+        remote_r_factor,
+        remote_mos,
+        r_factor,
+        mos,
+        mos_listening,
+        burst_density,
+        gap_density,
+        burst_duration,
+        gap_duration,
+        burst_ratio,
+        signal_dbm0,
+        noise_dbm0,
         rtcp_sent,
         rtcp_received,
         frames_received,
@@ -70,6 +90,11 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
     set!(packets_sent, octets_sent, packets_received, octets_received);
     set!(keepalives_sent, keepalives_received, unwanted);
     set!(packets_expected, packets_lost, remote_lost, remote_fraction_lost);
+    set!(remote_packets_sent, remote_octets_sent, remote_discard_fraction, remote_burst_density);
+    set!(remote_signal_dbm0, remote_noise_dbm0, remote_r_factor, remote_mos);
+    set!(r_factor, mos, mos_listening, burst_density, gap_density, burst_ratio);
+    set!(signal_dbm0, noise_dbm0);
+    set_ms!(remote_burst_duration, remote_end_delay, burst_duration, gap_duration);
     set!(rtcp_sent, rtcp_received, frames_received, frames_concealed, frames_silence);
     set!(frames_comfort_noise, comfort_noise_invalid, packets_recovered);
     set!(frames_given_back, late, duplicate, overflow, undecodable, malformed);

@@ -19,6 +19,10 @@ def figures(stats: Mapping[str, Any]) -> dict[str, str]:
     }
     if stats["round_trip_ms"] is not None:
         shown["round trip"] = f"{stats['round_trip_ms']:.1f} ms"
+    if stats["mos"] is not None:
+        shown["MOS"] = f"{stats['mos']:.1f}"
+    if stats["remote_mos"] is not None:
+        shown["MOS there"] = f"{stats['remote_mos']:.1f}"
     if stats["stranger"]:
         shown["refused"] = f"{stats['stranger']}"
     return shown

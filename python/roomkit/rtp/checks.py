@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-__all__ = ["dial_string", "digits", "number", "one_of", "seconds"]
+__all__ = ["dial_string", "digits", "flag", "number", "one_of", "seconds"]
 
 _DIGITS: Final = "0123456789*#ABCD"
 
@@ -31,6 +31,13 @@ def digits(value: object, name: str, *, most: int | None = None) -> str:
             return keys
     how_many = "one" if most == 1 else "one or more"
     raise ValueError(f"{name}: {value!r}; {how_many} of {_DIGITS} fits")
+
+
+def flag(value: object, name: str) -> bool:
+    """`value`, if it is True or False."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name}: {value!r}; True or False fits")
+    return value
 
 
 def number(value: object, name: str, low: int, high: int) -> int:

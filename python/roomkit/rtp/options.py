@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias, TypedDict
 
 from roomkit.rtp.addresses import Address, check_address, is_numeric
-from roomkit.rtp.checks import number, one_of, seconds
+from roomkit.rtp.checks import flag, number, one_of, seconds
 from roomkit.rtp.codecs import Codec, codecs_for
 from roomkit.rtp.presets import preset_options
 
@@ -66,6 +66,7 @@ class RTPExtra(TypedDict, total=False):
     port_quarantine: float
     dscp: int
     rtcp: RTCPMode
+    rtcp_xr: bool
     remote_rtcp_addr: Address | None
     advertised_host: str | None
     rtp_timeout: float | None
@@ -171,6 +172,8 @@ class RTPOptions:
     (RFC 4594 §4.1); 0 leaves it to the system."""
     rtcp: RTCPMode = "separate"
     """`"separate"`: RTP port + 1 (RFC 3550 §11); `"mux"`: the RTP port (RFC 5761); `"off"`."""
+    rtcp_xr: bool = True
+    """Whether our RTCP also tells how the far end's voice arrives: VoIP metrics, RFC 3611 §4.7."""
     remote_rtcp_addr: Address | None = None
     """(host, port) of the far end's RTCP where it is not on its RTP port + 1 (RFC 3605); a numeric
     host."""
@@ -247,8 +250,8 @@ class RTPOptions:
         number(self.dscp, "dscp", 0, 63)
         one_of(self.rtcp, "rtcp", ("separate", "mux", "off"))
         one_of(self.dtmf_method, "dtmf_method", ("rfc4733", "inband"))
-        if not isinstance(self.dtmf_inband, bool):
-            raise ValueError(f"dtmf_inband: {self.dtmf_inband!r}; True or False fits")
+        flag(self.dtmf_inband, "dtmf_inband")
+        flag(self.rtcp_xr, "rtcp_xr")
         one_of(self.direction, "direction", ("sendrecv", "sendonly", "recvonly", "inactive"))
         if self.remote_rtcp_addr is not None:
             host, port = check_address(self.remote_rtcp_addr, "remote_rtcp_addr")
@@ -350,6 +353,7 @@ class RTPOptions:
             "rtcp": self.rtcp,
             "remote_rtcp": self.remote_rtcp_addr,
             "rtcp_interval": float(self.rtcp_interval),
+            "rtcp_xr": self.rtcp_xr,
             "policy": self.source_policy,
             "port_range": self.port_range,
             "port_quarantine": float(self.port_quarantine),

@@ -52,6 +52,46 @@ class RTPStats(Mapping[str, "int | float | None"]):
     remote_fraction_lost: float | None = None
     """Of ours since its report before, 0 to 1."""
     remote_jitter_ms: float | None = None
+    remote_packets_sent: int | None = None
+    """RTP packets that it says it has sent, modulo 2³²."""
+    remote_octets_sent: int | None = None
+    remote_discard_fraction: float | None = None
+    """Packets of ours that came too late for it, 0 to 1 (RFC 3611 §4.7.1), as the next five where
+    it sends extended reports."""
+    remote_burst_density: float | None = None
+    """Lost within its bursts of loss, 0 to 1."""
+    remote_burst_duration_ms: float | None = None
+    """The mean length of those bursts."""
+    remote_end_delay_ms: float | None = None
+    """The delay within it, both ways."""
+    remote_signal_dbm0: float | None = None
+    """The level of our speech there."""
+    remote_noise_dbm0: float | None = None
+    remote_r_factor: float | None = None
+    """The E-model's rating of what it hears, 0 to 100: its own, or by its reports of loss."""
+    remote_mos: float | None = None
+    """The mean opinion score of that rating, 1 to 4.5."""
+
+    # How good what is heard here is, once 50 packets were played.
+    r_factor: float | None = None
+    """The E-model's rating, 0 to 93.2 (ITU-T G.107), with delay, loss and how the loss lies."""
+    mos: float | None = None
+    """The mean opinion score of that rating, 1 to 4.41."""
+    mos_listening: float | None = None
+    """The same without the delay."""
+    burst_density: float = 0.0
+    """Missing within bursts of loss, 0 to 1 (RFC 3611 §4.7.2)."""
+    gap_density: float = 0.0
+    """Missing within the gaps between them."""
+    burst_duration_ms: float = 0.0
+    """The mean length of bursts."""
+    gap_duration_ms: float = 0.0
+    burst_ratio: float = 1.0
+    """How much longer losses last than random ones would (G.107 §7.4)."""
+    signal_dbm0: float | None = None
+    """The level of the far end's speech, once a second of it was heard."""
+    noise_dbm0: float | None = None
+    """The level of its pauses."""
 
     # Delivered to the program.
     frames_received: int = 0

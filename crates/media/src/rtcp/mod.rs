@@ -7,7 +7,7 @@
 //! # use roomkit_media::rtcp::{parse_compound, write_compound, RtcpPacket};
 //! # use roomkit_media::seq::Ssrc;
 //! # let mut datagram = Vec::new();
-//! # write_compound(&mut datagram, Ssrc(7), None, &[], "caller", Some("hung up"));
+//! # write_compound(&mut datagram, Ssrc(7), None, &[], "caller", &[], Some("hung up"));
 //! let compound = parse_compound(&datagram)?;
 //! for packet in compound {
 //!     match packet {
@@ -28,6 +28,7 @@ mod packet;
 mod schedule;
 mod sdes;
 mod writer;
+pub mod xr;
 
 pub use packet::{Blocks, RtcpPacket, Ssrcs};
 pub use schedule::Schedule;
@@ -148,6 +149,8 @@ pub enum RtcpError {
     Bye,
     /// An APP packet without its source and name.
     App,
+    /// An extended report without its source, or whose blocks run past its end (RFC 3611).
+    Extended,
 }
 
 impl fmt::Display for RtcpError {
@@ -161,6 +164,7 @@ impl fmt::Display for RtcpError {
             RtcpError::Report => "report is shorter than its block count",
             RtcpError::Sdes => "source description runs past its end",
             RtcpError::Bye => "BYE runs past its end",
+            RtcpError::Extended => "extended report's blocks do not add up",
             RtcpError::App => "APP packet has no source or name",
         })
     }
@@ -198,7 +202,7 @@ mod tests {
     fn full() -> Vec<u8> {
         let info = SenderInfo { ntp: NtpTime(1 << 40), rtp: RtpTime(160), packets: 1, octets: 160 };
         let mut bytes = Vec::new();
-        write_compound(&mut bytes, Ssrc(7), Some(info), &[block()], "cname", Some("bye"));
+        write_compound(&mut bytes, Ssrc(7), Some(info), &[block()], "cname", &[], Some("bye"));
         bytes
     }
 
@@ -251,14 +255,14 @@ mod tests {
 
     #[test]
     fn packets_of_unknown_type_are_skipped_by_their_length() {
-        let xr = [0x80, 207, 0, 2, 0, 0, 0, 7, 1, 2, 3, 4];
-        let bytes = [&RR[..], &xr, &BYE].concat();
+        let feedback = [0x80, 206, 0, 2, 0, 0, 0, 7, 1, 2, 3, 4];
+        let bytes = [&RR[..], &feedback, &BYE].concat();
         let mut packets = parse_compound(&bytes).unwrap().into_iter();
         assert!(matches!(packets.next(), Some(RtcpPacket::ReceiverReport { .. })));
-        let Some(RtcpPacket::Unknown { packet_type: 207, count: 0, body }) = packets.next() else {
-            panic!("expected the extended report");
+        let Some(RtcpPacket::Unknown { packet_type: 206, count: 0, body }) = packets.next() else {
+            panic!("expected the feedback");
         };
-        assert_eq!(body, &xr[4..]);
+        assert_eq!(body, &feedback[4..]);
         assert!(matches!(packets.next(), Some(RtcpPacket::Bye { .. })));
         assert_eq!(packets.next(), None);
     }
@@ -298,6 +302,7 @@ mod tests {
                     assert!(chunks.flat_map(|c| c.items).all(|item| item.kind != 0));
                 }
                 RtcpPacket::Bye { ssrcs, .. } => assert!(ssrcs.count() <= 31),
+                RtcpPacket::Extended { blocks, .. } => assert!(blocks.count() <= 400),
                 RtcpPacket::App { .. } | RtcpPacket::Unknown { .. } => {}
             })
             .count()

@@ -1,6 +1,7 @@
 //! The packets of a compound, borrowed from the datagram (RFC 3550 §6.4 to §6.7).
 
 use super::sdes::Chunks;
+use super::xr::XrBlocks;
 use super::{ReportBlock, RtcpError, SenderInfo};
 use crate::seq::{RtpTime, Ssrc};
 use crate::time::NtpTime;
@@ -11,6 +12,7 @@ pub(super) const RECEIVER_REPORT: u8 = 201;
 pub(super) const SDES: u8 = 202;
 pub(super) const BYE: u8 = 203;
 const APP: u8 = 204;
+pub(super) const EXTENDED: u8 = 207;
 
 /// Octets of one report block on the wire.
 const BLOCK_LEN: usize = 24;
@@ -57,7 +59,14 @@ pub enum RtcpPacket<'a> {
         /// What the application defines, whole 32-bit words.
         data: &'a [u8],
     },
-    /// A type that is not understood here, feedback or extended reports for example.
+    /// XR: what a receiver knows beyond its report (RFC 3611).
+    Extended {
+        /// Who reports.
+        ssrc: Ssrc,
+        /// The blocks.
+        blocks: XrBlocks<'a>,
+    },
+    /// A type that is not understood here, feedback for example.
     Unknown {
         /// The packet type.
         packet_type: u8,
@@ -138,6 +147,11 @@ pub(super) fn split(bytes: &[u8]) -> Result<(RtcpPacket<'_>, &[u8]), RtcpError> 
         SDES => RtcpPacket::Sdes { chunks: Chunks::check(body, count)? },
         BYE => bye(body, count)?,
         APP => app(body, count)?,
+        EXTENDED => {
+            let (ssrc, blocks) = body.split_first_chunk().ok_or(RtcpError::Extended)?;
+            let ssrc = Ssrc(u32::from_be_bytes(*ssrc));
+            RtcpPacket::Extended { ssrc, blocks: XrBlocks::check(blocks)? }
+        }
         packet_type => RtcpPacket::Unknown { packet_type, count, body },
     };
     Ok((packet, rest))

@@ -1,6 +1,7 @@
 //! Compounds as they are sent: a report, who we are, and goodbye if it is one (RFC 3550 §6.1).
 
-use super::packet::{BYE, RECEIVER_REPORT, SDES, SENDER_REPORT};
+use super::packet::{BYE, EXTENDED, RECEIVER_REPORT, SDES, SENDER_REPORT};
+use super::xr::{self, XrBlock};
 use super::{ReportBlock, SenderInfo};
 use crate::seq::Ssrc;
 
@@ -10,7 +11,7 @@ const MAX_BLOCKS: usize = 31;
 const MAX_TEXT: usize = 255;
 
 /// Appends a whole compound: a sender report if something was `sent` and a receiver report otherwise, empty when nothing
-/// was received; the canonical name, always; and a BYE if there is one.
+/// was received; the canonical name, always; an extended report if there are blocks for it; and a BYE if there is one.
 ///
 /// * `cname`: unique among all participants (RFC 7022); cut to 255 octets, as is the reason, between characters.
 /// * `bye`: the reason for leaving; an empty one is not written.
@@ -20,6 +21,7 @@ pub fn write_compound(
     sent: Option<SenderInfo>,
     blocks: &[ReportBlock],
     cname: &str,
+    extended: &[XrBlock<'_>],
     bye: Option<&str>,
 ) {
     let (first, more) = blocks.split_at(blocks.len().min(MAX_BLOCKS));
@@ -32,6 +34,12 @@ pub fn write_compound(
         write_receiver_report(out, ssrc, blocks);
     }
     write_cname(out, ssrc, cname);
+    if !extended.is_empty() {
+        write_packet(out, EXTENDED, 0, |out| {
+            out.extend_from_slice(&ssrc.0.to_be_bytes());
+            extended.iter().for_each(|block| xr::write_block(out, block));
+        });
+    }
     if let Some(reason) = bye {
         write_bye(out, ssrc, reason);
     }
@@ -124,7 +132,7 @@ mod tests {
         bye: Option<&str>,
     ) -> Vec<u8> {
         let mut out = Vec::new();
-        write_compound(&mut out, ME, sent, blocks, cname, bye);
+        write_compound(&mut out, ME, sent, blocks, cname, &[], bye);
         assert_eq!(out.len() % 4, 0);
         out
     }
@@ -239,7 +247,7 @@ mod tests {
     #[test]
     fn a_compound_is_appended_to_what_is_there() {
         let mut out = vec![1, 2, 3];
-        write_compound(&mut out, ME, None, &[], "me", Some("x"));
+        write_compound(&mut out, ME, None, &[], "me", &[], Some("x"));
         assert_eq!(out[..3], [1, 2, 3]);
         assert_eq!(out[3..], write(None, &[], "me", Some("x")));
     }

@@ -118,6 +118,8 @@ pub struct SessionConfig {
     pub session_rate: u32,
     /// The deterministic interval between reports (RFC 3550 §6.2); below 10 ms it counts as that.
     pub rtcp_interval: Duration,
+    /// Whether reports tell how the far end's voice arrives (RFC 3611).
+    pub extended_reports: bool,
     /// The canonical name, unique among all participants (RFC 7022).
     pub cname: String,
     /// The wall clock at `Time::ZERO`.
@@ -172,6 +174,7 @@ impl SessionConfig {
             source_rate: 400,
             session_rate: 800,
             rtcp_interval: Duration::from_secs(5),
+            extended_reports: true,
             cname: "roomkit".into(),
             wallclock: NtpTime::from_unix(Duration::ZERO),
             jitter_delay: Duration::from_millis(60),

@@ -57,6 +57,8 @@ pub(super) struct Source {
     pub(super) reception: Reception,
     seq: SeqTracker,
     times: TimeUnwrapper,
+    /// Packets of the sources before it that came too late or found no room.
+    pub(super) late_before: u64,
     /// The packet after a jump that is not believed yet: if the next one confirms it, it was the first of a restart.
     doubtful: Option<(Time, Vec<u8>)>,
 }
@@ -330,6 +332,7 @@ impl Session {
                 reception: Reception::new(seq.newest(), clock_rate),
                 seq,
                 times: TimeUnwrapper::default(),
+                late_before: self.stats.late + self.stats.overflow,
                 doubtful: None,
             }
         });

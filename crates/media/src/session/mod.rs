@@ -33,6 +33,7 @@ mod idle;
 mod inbound;
 mod mask;
 mod outbound;
+mod quality;
 mod reports;
 
 use std::collections::VecDeque;
@@ -392,6 +393,7 @@ impl Session {
         stats.digits_sent = self.outbound.digits.started();
         self.inbound.fill(&mut stats);
         self.reports.fill(&mut stats);
+        self.fill_quality(&mut stats);
         stats
     }
 

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 
 use super::{Event, Output, Port, RtcpMode, Session, SessionConfig};
-use crate::report::round_trip;
+use crate::report::{in_65536ths, round_trip};
 use crate::rng::Rng;
+use crate::rtcp::xr::{Delay, Delays, VoipMetrics, XrBlock, XrBlocks, NO_LEVEL};
 use crate::rtcp::{parse_compound, write_compound, ReportBlock, RtcpPacket, Schedule, SenderInfo};
 use crate::seq::Ssrc;
 use crate::stats::Stats;
@@ -31,19 +32,27 @@ pub(super) struct Reports {
     before_ssrc: (u64, u64),
     /// The address that was seen with our SSRC: what comes from there is our own, looped (§8.2).
     conflict: Option<SocketAddr>,
-    far: FarEnd,
     timeout: Option<Duration>,
     /// When the far end's RTCP came last.
     last_heard: Option<Time>,
     pub(super) timed_out: bool,
+    pub(super) far: FarEnd,
+    /// Whether extended reports are sent.
+    extended: bool,
 }
 
 /// What the far end says of our stream.
 #[derive(Clone, Copy, Debug, Default)]
-struct FarEnd {
-    block: Option<ReportBlock>,
-    round_trip: Option<Duration>,
+pub(super) struct FarEnd {
+    pub(super) block: Option<ReportBlock>,
+    pub(super) round_trip: Option<Duration>,
     clock_rate: u32,
+    /// What it says of how our stream arrives (RFC 3611 §4.7).
+    pub(super) voip: Option<VoipMetrics>,
+    /// What it says it has sent.
+    sent: Option<SenderInfo>,
+    /// Its newest reference time and when it came, to be answered (RFC 3611 §4.5).
+    reference: Option<(Ssrc, NtpTime, Time)>,
 }
 
 impl Reports {
@@ -59,6 +68,7 @@ impl Reports {
             spoke: false,
             before_ssrc: (0, 0),
             conflict: None,
+            extended: config.extended_reports,
             far: FarEnd { clock_rate: config.send_codec.clock_rate, ..FarEnd::default() },
             timeout: config.rtcp_timeout,
             last_heard: None,
@@ -99,6 +109,25 @@ impl Reports {
             let nanos = u64::from(block.jitter) * 1_000_000_000 / u64::from(self.far.clock_rate);
             stats.remote_jitter = Some(Duration::from_nanos(nanos));
         }
+        if let Some(sent) = self.far.sent {
+            stats.remote_packets_sent = Some(sent.packets);
+            stats.remote_octets_sent = Some(sent.octets);
+        }
+        if let Some(voip) = self.far.voip {
+            let level = |dbm0: i8| (dbm0 != NO_LEVEL).then(|| f32::from(dbm0));
+            stats.remote_discard_fraction = Some(f32::from(voip.discard_rate) / 256.0);
+            stats.remote_burst_density = Some(f32::from(voip.burst_density) / 256.0);
+            stats.remote_burst_duration = Some(Duration::from_millis(voip.burst_ms.into()));
+            let delay = Duration::from_millis(voip.end_system_ms.into());
+            stats.remote_end_delay = Some(delay).filter(|delay| !delay.is_zero());
+            stats.remote_signal_dbm0 = level(voip.signal_dbm0);
+            stats.remote_noise_dbm0 = level(voip.noise_dbm0);
+        }
+    }
+
+    /// RTP packets that left under the present SSRC.
+    pub(super) fn packets_of_ssrc(&self, stats: &Stats) -> u64 {
+        stats.packets_sent - self.before_ssrc.0
     }
 
     fn ntp(&self, now: Time) -> NtpTime {
@@ -124,13 +153,33 @@ impl Session {
             ntp: reports.ntp(now),
             rtp: self.outbound.timestamp_at(now, next_frame),
             // Modulo 2³², as the fields are (RFC 3550 §6.4.1).
-            packets: (self.stats.packets_sent - reports.before_ssrc.0) as u32,
+            packets: reports.packets_of_ssrc(&self.stats) as u32,
             octets: (self.stats.octets_sent - reports.before_ssrc.1) as u32,
         });
+        let metrics = if reports.extended { self.voip_metrics() } else { None };
+        let reports = &mut self.reports;
+        let mut blocks = Vec::with_capacity(2);
+        // Who sends no SR is told the round trip this way (RFC 3611 §4.4).
+        if reports.extended && sent.is_none() {
+            blocks.push(XrBlock::ReferenceTime(reports.ntp(now)));
+        }
+        let answer = reports.far.reference.map(|(ssrc, ntp, at)| {
+            Delay { ssrc, lrr: ntp.middle(), dlrr: in_65536ths(now - at) }.to_bytes()
+        });
+        blocks.extend(answer.as_ref().map(|bytes| XrBlock::Dlrr(Delays::one(bytes))));
+        blocks.extend(metrics.map(XrBlock::Voip));
         let source = self.inbound.source.as_mut();
         let block = source.map(|source| source.reception.block(source.ssrc, now));
         let mut bytes = Vec::with_capacity(128);
-        write_compound(&mut bytes, self.outbound.ssrc, sent, block.as_slice(), &reports.cname, bye);
+        write_compound(
+            &mut bytes,
+            self.outbound.ssrc,
+            sent,
+            block.as_slice(),
+            &reports.cname,
+            &blocks,
+            bye,
+        );
         reports.spoke = true;
         reports.sender_for = reports.sender_for.saturating_sub(1);
         reports.schedule.on_sent(now, &mut self.rng);
@@ -177,7 +226,11 @@ impl Session {
                     if let Some(source) = source {
                         source.reception.on_sender_report(&info, now);
                     }
+                    self.reports.far.sent = Some(info);
                     self.learn(now, blocks);
+                }
+                RtcpPacket::Extended { ssrc, blocks } if ssrc == compound.sender() => {
+                    self.learn_extended(now, ssrc, blocks);
                 }
                 RtcpPacket::ReceiverReport { blocks, .. } => self.learn(now, blocks),
                 RtcpPacket::Bye { mut ssrcs, reason } => {
@@ -202,6 +255,8 @@ impl Session {
         self.reports.conflict = Some(from);
         self.send_report(now, Some("SSRC collision"));
         self.outbound.ssrc = Ssrc(self.rng.next_u32());
+        self.reports.far.voip = None;
+        self.reports.far.block = None;
         self.reports.before_ssrc = (self.stats.packets_sent, self.stats.octets_sent);
     }
 
@@ -213,6 +268,27 @@ impl Session {
             far.block = Some(block);
             let wall = self.reports.wallclock.plus(now - Time::ZERO);
             far.round_trip = round_trip(&block, wall).or(far.round_trip);
+        }
+    }
+
+    /// Takes from its extended report what that says of our stream and of the way.
+    fn learn_extended(&mut self, now: Time, sender: Ssrc, blocks: XrBlocks<'_>) {
+        let own = self.outbound.ssrc;
+        let wall = self.reports.ntp(now);
+        let far = &mut self.reports.far;
+        for block in blocks {
+            match block {
+                XrBlock::ReferenceTime(ntp) => far.reference = Some((sender, ntp, now)),
+                XrBlock::Dlrr(delays) => {
+                    for delay in delays.filter(|delay| delay.ssrc == own) {
+                        let as_block =
+                            ReportBlock { lsr: delay.lrr, dlsr: delay.dlrr, ..Default::default() };
+                        far.round_trip = round_trip(&as_block, wall).or(far.round_trip);
+                    }
+                }
+                XrBlock::Voip(metrics) if metrics.ssrc == own => far.voip = Some(metrics),
+                XrBlock::Voip(_) | XrBlock::Unknown { .. } => {}
+            }
         }
     }
 

@@ -1,0 +1,153 @@
+//! How good the call is, both ways: what RTCP tells the far end of it, and what statistics tell the program.
+
+use super::reports::FarEnd;
+use super::Session;
+use crate::bursts::{Pattern, GMIN};
+use crate::emodel::{mos, rating, Conditions, Impairment};
+use crate::rtcp::xr::{VoipMetrics, ENHANCED_AND_FIXED, NO_LEVEL, UNAVAILABLE};
+use crate::stats::Stats;
+use crate::time::Duration;
+
+/// What a far end that does not say it is taken to hold its packets back for.
+const USUAL_BUFFER: Duration = Duration::from_millis(60);
+
+/// Packets before which a rating says nothing.
+const ENOUGH_PACKETS: u64 = 50;
+
+/// A direction of the call, rated.
+#[derive(Clone, Copy, Debug)]
+struct Rating {
+    r: f64,
+    /// With the delay, for a conversation.
+    mos: f64,
+    /// Without it, for a listener.
+    mos_listening: f64,
+}
+
+impl Rating {
+    fn of(loss: f64, burst_ratio: f64, delay: Duration) -> Rating {
+        let impairment = Impairment::G711_CONCEALED;
+        let conditions = Conditions { impairment, loss, burst_ratio, delay };
+        let r = rating(&conditions);
+        let listening = rating(&Conditions { delay: Duration::ZERO, ..conditions });
+        Rating { r, mos: mos(r), mos_listening: mos(listening) }
+    }
+}
+
+impl Session {
+    /// What RFC 3611 §4.7 reports of the trusted source.
+    pub(super) fn voip_metrics(&self) -> Option<VoipMetrics> {
+        let source = self.inbound.source.as_ref()?;
+        let playout = &self.inbound.playout;
+        let pattern = playout.bursts().pattern();
+        let expected = source.reception.expected().max(1) as f64;
+        let lost = source.reception.lost().max(0) as f64;
+        let late =
+            (self.stats.late + self.stats.overflow).saturating_sub(source.late_before) as f64;
+        let packet_ms = self.packet_span().as_secs_f64() * 1e3;
+        let span_ms = |packets: f64| (packets * packet_ms).round().min(65_535.0) as u16;
+        let rated = self.heard();
+        let score = |value: Option<f64>| value.map_or(UNAVAILABLE, |v| (v * 10.0).round() as u8);
+        let levels = playout.levels();
+        let level = |value: Option<f64>| value.map_or(NO_LEVEL, |dbm0| dbm0.round() as i8);
+        let (buffered, target) = playout.depth();
+        Some(VoipMetrics {
+            ssrc: source.ssrc,
+            loss_rate: in_256ths(lost / expected),
+            discard_rate: in_256ths(late / expected),
+            burst_density: in_256ths(pattern.burst_density),
+            gap_density: in_256ths(pattern.gap_density),
+            burst_ms: span_ms(pattern.burst_packets),
+            gap_ms: span_ms(pattern.gap_packets),
+            round_trip_ms: millis(self.reports.far.round_trip.unwrap_or_default()),
+            end_system_ms: millis(target + self.ptime),
+            signal_dbm0: level(levels.speech_dbm0()),
+            noise_dbm0: level(levels.noise_dbm0()),
+            // What comes back of our own voice is not measured.
+            rerl_db: UNAVAILABLE,
+            gmin: GMIN as u8,
+            r_factor: rated.map_or(UNAVAILABLE, |rating| rating.r.round() as u8),
+            external_r_factor: UNAVAILABLE,
+            mos_lq: score(rated.map(|rating| rating.mos_listening)),
+            mos_cq: score(rated.map(|rating| rating.mos)),
+            rx_config: ENHANCED_AND_FIXED,
+            jb_nominal_ms: millis(target),
+            jb_maximum_ms: millis(target.max(buffered)),
+            jb_absolute_ms: millis(playout.longest()),
+        })
+    }
+
+    /// What statistics tell of it.
+    pub(super) fn fill_quality(&self, stats: &mut Stats) {
+        let playout = &self.inbound.playout;
+        let Pattern { burst_density, gap_density, burst_packets, gap_packets, burst_ratio, .. } =
+            playout.bursts().pattern();
+        let packet = self.packet_span();
+        stats.burst_density = burst_density as f32;
+        stats.gap_density = gap_density as f32;
+        stats.burst_duration = packet.mul_f64(burst_packets);
+        stats.gap_duration = packet.mul_f64(gap_packets);
+        stats.burst_ratio = burst_ratio as f32;
+        stats.signal_dbm0 = playout.levels().speech_dbm0().map(|dbm0| dbm0 as f32);
+        stats.noise_dbm0 = playout.levels().noise_dbm0().map(|dbm0| dbm0 as f32);
+        if let Some(rating) = self.heard() {
+            stats.r_factor = Some(rating.r as f32);
+            stats.mos = Some(rating.mos as f32);
+            stats.mos_listening = Some(rating.mos_listening as f32);
+        }
+        let far = &self.reports.far;
+        if let Some((r, mos)) = self.rated_by_far_end(far).or_else(|| self.reported(far)) {
+            stats.remote_r_factor = Some(r as f32);
+            stats.remote_mos = Some(mos as f32);
+        }
+    }
+
+    /// What we hear, rated.
+    fn heard(&self) -> Option<Rating> {
+        let playout = &self.inbound.playout;
+        let (packets, _) = playout.bursts().counts();
+        if packets < ENOUGH_PACKETS {
+            return None;
+        }
+        let pattern = playout.bursts().pattern();
+        let delay = self.way() + self.packet_span() + playout.depth().1;
+        Some(Rating::of(pattern.loss, pattern.burst_ratio, delay))
+    }
+
+    /// What the far end says of what it hears.
+    fn rated_by_far_end(&self, far: &FarEnd) -> Option<(f64, f64)> {
+        let voip = far.voip?;
+        let known = voip.r_factor <= 100 && (10..=50).contains(&voip.mos_cq);
+        known.then(|| (f64::from(voip.r_factor), f64::from(voip.mos_cq) / 10.0))
+    }
+
+    /// What the far end hears, by its reports of loss and with the delay that is usual.
+    fn reported(&self, far: &FarEnd) -> Option<(f64, f64)> {
+        let block = far.block?;
+        let sent = self.reports.packets_of_ssrc(&self.stats);
+        if sent < ENOUGH_PACKETS {
+            return None;
+        }
+        let loss = f64::from(block.cumulative_lost.max(0)) / sent as f64;
+        let rating = Rating::of(loss, 1.0, self.way() + self.ptime + USUAL_BUFFER);
+        Some((rating.r, rating.mos))
+    }
+
+    /// Half of the way there and back.
+    fn way(&self) -> Duration {
+        self.reports.far.round_trip.unwrap_or_default() / 2
+    }
+
+    /// How much audio one of the far end's packets holds; until one came, what ours hold.
+    fn packet_span(&self) -> Duration {
+        self.inbound.playout.packet_span().unwrap_or(self.ptime)
+    }
+}
+
+fn in_256ths(fraction: f64) -> u8 {
+    (fraction * 256.0).floor().clamp(0.0, 255.0) as u8
+}
+
+fn millis(span: Duration) -> u16 {
+    u16::try_from(span.as_millis()).unwrap_or(u16::MAX)
+}

@@ -1,0 +1,178 @@
+//! What the two ends know of how well they hear each other: extended reports, bursts of loss, ratings.
+
+mod common;
+
+use common::{good, voice, Call};
+use roomkit_media::bursts::Bursts;
+use roomkit_media::rtcp::xr::{VoipMetrics, XrBlock, NO_LEVEL, UNAVAILABLE};
+use roomkit_media::rtcp::{parse_compound, RtcpPacket};
+use roomkit_media::rtp::RtpPacket;
+use roomkit_media::session::{Port, SessionConfig};
+use roomkit_media::stats::Stats;
+use roomkit_media::time::{Duration, Time};
+use roomkit_netsim::{LinkConfig, Loss};
+
+const MINUTE: Time = Time::secs(60);
+
+fn often(config: &mut SessionConfig) {
+    config.rtcp_interval = Duration::from_millis(500);
+}
+
+/// A minute in which A speaks over a link with this loss, and B now and then.
+fn minute(loss: Loss, seed: u64) -> Call {
+    let mut call = Call::new(LinkConfig { loss, ..good() }, seed, often);
+    call.a.play(1, voice(59 * 8000, 8000), 8000);
+    call.b.play(1, voice(8000, 8000), 8000);
+    call.run(MINUTE);
+    call
+}
+
+/// The VoIP metrics that an end sent.
+fn metrics(sent: &[(Time, Vec<u8>)]) -> Vec<VoipMetrics> {
+    let mut found = Vec::new();
+    for (_, bytes) in sent {
+        for packet in parse_compound(bytes).unwrap() {
+            let RtcpPacket::Extended { blocks, .. } = packet else { continue };
+            found.extend(blocks.filter_map(|block| match block {
+                XrBlock::Voip(metrics) => Some(metrics),
+                _ => None,
+            }));
+        }
+    }
+    found
+}
+
+#[test]
+fn rfc3611_4_7_2_the_pattern_of_loss_is_that_of_the_packets_that_did_not_arrive() {
+    for seed in 0..10 {
+        let call = minute(Loss::bursts(0.06, 4.0), seed);
+        // What B was sent and did not get, told by A's own record and by what reached B's counters.
+        let stats = call.b.session.stats();
+        assert!(stats.packets_lost > 20, "seed {seed}: {}", stats.packets_lost);
+        let (expected, lost) = (stats.packets_expected, stats.packets_lost);
+        let metrics = *metrics(&call.b.rtcp()).last().unwrap();
+        let rate = (lost as f64 / expected as f64 * 256.0).floor();
+        assert!((f64::from(metrics.loss_rate) - rate).abs() <= 2.0, "seed {seed}: {metrics:?}");
+        assert_eq!((metrics.discard_rate, metrics.gmin), (0, 16));
+        assert!(stats.burst_ratio > 2.0, "seed {seed}: {}", stats.burst_ratio);
+        assert!(stats.burst_density > 0.2 && stats.gap_density < 0.02, "seed {seed}");
+        let total = call.b.frames.len() as f32 * 20.0;
+        assert!(stats.burst_duration.as_millis() as f32 <= total);
+
+        // The far end hears of it.
+        let told = call.a.session.stats();
+        let density = told.remote_burst_density.unwrap();
+        assert!((density - stats.burst_density).abs() < 0.15, "seed {seed}: {density}");
+        assert!(told.remote_signal_dbm0.is_some());
+    }
+}
+
+#[test]
+fn rfc3611_4_7_2_a_dropped_stretch_of_a_known_stream_is_the_burst_that_was_cut_out() {
+    let mut call = Call::new(good(), 3, often);
+    call.a.play(1, voice(20 * 8000, 8000), 8000);
+    let mut reference = Bursts::default();
+    let cut = |n: usize| (200..206).contains(&n) || n == 212 || n == 500;
+    // A's packets reach B by hand, less those that are cut out.
+    let (mut n, mut fed) = (0, 0);
+    while call.now < Time::secs(15) {
+        let due = call.a.session.deadline().min(call.b.session.deadline());
+        call.now = due;
+        call.a.session.handle_deadline(due);
+        call.drain();
+        while let Some((at, datagram)) = call.a.sent.get(fed).cloned() {
+            fed += 1;
+            if datagram.port == Port::Rtp && RtpPacket::parse(&datagram.bytes).is_ok() {
+                if cut(n) {
+                    reference.lost(1);
+                } else {
+                    reference.arrived();
+                    call.b.session.receive(at, datagram.from, Port::Rtp, &datagram.bytes);
+                }
+                n += 1;
+            }
+        }
+        call.b.session.handle_deadline(due);
+        while call.b.session.poll().is_some() {}
+    }
+    let (stats, pattern) = (call.b.session.stats(), reference.pattern());
+    assert_eq!(stats.packets_lost, 8);
+    assert_eq!(stats.burst_density, pattern.burst_density as f32);
+    assert_eq!(stats.burst_duration, Duration::from_millis(20 * 13));
+    assert_eq!(pattern.burst_packets, 13.0);
+    assert!((stats.gap_density - pattern.gap_density as f32).abs() < 1e-4);
+}
+
+#[test]
+fn rfc3611_4_7_4_levels_are_measured_and_unknown_only_while_they_are() {
+    let call = minute(Loss::None, 1);
+    let all = metrics(&call.b.rtcp());
+    let (first, last) = (all[0], *all.last().unwrap());
+    assert_eq!((first.signal_dbm0, first.noise_dbm0), (NO_LEVEL, NO_LEVEL));
+    assert!((-20..=-5).contains(&last.signal_dbm0), "{last:?}");
+    assert_eq!(last.rerl_db, UNAVAILABLE);
+    let stats = call.b.session.stats();
+    assert!((stats.signal_dbm0.unwrap() - f32::from(last.signal_dbm0)).abs() < 1.0);
+}
+
+#[test]
+fn rfc3611_4_4_who_only_listens_learns_the_round_trip_too() {
+    let mut call = Call::new(good(), 4, often);
+    call.a.play(1, voice(20 * 8000, 8000), 8000);
+    call.run(Time::secs(10));
+    let reports = call.b.rtcp();
+    assert!(reports.iter().all(|(_, bytes)| bytes[1] == 201), "B never sends an SR");
+    let trip = call.b.session.stats().round_trip.unwrap();
+    assert!(trip.abs_diff(Duration::from_millis(80)) < Duration::from_millis(1), "{trip:?}");
+}
+
+#[test]
+fn g107_a_perfect_call_scores_4_41_and_loss_and_delay_take_from_it_both_ways() {
+    let score = |loss: Loss, delay_ms: u64| {
+        let link = LinkConfig { loss, delay: Duration::from_millis(delay_ms), ..good() };
+        let mut call = Call::new(link, 9, often);
+        call.a.play(1, voice(39 * 8000, 8000), 8000);
+        call.b.play(1, voice(39 * 8000, 8000), 8000);
+        call.run(Time::secs(40));
+        (call.a.session.stats(), call.b.session.stats())
+    };
+    let mos = |stats: &Stats| (stats.mos.unwrap(), stats.remote_mos.unwrap());
+    let clean = score(Loss::None, 5);
+    assert!((mos(&clean.1).0 - 4.41).abs() < 0.005, "{:?}", mos(&clean.1));
+    let mut before = mos(&clean.0);
+    for loss in [0.01, 0.03, 0.08, 0.2] {
+        let (a, b) = score(Loss::Random(loss), 5);
+        let (here, there) = mos(&a);
+        assert!(here < before.0 && there < before.1, "{loss}: {here} {there} after {before:?}");
+        // What A is told of B's hearing is what B says of it, up to a tenth and the age of the report.
+        assert!((there - b.mos.unwrap()).abs() < 0.25, "{loss}: {there} {:?}", b.mos);
+        before = (here, there);
+    }
+    let (far, _) = score(Loss::None, 300);
+    let (here, listening) = (far.mos.unwrap(), far.mos_listening.unwrap());
+    assert!(here < 3.7 && listening > 4.4, "{here} {listening}");
+}
+
+#[test]
+fn a_far_end_without_extended_reports_is_rated_by_its_reports_of_loss() {
+    let link = LinkConfig { loss: Loss::Random(0.05), ..good() };
+    let mut call = Call::between(link, 12, often, |config| {
+        often(config);
+        config.extended_reports = false;
+    });
+    call.a.play(1, voice(29 * 8000, 8000), 8000);
+    call.run(Time::secs(30));
+    assert!(metrics(&call.b.rtcp()).is_empty());
+    let (a, b) = (call.a.session.stats(), call.b.session.stats());
+    assert_eq!(a.remote_burst_density, None);
+    assert!((a.remote_mos.unwrap() - b.mos.unwrap()).abs() < 0.3, "{a:?} {b:?}");
+}
+
+#[test]
+fn a_score_is_not_told_of_a_call_that_has_hardly_begun() {
+    let mut call = Call::new(good(), 5, often);
+    call.a.play(1, voice(8000 * 2, 8000), 8000);
+    call.run(Time::ms(900));
+    let stats = call.b.session.stats();
+    assert_eq!((stats.mos, stats.r_factor, stats.remote_mos), (None, None, None));
+}
