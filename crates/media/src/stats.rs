@@ -134,6 +134,20 @@ pub struct Stats {
     pub rtcp_malformed: u64,
     /// RTCP of somebody who is not trusted.
     pub rtcp_stranger: u64,
+    /// RTP and RTCP that is not authentic: forged, damaged, or not encrypted where it should be.
+    pub srtp_bad_tag: u64,
+    /// SRTP and SRTCP that came before, or so late that nobody can tell (RFC 3711 §3.3.2).
+    pub srtp_replayed: u64,
+    /// What is too short to be SRTP or SRTCP, or no RTP at all.
+    pub srtp_malformed: u64,
+    /// Packets whose MKI names no valid key.
+    pub srtp_unkeyed: u64,
+    /// SRTCP that says it is not encrypted.
+    pub srtp_unencrypted: u64,
+    /// Authentic packets of one source too many.
+    pub srtp_overflow: u64,
+    /// Packets of ours that were not sent because the key has served its lifetime (RFC 3711 §9.2).
+    pub srtp_unsent: u64,
     /// Event payloads that are too short, of no known digit or of no duration.
     pub dtmf_invalid: u64,
     /// Digits received.

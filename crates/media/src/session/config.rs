@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use super::Fill;
 use crate::codec::CodecSpec;
 use crate::source::{Policy, SourceConfig};
+use crate::srtp::SrtpConfig;
 use crate::time::{Duration, NtpTime};
 
 /// Where RTCP travels.
@@ -132,6 +133,9 @@ pub struct SessionConfig {
     pub rtp_timeout_on_hold: Option<Duration>,
     /// The silence of the far end's RTCP, once it came, after which it is said to be gone.
     pub rtcp_timeout: Option<Duration>,
+    /// The keys that everything is encrypted and authenticated with. In an update, `None` leaves them as they are: a session
+    /// that is secured stays so.
+    pub srtp: Option<SrtpConfig>,
     /// Samples per second and channel of the frames delivered.
     pub sample_rate: u32,
     /// Channels of the frames delivered, 1 or 2.
@@ -181,6 +185,7 @@ impl SessionConfig {
             rtp_timeout: Some(Duration::from_secs(30)),
             rtp_timeout_on_hold: Some(Duration::from_secs(300)),
             rtcp_timeout: None,
+            srtp: None,
             sample_rate: 8000,
             channels: 1,
         }
@@ -322,6 +327,9 @@ impl SessionConfig {
             if rate == 0 {
                 return fail(field, "0; expected at least 1 packet a second".into());
             }
+        }
+        if let Some(Err(error)) = self.srtp.as_ref().map(SrtpConfig::check) {
+            return fail("srtp", error.0);
         }
         if self.rtcp_interval.is_zero() {
             return fail("rtcp_interval", "0; expected more than 0".into());

@@ -213,7 +213,14 @@ impl Session {
         }
     }
 
-    pub(super) fn receive_rtp(&mut self, now: Time, from: SocketAddr, datagram: &[u8]) {
+    /// `authenticated`: SRTP has vouched for it.
+    pub(super) fn receive_rtp(
+        &mut self,
+        now: Time,
+        from: SocketAddr,
+        datagram: &[u8],
+        authenticated: bool,
+    ) {
         let Ok(packet) = RtpPacket::parse(datagram) else {
             self.stats.malformed += 1;
             return;
@@ -234,7 +241,7 @@ impl Session {
             }
             return;
         }
-        match inbound.guard.judge(now, from, &packet, datagram, false) {
+        match inbound.guard.judge(now, from, &packet, datagram, authenticated) {
             Verdict::Accept => self.accept(now, &packet, datagram),
             Verdict::Hold if inbound.guard.locked().is_some_and(|(addr, _)| addr == from) => {
                 inbound.successor = Some(now);
@@ -255,6 +262,7 @@ impl Session {
 
     /// Looks after what only time tells: the end of a digit, the end of the far end.
     pub(super) fn watch_source(&mut self, now: Time) {
+        self.forget_keys(now);
         self.tell_digits(now);
         let inbound = &mut self.inbound;
         inbound.playout.forget_codecs(now);

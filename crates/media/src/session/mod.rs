@@ -35,6 +35,7 @@ mod mask;
 mod outbound;
 mod quality;
 mod reports;
+mod secure;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -57,6 +58,7 @@ use idle::Idle;
 use inbound::Inbound;
 use outbound::Outbound;
 use reports::Reports;
+use secure::Secure;
 
 /// After a stall of up to this many frames the frames that were missed are sent at once, right behind one another: the
 /// far end's jitter buffer still has use for them. After a longer one they are skipped, so that no burst leaves.
@@ -168,6 +170,7 @@ pub struct Session {
     rng: Rng,
     stats: Stats,
     output: VecDeque<Output>,
+    secure: Option<Secure>,
     closed: bool,
 }
 
@@ -184,6 +187,7 @@ impl Session {
             frame: 0,
             stats: Stats::default(),
             output: VecDeque::new(),
+            secure: config.srtp.as_ref().map(Secure::new),
             closed: false,
             outbound: Outbound::new(&config, ssrc, &mut rng),
             idle: Idle::new(&config, now),
@@ -205,10 +209,10 @@ impl Session {
         }
         let rtcp = crate::rtp::is_rtcp(datagram);
         match port {
-            Port::Rtp if !rtcp => self.receive_rtp(now, from, datagram),
+            Port::Rtp if !rtcp => self.receive_media(now, from, datagram),
             _ if self.reports.mode == RtcpMode::Off => self.stats.rtcp_stranger += 1,
             Port::Rtp if self.reports.mode != RtcpMode::Mux => self.stats.rtcp_stranger += 1,
-            _ => self.receive_rtcp(now, from, datagram),
+            _ => self.receive_control(now, from, datagram),
         }
     }
 
@@ -273,7 +277,7 @@ impl Session {
     }
 
     /// Goes over to another configuration in the middle of the call, without a gap either way: codecs and payload types,
-    /// event types, frame length, remote addresses, direction and timeouts. What a session is made with for good stays:
+    /// event types, frame length, remote addresses, direction, timeouts and keys. What a session is made with for good stays:
     /// the format of the frames delivered, the delay, where RTCP travels, who may talk, the names.
     ///
     /// Types that are no longer in `receive_codecs` are understood for two more seconds: the far end learns of the change
@@ -284,6 +288,7 @@ impl Session {
         self.inbound.update(now, config);
         self.outbound.update(config);
         self.idle.update(config);
+        self.rekey(now, config);
         self.reports.update(config, self.signalled() != before);
         if config.ptime != self.ptime {
             self.start = self.frame_time(self.frame);
@@ -344,7 +349,16 @@ impl Session {
 
     /// The next thing that came of the inputs so far. Drain it after every input.
     pub fn poll(&mut self) -> Option<Output> {
-        self.output.pop_front()
+        loop {
+            let mut output = self.output.pop_front()?;
+            // This is the only way out, so that nothing leaves a secured session in plain.
+            if let Output::Datagram { bytes, .. } = &mut output {
+                if !self.seal(bytes) {
+                    continue;
+                }
+            }
+            return Some(output);
+        }
     }
 
     /// Where packets go: the proven source (RFC 4961), or the signalled address before there is one.

@@ -9,6 +9,9 @@ use crate::rtp::{RtpHeader, HEADER_LEN};
 use crate::seq::{RtpTime, SeqNo, Ssrc};
 use crate::time::{Duration, Time};
 
+/// Room for what SRTP appends: the longest tag, and an MKI of four octets.
+const TAG_ROOM: usize = 20;
+
 /// What is sent, and where it stands in sequence and time.
 pub(super) struct Outbound {
     pub(super) pacer: Pacer,
@@ -40,7 +43,9 @@ impl Outbound {
             encoder: codec.encoder(),
             event: config.send_event(),
             direction: config.direction,
-            seq: SeqNo(rng.next_u16()),
+            // With SRTP in the lower half: the receiver guesses the rollover counter, and is wrong if it loses the first
+            // packets and with them the turn.
+            seq: SeqNo(rng.next_u16() >> u32::from(config.srtp.is_some())),
             timestamp: RtpTime(rng.next_u32()),
             ticks: frame_ticks(config.ptime, codec.clock_rate),
             talking: false,
@@ -89,7 +94,7 @@ impl Outbound {
     pub(super) fn header(&mut self, marker: bool, payload_type: u8, timestamp: RtpTime) -> Vec<u8> {
         let header = RtpHeader { marker, payload_type, seq: self.seq, timestamp, ssrc: self.ssrc };
         self.seq = self.seq.plus(1);
-        let mut bytes = Vec::with_capacity(HEADER_LEN + self.pcm.len() * 2);
+        let mut bytes = Vec::with_capacity(HEADER_LEN + self.pcm.len() * 2 + TAG_ROOM);
         header.write(&mut bytes);
         bytes
     }

@@ -61,11 +61,6 @@ impl Srtp {
         self.receiver.rekey(now, &config.receive);
     }
 
-    /// Octets by which an RTP packet grows.
-    pub fn overhead(&self) -> usize {
-        self.sender.overhead()
-    }
-
     /// Encrypts an RTP packet in place and appends what authenticates it.
     pub fn protect_rtp(&mut self, packet: &mut Vec<u8>) -> Result<(), Unsent> {
         self.sender.protect_rtp(packet)

@@ -59,11 +59,6 @@ impl Sender {
         }
     }
 
-    /// What a packet grows by at most.
-    pub(super) fn overhead(&self) -> usize {
-        self.master.suite().rtp_tag_len() + self.master.mki().len()
-    }
-
     pub(super) fn protect_rtp(&mut self, packet: &mut Vec<u8>) -> Result<(), Unsent> {
         let header = header_len(packet).ok_or(Unsent::Malformed)?;
         let (ssrc, seq) = ssrc_of_rtp(packet).ok_or(Unsent::Malformed)?;
