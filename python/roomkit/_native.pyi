@@ -104,6 +104,9 @@ class Engine:
         `port_range` (low, high) or None, where port 0 is taken from · `port_quarantine` in s, how
         long a port then rests (0) · `dscp` of what is sent.
 
+        `srtp`, dict(send=key, receive=[key, …]) or None, a key being dict(suite, key, mki,
+        lifetime); `mki` and `lifetime` may be None.
+
         `remote_rtcp`, (host, port), where the remote's RTCP is elsewhere than on its RTP port + 1.
 
         Raises `ValueError` for a key that does not fit, `OSError` if the address cannot be bound

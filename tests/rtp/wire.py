@@ -128,6 +128,10 @@ class Peer:
         """Sends anything."""
         self._rtp.sendto(datagram, to)
 
+    def send_rtcp(self, datagram: bytes, to: tuple[str, int]) -> None:
+        """Sends anything from the RTCP port."""
+        self._rtcp.sendto(datagram, to)
+
     def bye(self, to: tuple[str, int], reason: str = "") -> None:
         """Sends an RTCP BYE from the RTCP port to the RTCP port."""
         self._rtcp.sendto(rtcp_bye(self.ssrc, reason), to)

@@ -235,7 +235,7 @@ fn loss_reordering_and_duplicates_are_what_they_are_without_srtp() {
     let (a, b) = keys(Suite::AesCm128HmacSha1_80, 1);
     let run = |a: Option<SrtpConfig>, b: Option<SrtpConfig>| {
         let mut call = Call::between(
-            link.clone(),
+            link,
             7,
             |c| {
                 c.srtp = a.clone();

@@ -1,6 +1,7 @@
 //! The dict that opens a session.
 
 use crate::convert::parse_address;
+use crate::keys;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyList};
@@ -52,6 +53,7 @@ const KEYS: &[&str] = &[
     "port_quarantine",
     "dscp",
     "remote_rtcp",
+    "srtp",
 ];
 
 /// Audio that may wait, in either direction. A minute is no lead any more but a leak.
@@ -139,6 +141,7 @@ pub fn open_options(dict: &Bound<'_, PyDict>) -> PyResult<OpenOptions> {
             session_rate: config.get("session_rate", "at least 1 is expected")?.unwrap_or(800),
             rtcp_interval: config.span("rtcp_interval", 1.0, Some(5.0))?,
             extended_reports: config.get("rtcp_xr", "True or False is expected")?.unwrap_or(true),
+            srtp: config.raw("srtp")?.map(|keys| keys::srtp(&keys)).transpose()?,
             cname: String::new(),
             wallclock: NtpTime::default(),
             jitter_delay: config.span("jitter_ms", 1e-3, Some(60.0))?,

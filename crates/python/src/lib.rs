@@ -10,6 +10,7 @@ mod convert;
 mod detector;
 mod engine;
 mod inbox;
+mod keys;
 mod session;
 mod stats;
 

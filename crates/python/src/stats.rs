@@ -79,6 +79,13 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
         looped,
         rtcp_malformed,
         rtcp_stranger,
+        srtp_bad_tag,
+        srtp_replayed,
+        srtp_malformed,
+        srtp_unkeyed,
+        srtp_unencrypted,
+        srtp_overflow,
+        srtp_unsent,
         dtmf_invalid,
         digits_received,
         digits_merged,
@@ -102,6 +109,8 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
     set!(stranger_too_late, rate_limited);
     set!(unknown_payload_type, stranger, doubtful, looped, rtcp_malformed, rtcp_stranger);
     set!(dtmf_invalid, digits_received, digits_merged, digits_sent, source_changes, frames_skipped);
+    set!(srtp_bad_tag, srtp_replayed, srtp_malformed, srtp_unkeyed, srtp_unencrypted);
+    set!(srtp_overflow, srtp_unsent);
     set_ms!(jitter, round_trip, remote_jitter, buffered, buffer_target, worst_lateness);
     let SocketStats { sent, unmatched, kernel_drops, receive_errors, dscp_refused } =
         snapshot.socket;

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from roomkit.rtp.opus import OpusSettings
     from roomkit.rtp.playout import Playback
     from roomkit.rtp.session import RTPSession
+    from roomkit.rtp.srtp import SRTP, CryptoLine, SRTPKey
     from roomkit.rtp.stats import RTPStats
 
 _HOMES = {
@@ -44,6 +45,9 @@ _HOMES = {
     "RTPExtra": "roomkit.rtp.options",
     "RTPOptions": "roomkit.rtp.options",
     "RTPSession": "roomkit.rtp.session",
+    "SRTP": "roomkit.rtp.srtp",
+    "SRTPKey": "roomkit.rtp.srtp",
+    "CryptoLine": "roomkit.rtp.srtp",
     "RTPStats": "roomkit.rtp.stats",
     "Resumed": "roomkit.rtp.events",
     "SourceTrusted": "roomkit.rtp.events",
@@ -51,9 +55,11 @@ _HOMES = {
 }
 
 __all__ = [
+    "SRTP",
     "Address",
     "Audio",
     "Codec",
+    "CryptoLine",
     "DTMFSent",
     "Disconnected",
     "OpusSettings",
@@ -66,6 +72,7 @@ __all__ = [
     "RTPSession",
     "RTPStats",
     "Resumed",
+    "SRTPKey",
     "SourceTrusted",
     "configure_media",
 ]

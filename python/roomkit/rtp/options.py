@@ -14,6 +14,7 @@ from roomkit.rtp.addresses import Address, check_address, is_numeric
 from roomkit.rtp.checks import flag, number, one_of, seconds
 from roomkit.rtp.codecs import Codec, codecs_for
 from roomkit.rtp.presets import preset_options
+from roomkit.rtp.srtp import SRTP
 
 __all__ = [
     "DTMFMethod",
@@ -73,6 +74,7 @@ class RTPExtra(TypedDict, total=False):
     rtp_timeout_on_hold: float | None
     rtcp_timeout: float | None
     direction: MediaDirection
+    srtp: SRTP | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +194,9 @@ class RTPOptions:
     """Who sends audio, seen from here (RFC 8866 §6.7). While it is `"recvonly"` or `"inactive"`,
     what is to be played waits; while it is `"sendonly"` or `"inactive"`, what comes is unheard."""
 
+    srtp: SRTP | None = None
+    """The keys that RTP and RTCP are encrypted and authenticated with; None: they are plain."""
+
     active: tuple[Codec, ...] = field(init=False, repr=False, compare=False)
     """The codecs that follow from the above; the first is sent."""
 
@@ -253,6 +258,9 @@ class RTPOptions:
         flag(self.dtmf_inband, "dtmf_inband")
         flag(self.rtcp_xr, "rtcp_xr")
         one_of(self.direction, "direction", ("sendrecv", "sendonly", "recvonly", "inactive"))
+        if self.srtp is not None and not isinstance(self.srtp, SRTP):
+            # What stands there instead may well be a key.
+            raise ValueError(f"srtp: {type(self.srtp).__name__}; an SRTP, or None, fits")
         if self.remote_rtcp_addr is not None:
             host, port = check_address(self.remote_rtcp_addr, "remote_rtcp_addr")
             if not is_numeric(host):
@@ -358,6 +366,7 @@ class RTPOptions:
             "port_range": self.port_range,
             "port_quarantine": float(self.port_quarantine),
             "dscp": self.dscp,
+            "srtp": None if self.srtp is None else self.srtp.native(),
             "remote_ssrc": self.remote_ssrc,
             "symmetric": self.symmetric,
             "learn_window": None if self.learn_window is None else float(self.learn_window),

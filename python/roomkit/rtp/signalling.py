@@ -15,6 +15,7 @@ from roomkit.rtp.opening import warn_of_fragments
 from roomkit.rtp.options import MediaDirection, RTPExtra, RTPOptions
 from roomkit.rtp.sdp.agreement import Agreement
 from roomkit.rtp.sdp.negotiation import Negotiation
+from roomkit.rtp.srtp import SRTP
 
 if TYPE_CHECKING:
     from roomkit.rtp.session import RTPSession
@@ -40,6 +41,7 @@ _CHANGEABLE: Final = frozenset(
         "rtp_timeout",
         "rtp_timeout_on_hold",
         "rtcp_timeout",
+        "srtp",
     }
 )
 NEGOTIATED: Final = frozenset(
@@ -217,9 +219,9 @@ class Signalled(Holding):
     ) -> str | None:
         """Changes options in the middle of the call, as a re-INVITE asks for, without a gap either
         way: `codecs`, payload types of digits and comfort noise, `fill`, `ptime_ms`, `remote_addr`,
-        `remote_rtcp_addr`, `direction`, timeouts. What is not named stays, the rate and channels of
-        the frames always. With `sdp`, an offer of the far end's, that decides, and the answer is
-        returned.
+        `remote_rtcp_addr`, `direction`, timeouts, `srtp` (see `rekey`). What is not named stays,
+        the rate and channels of the frames always. With `sdp`, an offer of the far end's, that
+        decides, and the answer is returned.
 
         A name in `remote_addr` is resolved first; the change has its effect with the next frame.
         Raises `ValueError` for what does not fit or cannot change, `OSError` for a name that does
@@ -238,6 +240,8 @@ class Signalled(Holding):
         asked: dict[str, Any] = {**changes}
         if remote_addr is not None:
             asked["remote_addr"] = remote_addr
+        if changes.get("srtp", self.options.srtp) is None and self.options.srtp is not None:
+            raise ValueError("srtp: None; a session that is encrypted stays so, other keys fit")
         if "codecs" in changes:
             # Payload type and clock are the new codec's, frames stay as the program knows them.
             asked.update(payload_type=0, clock_rate=8000)
@@ -258,6 +262,18 @@ class Signalled(Holding):
         self.options = new
         warn_of_fragments(session.id, new)
         return None
+
+    async def rekey(self, srtp: SRTP) -> None:
+        """Goes over to other keys in mid-call; a session in plain becomes an encrypted one.
+
+        What is sent has the new key from the next packet on. What comes in may have the old one
+        until the far end has begun with the new one and two seconds more, 32 seconds at most. So
+        nothing is lost where each end knows a key before the other sends with it: give the old
+        `send_key` with the new `receive_key` first, and both when the far end is ready.
+
+        Raises `ValueError` for what is no `SRTP`, and as `update` does.
+        """
+        await self.update(srtp=srtp)
 
     # --- inside ---------------------------------------------------------------------------------
 

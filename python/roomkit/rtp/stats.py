@@ -148,6 +148,20 @@ class RTPStats(Mapping[str, "int | float | None"]):
     rtcp_malformed: int = 0
     """RTCP that RFC 3550 §A.2 rejects."""
     rtcp_stranger: int = 0
+    srtp_bad_tag: int = 0
+    """With `srtp`: RTP and RTCP that is not authentic: forged, damaged, or not encrypted."""
+    srtp_replayed: int = 0
+    """What came before, or so late that nobody can tell (RFC 3711 §3.3.2)."""
+    srtp_malformed: int = 0
+    """What is too short to be SRTP or SRTCP, or no RTP at all."""
+    srtp_unkeyed: int = 0
+    """Packets whose MKI names no valid key."""
+    srtp_unencrypted: int = 0
+    """RTCP that says it is not encrypted (RFC 3711 §3.4)."""
+    srtp_overflow: int = 0
+    """Authentic packets of one source too many: 256 are told apart under one key."""
+    srtp_unsent: int = 0
+    """Packets of ours that were not sent, since the key has served its lifetime (RFC 3711 §9.2)."""
     dtmf_invalid: int = 0
     """Event payloads that are too short, of no known digit or of no duration."""
     source_changes: int = 0

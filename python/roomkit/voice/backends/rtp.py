@@ -461,6 +461,8 @@ class RTPVoiceBackend(VoiceBackend):
             sample_rate=media.sample_rate,
             channels=media.channels,
         )
+        if media.options.srtp is not None:
+            session.metadata["srtp"] = media.options.srtp.suite
         session.metadata.update(media.descriptions)
         if not session.ended:
             paused = media.on_hold
