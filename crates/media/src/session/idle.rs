@@ -99,9 +99,9 @@ impl Idle {
 impl Session {
     /// Sends a keep-alive if nothing has left from the RTP port for so long (RFC 6263).
     ///
-    /// The RFC's order of preference: with RTCP-mux a report (§4.3); else comfort noise where the far end takes it, of a
-    /// level that is silence (§4.2); else an empty packet of a type that stands for nothing (§4.6), which is no media and
-    /// therefore fits a stream on hold as well.
+    /// With RTCP-mux a report, as the RFC recommends (§4.3, §5). Else comfort noise where the far end takes it, of a level
+    /// that is silence (§4.2): gateways know it. Else an empty packet of a type that stands for nothing (§4.6), which is no
+    /// media and therefore fits a stream on hold as well.
     pub(super) fn keep_alive(&mut self, now: Time) {
         let sent = self.left_from_rtp_port();
         let idle = &mut self.idle;
