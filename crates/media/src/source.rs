@@ -188,6 +188,32 @@ impl SourceGuard {
         self.promote(now, from, packet, held, by)
     }
 
+    /// Whether a packet from an address can be accepted at all, whoever vouches for it; what cannot is counted as refused.
+    ///
+    /// To be asked before a packet is authenticated: one that was overtaken by a copy of itself, from an address that is not
+    /// heard, must not be taken for a replay of that. And a stranger's packet costs no cryptography.
+    pub fn may_speak(&mut self, from: SocketAddr) -> bool {
+        let is_at = |lock: &Option<Lock>| lock.as_ref().is_some_and(|l| same_address(l.addr, from));
+        if self.is_signalled(from) || is_at(&self.lock) || is_at(&self.former) {
+            return true;
+        }
+        match self.allows(from) {
+            Ok(()) => true,
+            Err(reason) => {
+                self.rejected[reason as usize] += 1;
+                false
+            }
+        }
+    }
+
+    /// The same of RTCP.
+    pub fn may_report(&self, from: SocketAddr) -> bool {
+        match &self.lock {
+            Some(lock) if lock.notice.is_none() => same_host(lock.addr, from),
+            _ => self.config.signalled.is_some_and(|s| same_host(s, from)),
+        }
+    }
+
     /// Whether an RTCP packet of `sender_ssrc` may be believed.
     ///
     /// It must come from the locked host and be of the locked SSRC; the port is free, as RTCP has its own. Before the lock,
@@ -198,12 +224,12 @@ impl SourceGuard {
         if self.config.expected_ssrc.is_some_and(|expected| expected != sender_ssrc) {
             return false;
         }
-        let from_signalled = self.config.signalled.is_some_and(|s| same_host(s, from));
-        match &self.lock {
-            None => from_signalled,
-            Some(lock) if lock.notice.is_some() => from_signalled && sender_ssrc != lock.ssrc,
-            Some(lock) => same_host(lock.addr, from) && sender_ssrc == lock.ssrc,
-        }
+        let fits = match &self.lock {
+            None => true,
+            Some(lock) if lock.notice.is_some() => sender_ssrc != lock.ssrc,
+            Some(lock) => sender_ssrc == lock.ssrc,
+        };
+        fits && self.may_report(from)
     }
 
     /// Where our RTP goes: to the locked source if that is how to reach it (RFC 4961), else to the signalled address.

@@ -25,6 +25,9 @@ impl Secure {
 impl Session {
     /// Takes a datagram that should be RTP, or SRTP if there are keys.
     pub(super) fn receive_media(&mut self, now: Time, from: SocketAddr, datagram: &[u8]) {
+        if self.secure.is_some() && !self.inbound.guard.may_speak(from) {
+            return;
+        }
         match self.opened(now, datagram) {
             Opened::Plain => self.receive_rtp(now, from, datagram, false),
             Opened::Clear(clear) => {
@@ -37,6 +40,10 @@ impl Session {
 
     /// Takes one that should be RTCP, or SRTCP.
     pub(super) fn receive_control(&mut self, now: Time, from: SocketAddr, datagram: &[u8]) {
+        if self.secure.is_some() && !self.inbound.guard.may_report(from) {
+            self.stats.rtcp_stranger += 1;
+            return;
+        }
         match self.opened(now, datagram) {
             Opened::Plain => self.receive_rtcp(now, from, datagram),
             Opened::Clear(clear) => {
