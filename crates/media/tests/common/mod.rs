@@ -2,6 +2,8 @@
 
 #![allow(dead_code, missing_docs)]
 
+pub mod far;
+
 use roomkit_media::session::{
     Chunk, Event, Frame, FrameKind, Output, Port, Session, SessionConfig,
 };
