@@ -16,6 +16,7 @@ fn main() {
     for spec in [
         CodecSpec::PCMU,
         CodecSpec::PCMA,
+        CodecSpec::G722,
         CodecSpec::l16(96, 8000, 1),
         CodecSpec::l16(96, 48_000, 2),
     ] {

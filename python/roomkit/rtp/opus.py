@@ -8,7 +8,8 @@ from typing import Any, Final
 __all__ = ["OPUS_RATES", "OpusSettings", "parameters"]
 
 OPUS_RATES: Final = (8000, 12000, 16000, 24000, 48000)
-# In bits per second of mono: for speech of that bandwidth, at the upper end of RFC 7587 §3.1.1.
+# In bits per second of mono: the upper end of what RFC 7587 §3.1.1 finds right for speech, and a
+# little more for wide band, for the copies of in-band FEC are paid from it.
 _BITRATES: Final = {8000: 12_000, 12000: 16_000, 16000: 24_000, 24000: 32_000, 48000: 40_000}
 
 
