@@ -68,7 +68,7 @@ RTPENGINE: Final = text(
     "a=rtcp:30113",
     "a=rtcp-mux",
     "a=crypto:1 AEAD_AES_256_GCM inline:"
-    "Wm9uZSBvZiB0ZXN0cywga2V5IG9mIDQ0IG9jdGV0cywgbm90IHNlY3JldA==",
+    "YSBrZXkgb2YgNDQgb2N0ZXRzIHRoYXQgaXMgaW4gYSB0ZXN0LCBzbyBub24=",
     "a=crypto:2 AES_CM_128_HMAC_SHA1_80 inline:PS1uQCVeeCFCanVmcjkpPywjNWhcYD0mXXtxaVBR",
     "a=crypto:3 AES_CM_128_HMAC_SHA1_32 inline:PS1uQCVeeCFCanVmcjkpPywjNWhcYD0mXXtxaVBR",
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeAlias, TypedDict
+from typing import Any, Final, Literal, TypeAlias, TypedDict, get_args
 
 from roomkit.rtp.addresses import Address, check_address, is_numeric
 from roomkit.rtp.checks import flag, number, one_of, seconds
@@ -22,6 +22,7 @@ __all__ = [
     "RTCPMode",
     "RTPExtra",
     "RTPOptions",
+    "SDPSecurity",
     "SilenceFill",
     "SourcePolicy",
 ]
@@ -30,6 +31,7 @@ SourcePolicy: TypeAlias = Literal["host", "strict", "learn", "follow"]
 RTCPMode: TypeAlias = Literal["separate", "mux", "off"]
 SilenceFill: TypeAlias = Literal["none", "silence", "comfort_noise"]
 DTMFMethod: TypeAlias = Literal["rfc4733", "inband"]
+SDPSecurity: TypeAlias = Literal["accept", "offer", "require", "off"]
 MediaDirection: TypeAlias = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
 
 _PTIMES: Final = (10, 20, 30, 40, 50, 60)
@@ -70,6 +72,7 @@ class RTPExtra(TypedDict, total=False):
     rtcp_xr: bool
     remote_rtcp_addr: Address | None
     advertised_host: str | None
+    sdp_security: SDPSecurity
     rtp_timeout: float | None
     rtp_timeout_on_hold: float | None
     rtcp_timeout: float | None
@@ -182,6 +185,10 @@ class RTPOptions:
     advertised_host: str | None = None
     """The numeric address that SDP tells the far end, where a NAT gives this host another; None:
     the one that packets to it leave from."""
+    sdp_security: SDPSecurity = "accept"
+    """Encryption where SDP decides (RFC 4568). `"accept"`: where the far end offers keys;
+    `"offer"`: our offers have keys too, and plain RTP does as well; `"require"`: no call without;
+    `"off"`: none with."""
     rtp_timeout: float | None = 30.0
     """Seconds without RTP after which the peer is reported gone, at most 86400; None: never."""
     rtp_timeout_on_hold: float | None = 300.0
@@ -257,6 +264,7 @@ class RTPOptions:
         one_of(self.dtmf_method, "dtmf_method", ("rfc4733", "inband"))
         flag(self.dtmf_inband, "dtmf_inband")
         flag(self.rtcp_xr, "rtcp_xr")
+        one_of(self.sdp_security, "sdp_security", get_args(SDPSecurity))
         one_of(self.direction, "direction", ("sendrecv", "sendonly", "recvonly", "inactive"))
         if self.srtp is not None and not isinstance(self.srtp, SRTP):
             # What stands there instead may well be a key.

@@ -58,6 +58,7 @@ NEGOTIATED: Final = frozenset(
         "remote_rtcp_addr",
         "rtcp",
         "direction",
+        "srtp",
     }
 )
 """Options that a description decides; as options they are wishes."""
@@ -331,7 +332,7 @@ def begin_with_offer(
 
 
 def _check_decided(options: Mapping[str, Any]) -> None:
-    for name in ("remote_addr", "payload_type", "clock_rate", "preset"):
+    for name in ("remote_addr", "payload_type", "clock_rate", "preset", "srtp"):
         if options.get(name) is not None:
             raise ValueError(f"{name}: the description decides it; leave it out")
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from roomkit.rtp.addresses import is_numeric
 from roomkit.rtp.codecs import Codec
 from roomkit.rtp.sdp.errors import SDPError
 from roomkit.rtp.sdp.media import Media
+from roomkit.rtp.sdp.security import answered, take
 from roomkit.rtp.sdp.wishes import FITS_A_PACKET, Wishes
 
 if TYPE_CHECKING:
     from roomkit.rtp.addresses import Address
     from roomkit.rtp.options import MediaDirection
     from roomkit.rtp.sdp.description import SessionDescription
+    from roomkit.rtp.srtp import SRTP, CryptoLine
 
 __all__ = ["PROFILES", "Agreement", "agree", "agree_on_answer", "find_audio", "turned"]
 
@@ -53,6 +55,10 @@ class Agreement:
     """Where it is not the usual place."""
     mux: bool
     """Whether RTCP goes to RTP's port."""
+    crypto: tuple[CryptoLine, ...] = field(default=(), repr=False)
+    """Our lines `a=crypto`, with our keys."""
+    srtp: SRTP | None = None
+    """The keys both ways; None: plain RTP."""
     ended: bool = False
     """The far end has given the audio port 0: there is no stream (RFC 3264 §8.2)."""
 
@@ -80,6 +86,8 @@ class Agreement:
         }
         if self.noise:
             options["comfort_noise_types"] = dict(self.noise)
+        if self.srtp is not None:
+            options["srtp"] = self.srtp
         if self.remote_addr is not None:
             options["remote_addr"] = self.remote_addr
         return options
@@ -111,9 +119,11 @@ def find_audio(description: SessionDescription) -> tuple[int, Media]:
     raise SDPError("there is no line 'm=audio'")
 
 
-def agree(offer: SessionDescription, media: Media, wishes: Wishes) -> Agreement:
+def agree(
+    offer: SessionDescription, media: Media, wishes: Wishes, now: Agreement | None = None
+) -> Agreement:
     """What we make of an offer's audio: payload types are those of the offer, which both ends
-    then use (RFC 3264 §6.1)."""
+    then use (RFC 3264 §6.1). `now`: what holds so far."""
     codecs: list[Codec] = []
     for encoding in media.encodings:
         try:
@@ -132,14 +142,16 @@ def agree(offer: SessionDescription, media: Media, wishes: Wishes) -> Agreement:
         raise _nothing_in_common(media, wishes)
     events = _events_of(media, codecs) if wishes.event_type is not None else {}
     noise = _noise_of(media, codecs) if wishes.noise_types != {} else {}
-    return _agreed(offer, media, wishes, codecs, (events, events), (noise, noise))
+    agreed = _agreed(offer, media, wishes, codecs, (events, events), (noise, noise))
+    crypto, srtp = take(media, wishes.security, None if now is None else now.srtp)
+    return replace(agreed, crypto=crypto, srtp=srtp)
 
 
 def agree_on_answer(
-    answer: SessionDescription, media: Media, wishes: Wishes, offered: Agreement
+    answer: SessionDescription, media: Media, wishes: Wishes, offered: Agreement, *, secure: bool
 ) -> Agreement:
     """What an answer makes of our offer: we receive under our numbers, and send under those of the
-    answer (RFC 3264 §7)."""
+    answer (RFC 3264 §7). `secure`: whether it has to bring keys."""
     codecs: list[Codec] = []
     for encoding in media.encodings:
         for codec in offered.codecs:
@@ -162,7 +174,8 @@ def agree_on_answer(
         raise _nothing_in_common(media, wishes)
     events = _both(offered.events, _events_of(media, codecs))
     noise = _both(offered.noise, _noise_of(media, codecs))
-    return _agreed(answer, media, wishes, codecs, events, noise)
+    agreed = _agreed(answer, media, wishes, codecs, events, noise)
+    return replace(agreed, srtp=answered(media, offered.crypto, must=secure))
 
 
 def turned(direction: MediaDirection, wish: MediaDirection = "sendrecv") -> MediaDirection:

@@ -38,6 +38,7 @@ def audio(
         lines.append(("rtcp-mux", True))
     elif rtcp is not None and rtcp[1] not in (local[1], local[1] + 1):
         lines.append(("rtcp", rtcp[1]))
+    lines += (("crypto", line.to_sdp()) for line in agreement.crypto)
     numbers = [codec.payload_type for codec in agreement.codecs]
     numbers += (*agreement.events.values(), *agreement.noise.values())
     return Media(

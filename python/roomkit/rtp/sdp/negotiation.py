@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from roomkit.rtp.codecs import Codec, codecs_for
+from roomkit.rtp.sdp import security
 from roomkit.rtp.sdp.agreement import Agreement, agree, agree_on_answer, find_audio
 from roomkit.rtp.sdp.compose import audio, refused
 from roomkit.rtp.sdp.description import SessionDescription
@@ -58,6 +59,7 @@ class Negotiation:
             "dtmf_payload_type": options.dtmf_payload_type,
             "direction": options.direction,
             "rtcp": options.rtcp,
+            "sdp_security": options.sdp_security,
         }
         if options.codecs is not None:
             wishes["codecs"] = options.codecs
@@ -81,7 +83,7 @@ class Negotiation:
             )
         else:
             place, media = find_audio(described)
-            agreement = self._settled(agree(described, media, self._wishes), media)
+            agreement = self._settled(agree(described, media, self._wishes, self.agreement), media)
         self._received = described, place, agreement
         return agreement
 
@@ -135,9 +137,14 @@ class Negotiation:
                 direction=checked.direction,
                 ptime_ms=checked.ptime_ms if ptime_ms is not None else wishes.ptime_ms,
             )
-        offered = self._our_offer(wishes, anew=codecs is not None)
         media = list(self._written.media) if self._written is not None else []
-        protocol = media[self._place].protocol if media else "RTP/AVP"
+        now = self.agreement
+        crypto, protocol = security.offered(
+            wishes.security,
+            None if now is None else now.srtp,
+            media[self._place].protocol if media else None,
+        )
+        offered = replace(self._our_offer(wishes, anew=codecs is not None), crypto=crypto)
         ours = audio(offered, local, rtcp, protocol, (self._mode or wishes.rtcp) == "mux")
         media[self._place : self._place + 1] = [ours]
         # What has ended before keeps its place, refused (RFC 3264 §8).
@@ -160,7 +167,14 @@ class Negotiation:
             )
         at_place = described.media[self._place]
         place, media = find_audio(replace(described, media=(at_place,)))
-        agreed = agree_on_answer(described, media, self._wishes, self._offered)
+        encrypted = self.agreement is not None and self.agreement.srtp is not None
+        agreed = agree_on_answer(
+            described,
+            media,
+            self._wishes,
+            self._offered,
+            secure=encrypted or "SAVP" in self._written.media[self._place].protocol,
+        )
         agreement = self._settled(agreed, media)
         self._offered = None
         self._hold_to(agreement, described, self._place + place)

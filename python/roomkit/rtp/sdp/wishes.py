@@ -10,7 +10,7 @@ from roomkit.rtp.codecs import G722, OPUS, PCMA, PCMU, Codec
 from roomkit.rtp.options import RTPOptions
 
 if TYPE_CHECKING:
-    from roomkit.rtp.options import MediaDirection, RTCPMode
+    from roomkit.rtp.options import MediaDirection, RTCPMode, SDPSecurity
     from roomkit.rtp.sdp.parts import Encoding
 
 __all__ = ["FITS_A_PACKET", "Wishes"]
@@ -39,6 +39,7 @@ class Wishes:
     ptime_ms: int | None
     direction: MediaDirection
     rtcp: RTCPMode | None
+    security: SDPSecurity
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Wishes:
@@ -54,6 +55,7 @@ class Wishes:
             ptime_ms=checked.ptime_ms if "ptime_ms" in options else None,
             direction=checked.direction,
             rtcp=checked.rtcp if "rtcp" in options else None,
+            security=checked.sdp_security,
         )
 
     @property

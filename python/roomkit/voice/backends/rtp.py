@@ -410,7 +410,7 @@ class RTPVoiceBackend(VoiceBackend):
             return RTPSession.from_options(self._options_for(asked), shared=shared)
         if sdp is not None and offers:
             raise ValueError("metadata: sdp and offer_sdp; only one of the two can come first")
-        for name in ("remote_addr", "payload_type", "clock_rate", "preset"):
+        for name in ("remote_addr", "payload_type", "clock_rate", "preset", "srtp"):
             if name in asked:
                 raise ValueError(f"metadata: {name}: SDP decides it; leave it out")
         wishes = {**self._wishes(), **asked}

@@ -1,0 +1,97 @@
+"""Keys in offers and answers: SDES, the lines `a=crypto` (RFC 4568)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from roomkit.rtp.srtp import SRTP, CryptoLine, SRTPSuite, choose_line
+
+if TYPE_CHECKING:
+    from roomkit.rtp.options import SDPSecurity
+    from roomkit.rtp.sdp.media import Media
+
+__all__ = ["answered", "offered", "take"]
+
+_OFFERED: Final[tuple[SRTPSuite, ...]] = (
+    "AES_CM_128_HMAC_SHA1_80",  # what everyone has
+    "AES_256_CM_HMAC_SHA1_80",
+    "AEAD_AES_256_GCM",
+)
+
+
+def take(
+    media: Media, security: SDPSecurity, now: SRTP | None
+) -> tuple[tuple[CryptoLine, ...], SRTP | None]:
+    """Our line in the answer to an offer, if any, and the keys that follow.
+
+    `now`: those of the call so far. Our own key stays while the suite does: the far end would have
+    nothing from another one, and packets on their way would be lost.
+
+    Raises `SDPError` where keys are a must, and there are none that fit.
+    """
+    secure = _is_secure(media)
+    lines = [attribute.value or "" for attribute in media.named("crypto")]
+    if security == "off":
+        if secure:
+            raise media.error("it wants encryption, and sdp_security is 'off'")
+        lines = []
+    try:
+        theirs = choose_line(lines) if lines else None
+    except ValueError as error:
+        if secure or security == "require" or now is not None:
+            raise media.error(str(error)) from None
+        theirs = None  # best effort: it takes plain RTP as well
+    if theirs is not None:
+        ours = theirs.answer()
+        if now is not None and now.suite == theirs.suite:
+            ours = CryptoLine(theirs.tag, (now.send,), theirs.spelling)
+        return (ours,), SRTP.from_lines(ours, theirs)
+    if secure:
+        raise media.error("no line a=crypto brings a key; keys by other means are not supported")
+    if security == "require":
+        raise media.error("it brings no keys, and sdp_security is 'require'")
+    if now is not None:
+        raise media.error("it brings no keys, and a call that is encrypted stays so")
+    return (), None
+
+
+def offered(
+    security: SDPSecurity, now: SRTP | None, protocol: str | None
+) -> tuple[tuple[CryptoLine, ...], str]:
+    """Our lines in an offer, and its profile. `protocol`: that of the call so far."""
+    if now is not None:
+        return (CryptoLine(1, (now.send,)),), protocol or "RTP/SAVP"
+    lines: tuple[CryptoLine, ...] = ()
+    if security in ("offer", "require"):
+        lines = tuple(CryptoLine.generate(suite, tag=tag) for tag, suite in enumerate(_OFFERED, 1))
+    return lines, "RTP/SAVP" if security == "require" else protocol or "RTP/AVP"
+
+
+def answered(media: Media, ours: tuple[CryptoLine, ...], *, must: bool) -> SRTP | None:
+    """The keys that an answer to our lines brings; None: it takes plain RTP, if it need not bring
+    any.
+
+    Raises `SDPError` for those that do not belong to a line of ours.
+    """
+    lines = media.named("crypto") if ours else ()
+    if not lines:
+        if must:
+            raise media.error("no line a=crypto brings a key, which the offer asked for")
+        return None
+    line = lines[0]
+    try:
+        theirs = CryptoLine.parse(line.value or "")
+    except ValueError as error:
+        raise line.error(str(error)) from None
+    for each in ours:
+        if each.tag == theirs.tag:
+            try:
+                return SRTP.from_lines(each, theirs)
+            except ValueError as error:
+                raise line.error(str(error)) from None
+    tags = ", ".join(str(each.tag) for each in ours)
+    raise line.error(f"tag {theirs.tag} was not offered; {tags} fits (RFC 4568 §7.1.3)")
+
+
+def _is_secure(media: Media) -> bool:
+    return "SAVP" in media.protocol.upper()
