@@ -295,3 +295,39 @@ fn exact_over_whole_sessions_at_20_percent_loss_all_16_at_48_khz() {
 fn exact_over_whole_sessions_at_20_percent_loss_a_digit_of_10_s_at_48_khz() {
     assert_exact("5", ms(10_000), 48_000);
 }
+
+/// Beside audio at 48 kHz, to an end that knows events at 8000 Hz only.
+#[test]
+fn events_of_another_clock_than_the_audio_s_tell_their_length_in_their_own() {
+    let mut call = Call::new(LinkConfig::default(), 1, |c| {
+        at_48_khz(c);
+        c.send_events.truncate(1);
+        c.receive_events.truncate(1);
+    });
+    call.a.play(1, vec![0; 48_000], 48_000);
+    call.run(Time::ms(500));
+    call.a.session.send_dtmf(digit('5'), ms(100)).unwrap();
+    // Longer than 0xFFFF ticks of the audio's clock.
+    call.a.session.send_dtmf(digit('6'), ms(2000)).unwrap();
+    call.run(Time::secs(4));
+    assert_eq!(call.b.digits(), "56");
+    let lengths: Vec<Duration> =
+        call.b.events.iter().filter_map(|(_, event)| duration(event)).collect();
+    assert_eq!(lengths, [ms(100), ms(2000)]);
+    let five: Vec<u16> = call
+        .a
+        .rtp()
+        .iter()
+        .filter(|(_, _, payload_type, ..)| *payload_type == 101)
+        .map(|(.., payload)| u16::from_be_bytes([payload[2], payload[3]]))
+        .take(7)
+        .collect();
+    assert_eq!(five, [160, 320, 480, 640, 800, 800, 800]);
+}
+
+fn duration(event: &Event) -> Option<Duration> {
+    match event {
+        Event::Digit { duration, .. } => Some(*duration),
+        _ => None,
+    }
+}

@@ -99,8 +99,8 @@ pub struct Sender {
     started: u64,
     /// A queued pause passes, not the gap behind a digit.
     pausing: bool,
-    /// The far end takes events.
-    events: bool,
+    /// The clock of the events that the far end takes, in Hz; `None` while it takes none.
+    events: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -148,12 +148,16 @@ struct Train {
     /// Ticks of tone so far, and in all.
     elapsed: u64,
     total: u64,
+    /// The clock of all these ticks, and the one that payloads count at, in Hz.
+    stream_clock: u32,
+    clock: u32,
     /// Final packets of this segment (or, if it is the last one, of the event) still to send.
     finals: Option<u8>,
 }
 
 impl Sender {
-    /// For a stream whose RTP clock ticks at `clock_rate` Hz; events share the clock of the audio (RFC 4733 §2.1).
+    /// For a stream whose RTP clock ticks at `clock_rate` Hz; events share the clock of the audio (RFC 4733 §2.1)
+    /// unless [`set_events`](Self::set_events) says otherwise.
     ///
     /// # Panics
     /// If `clock_rate` is 0.
@@ -168,7 +172,7 @@ impl Sender {
             dialled: VecDeque::new(),
             started: 0,
             pausing: false,
-            events: true,
+            events: Some(clock_rate),
         }
     }
 
@@ -185,6 +189,10 @@ impl Sender {
             scale(&mut sending.gap);
             match &mut sending.form {
                 Form::Event(train) => {
+                    if train.clock == train.stream_clock {
+                        train.clock = clock_rate;
+                    }
+                    train.stream_clock = clock_rate;
                     scale(&mut train.segment);
                     scale(&mut train.elapsed);
                     scale(&mut train.total);
@@ -195,12 +203,19 @@ impl Sender {
                 }
             }
         }
+        if self.events == Some(self.clock_rate) {
+            self.events = Some(clock_rate); // they share the audio's, until something else is said
+        }
         self.clock_rate = clock_rate;
     }
 
-    /// Whether the far end takes events: as long as it does not, all digits are sent as tones.
-    pub fn set_events(&mut self, events: bool) {
-        self.events = events;
+    /// The clock, in Hz, that the far end counts the length of events at, which is not always that of the audio. `None`: it
+    /// takes no events, and all digits are sent as tones.
+    pub fn set_events(&mut self, clock_rate: Option<u32>) {
+        self.events = clock_rate.filter(|rate| *rate > 0);
+        if let Some(Sending { form: Form::Event(train), .. }) = &mut self.now {
+            train.clock = self.events.unwrap_or(train.clock);
+        }
     }
 
     /// Queues a digit as an event, with the usual gap behind it, as a batch 0 that nobody waits for.
@@ -359,12 +374,14 @@ impl Sender {
                 let frames = duration.div_ceil(u64::from(frame)).max(1);
                 let total = frames * u64::from(frame);
                 let form = match method {
-                    Method::Event if self.events => Form::Event(Train {
+                    Method::Event if self.events.is_some() => Form::Event(Train {
                         digit,
                         start: now,
                         segment: 0,
                         elapsed: 0,
                         total,
+                        stream_clock: self.clock_rate,
+                        clock: self.events.unwrap_or(self.clock_rate),
                         finals: None,
                     }),
                     Method::Event | Method::Tone => {
@@ -393,11 +410,11 @@ impl Train {
         self.elapsed += u64::from(frame);
         if self.finals == Some(0) {
             // §2.5.1.3: the next segment starts where the last one was full, and has grown while its end was repeated.
-            self.segment += u64::from(SEGMENT_TICKS);
+            self.segment += self.longest_segment();
             self.finals = None;
         }
         let so_far = self.elapsed.min(self.total) - self.segment;
-        if so_far >= u64::from(SEGMENT_TICKS) || self.elapsed >= self.total {
+        if so_far >= self.longest_segment() || self.elapsed >= self.total {
             self.finals = Some(self.finals.unwrap_or(FINAL_PACKETS) - 1);
         }
         let payload = EventPayload {
@@ -405,7 +422,7 @@ impl Train {
             // §2.5.1.3: a segment that is not the last ends without the E bit.
             end: self.in_last_segment() && self.elapsed >= self.total,
             volume: VOLUME,
-            duration: so_far.min(u64::from(SEGMENT_TICKS)) as u16,
+            duration: self.stated(so_far),
         };
         // A train is at most 60 s of ticks: 11.5 million at 192 kHz.
         EventPacket {
@@ -413,6 +430,17 @@ impl Train {
             timestamp: self.start.plus(self.segment as u32),
             payload: payload.to_bytes(),
         }
+    }
+
+    /// Ticks of the stream that the longest duration of a payload lasts.
+    fn longest_segment(&self) -> u64 {
+        u64::from(SEGMENT_TICKS) * u64::from(self.stream_clock) / u64::from(self.clock)
+    }
+
+    /// Ticks of the stream as a payload states them: never 0, which is no event (§2.3.5).
+    fn stated(&self, ticks: u64) -> u16 {
+        let ticks = ticks * u64::from(self.clock) / u64::from(self.stream_clock);
+        ticks.clamp(1, u64::from(SEGMENT_TICKS)) as u16
     }
 
     /// Ends it as soon as it has lasted for `least`, if it has not begun to end.
@@ -423,7 +451,7 @@ impl Train {
     }
 
     fn in_last_segment(&self) -> bool {
-        self.total - self.segment <= u64::from(SEGMENT_TICKS)
+        self.total - self.segment <= self.longest_segment()
     }
 
     fn is_over(&self) -> bool {

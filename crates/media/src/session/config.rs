@@ -78,11 +78,11 @@ pub struct SessionConfig {
     pub receive_codecs: Vec<CodecSpec>,
     /// The types of RFC 4733 events that are understood; none for no events.
     pub receive_events: Vec<EventType>,
-    /// Those that the far end understands. The one whose clock is that of `send_codec` is sent.
+    /// Those that the far end understands. The one whose clock is that of `send_codec` is sent, or else the first.
     pub send_events: Vec<EventType>,
     /// The types of comfort noise that are understood.
     pub receive_noise: Vec<NoiseType>,
-    /// Those that the far end understands. The one whose clock is that of `send_codec` is sent.
+    /// Those that the far end understands. The one whose clock is that of `send_codec` is sent, or else the first.
     pub send_noise: Vec<NoiseType>,
     /// What is sent while nothing is played.
     pub fill: Fill,
@@ -191,10 +191,12 @@ impl SessionConfig {
         }
     }
 
-    /// The type under which events are sent beside the present codec.
+    /// The type under which events are sent beside the present codec: that of its clock (RFC 4733 §2.1), or else the first.
+    /// Many ends that speak Opus know events at 8000 Hz only.
     pub fn send_event(&self) -> Option<EventType> {
         let clock = self.send_codec.clock_rate;
-        self.send_events.iter().copied().find(|event| event.clock_rate == clock)
+        let events = self.send_events.iter().copied();
+        events.clone().find(|event| event.clock_rate == clock).or(events.clone().next())
     }
 
     /// The type under which comfort noise is sent beside the present codec.

@@ -34,7 +34,7 @@ impl Outbound {
     pub(super) fn new(config: &SessionConfig, ssrc: Ssrc, rng: &mut Rng) -> Outbound {
         let codec = config.send_codec;
         let mut digits = dtmf::Sender::new(codec.clock_rate);
-        digits.set_events(config.send_event().is_some());
+        digits.set_events(config.send_event().map(|event| event.clock_rate));
         Outbound {
             pacer: Pacer::new(config.ptime, codec.sample_rate, codec.channels),
             digits,
@@ -65,7 +65,7 @@ impl Outbound {
         self.digits.set_clock_rate(codec.clock_rate);
         self.ticks = frame_ticks(config.ptime, codec.clock_rate);
         self.event = config.send_event();
-        self.digits.set_events(self.event.is_some());
+        self.digits.set_events(self.event.map(|event| event.clock_rate));
         self.direction = config.direction;
     }
 

@@ -298,7 +298,7 @@ fn a_cancelled_tone_fades_in_its_next_frame() {
 #[test]
 fn where_the_far_end_takes_no_events_every_digit_is_a_tone() {
     let mut sender = Sender::new(8000);
-    sender.set_events(false);
+    sender.set_events(None);
     sender.push(digit('7'), Duration::from_millis(100)).unwrap();
     let frames = run_all(&mut sender, 10);
     assert!(frames.iter().all(|(packet, _)| packet.is_none()) && frames[0].1.is_some());
