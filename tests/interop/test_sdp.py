@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from interop.rtpengine import Call, RTPEngine
+from interop.wire import Wire
 from roomkit.rtp import Codec, RTPSession
 from roomkit.voice.events import DTMFEvent
 from rtp.sound import audible, frequency, listen, sound_then_silence, tone
@@ -53,13 +54,33 @@ async def heard(of: RTPSession, by: RTPSession) -> float:
         ({"codecs": ["G722"]}, {"codecs": ["PCMA"]}, {"codec": {"transcode": ["PCMA"]}}),
         ({"codecs": ["PCMA"]}, {}, {"rtcp_mux": ["offer"]}),
         ({"codecs": ["PCMA"], "rtcp": "mux"}, {}, {"rtcp_mux": ["demux"]}),
+        ({"codecs": ["PCMA"]}, {}, {"transport_protocol": "RTP/SAVP"}),
+        (
+            {"codecs": ["PCMA"], "sdp_security": "require"},
+            {"sdp_security": "off"},
+            {"transport_protocol": "RTP/AVP"},
+        ),
+        ({"codecs": ["opus"]}, {}, {}),
     ],
-    ids=["first choice", "second choice", "transcoded", "mux offered", "mux taken away"],
+    ids=[
+        *("first choice", "second choice", "transcoded", "mux offered", "mux taken away"),
+        *("encrypted towards the callee", "encrypted towards the caller", "opus"),
+    ],
 )
 async def test_what_is_agreed_on_through_rtpengine_is_heard_both_ways(
-    tmp_path: Path, ours: dict[str, Any], theirs: dict[str, Any], asked: dict[str, Any]
+    tmp_path: Path,
+    wire: Wire | None,
+    ours: dict[str, Any],
+    theirs: dict[str, Any],
+    asked: dict[str, Any],
 ) -> None:
     async with call(tmp_path, ours, theirs, **asked) as (alice, bob, _):
+        for session in (alice, bob):
+            if session.options.srtp is not None and wire is not None:
+                assert session.rtcp_addr is not None
+                assert session.remote_addr is not None
+                for port in (session.rtcp_addr[1], session.remote_addr[1] + 1):
+                    wire.excuse(port, "encrypted RTCP, which tshark has no key for")
         for speaker, listener in ((alice, bob), (bob, alice)):
             assert await heard(speaker, listener) == pytest.approx(440, abs=5)
         for session in (alice, bob):

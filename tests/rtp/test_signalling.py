@@ -12,7 +12,9 @@ import pytest
 
 from roomkit.errors import SessionEndedError
 from roomkit.rtp import Codec, RTPSession
+from roomkit.rtp.options import MediaDirection
 from roomkit.rtp.sdp import SDPError, SessionDescription
+from roomkit.rtp.srtp import CryptoLine
 from roomkit.voice.events import DTMFEvent
 from roomkit.voice.frame import AudioFrame
 from rtp.sdp_corpus import text
@@ -150,6 +152,37 @@ async def test_before_the_answer_nobody_is_heard_and_nothing_is_sent(peer: Peer)
         for n in range(10):
             peer.send(rtp(9000 + n, n * 160, 8, bytes(160)), session.local_addr)
         await anext(frames)
+
+
+async def test_keys_of_offer_and_answer_encrypt_both_ways_and_through_a_re_invite() -> None:
+    async with call({"codecs": ["PCMU"], "sdp_security": "require"}) as (alice, bob):
+        assert alice.options.srtp is not None
+        assert bob.options.srtp is not None
+        for speaker, listener in ((alice, bob), (bob, alice)):
+            assert audible(await heard(speaker, listener))
+        before = alice.options.srtp, bob.options.srtp
+        directions: tuple[MediaDirection, ...] = ("sendonly", "sendrecv")
+        for direction in directions:
+            answer = await bob.update(sdp=alice.offer(direction=direction))
+            assert answer is not None
+            await alice.accept_answer(answer)
+        assert (alice.options.srtp, bob.options.srtp) == before, "the keys go on"
+        for speaker, listener in ((alice, bob), (bob, alice)):
+            assert audible(await heard(speaker, listener))
+
+
+async def test_plain_rtp_is_not_heard_in_an_encrypted_call(peer: Peer) -> None:
+    line = CryptoLine.generate()
+    secured = offer_of(peer, f"a=crypto:{line.to_sdp()}").replace("RTP/AVP", "RTP/SAVP")
+    async with RTPSession.from_offer(secured, **HERE) as session:
+        await session.play(tone(440, 100))
+        await peer.until(lambda: len(peer.audio_packets(0)) >= 5)
+        sizes = {len(packet.payload) for packet in peer.audio_packets(0)}
+        assert sizes == {160 + 10}, "the tag of 80 bits"
+        for n in range(10):
+            peer.send(rtp(n, n * 160, 7, bytes(160)), session.local_addr)
+        await peer.until(lambda: session.stats().srtp_bad_tag >= 10)
+        assert session.stats().packets_received == 0
 
 
 # --- what cannot be ------------------------------------------------------------------------------

@@ -59,7 +59,8 @@ class Negotiation:
             "dtmf_payload_type": options.dtmf_payload_type,
             "direction": options.direction,
             "rtcp": options.rtcp,
-            "sdp_security": options.sdp_security,
+            # With keys that were given otherwise, the call is encrypted and stays so.
+            "sdp_security": options.sdp_security if options.srtp is None else "require",
         }
         if options.codecs is not None:
             wishes["codecs"] = options.codecs
