@@ -1,4 +1,7 @@
 //! Opus in RTP (RFC 7587), coded by libopus: one packet of up to 120 ms in each payload, a clock of 48 kHz in every mode.
+//!
+//! What is lost is recovered from the copy in the next packet, or else made up by libopus, whose next packet builds on it:
+//! PESQ 3.49 and 2.64 at 5 % loss, where the concealment of other codecs reaches 2.38 (`benches/plc/opus_pesq.py`).
 
 mod packet;
 
