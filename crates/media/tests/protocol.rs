@@ -94,6 +94,29 @@ fn dtmf_payloads_that_are_too_short_are_counted_and_dropped() {
 }
 
 #[test]
+fn rfc3550_a1_digits_of_a_source_that_restarts_at_an_earlier_time_are_heard() {
+    let mut call = Call::new(good(), 1, |_| {});
+    // A player of recordings: each with a sequence and a clock of its own, under one SSRC.
+    for (nth, (key, seq, time)) in
+        [(3, 12_080, 17_632), (3, 7_984, 13_280), (7, 60_000, 480)].into_iter().enumerate()
+    {
+        for n in 0..8u16 {
+            let now = Time::ms(nth as u64 * 500 + u64::from(n) * 20);
+            call.run(now);
+            let (seq, timestamp) = (SeqNo(seq).plus(n), RtpTime(time));
+            let mut bytes = vec![];
+            RtpHeader { marker: n == 0, payload_type: 101, seq, timestamp, ssrc: Ssrc(7) }
+                .write(&mut bytes);
+            let [high, low] = (160 * (n + 1)).to_be_bytes();
+            bytes.extend([key, if n == 7 { 0x8a } else { 0x0a }, high, low]);
+            call.b.session.receive(now, A.parse().unwrap(), Port::Rtp, &bytes);
+        }
+    }
+    call.run(Time::secs(3));
+    assert_eq!(call.b.digits(), "337");
+}
+
+#[test]
 fn rfc3550_6_1_every_compound_is_a_report_and_a_name() {
     let mut call = Call::new(good(), 1, |_| {});
     call.a.play(1, voice(160_000, 8000), 8000);

@@ -162,6 +162,13 @@ impl Receiver {
         self.clock_rate = clock_rate;
     }
 
+    /// The timestamps that follow have nothing to do with those before: their source restarted (RFC 3550 §A.1). A key that
+    /// was held has ended, and none is late for what was finished before.
+    pub fn new_timeline(&mut self) {
+        self.finish(Ended::Overtaken);
+        self.finished = None;
+    }
+
     /// For a stream whose RTP clock ticks at `clock_rate` Hz; events share the clock of the audio (RFC 4733 §2.1).
     ///
     /// # Panics

@@ -358,6 +358,7 @@ impl Session {
                 source.reception = Reception::new(seq - 1, clock_rate);
                 source.times = TimeUnwrapper::default();
                 let first = source.doubtful.take();
+                self.inbound.ear.receiver.new_timeline();
                 self.inbound.playout.new_timeline();
                 if let Some((arrival, bytes)) = first {
                     if let Ok(first) = RtpPacket::parse(&bytes) {
