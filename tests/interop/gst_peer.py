@@ -2,7 +2,8 @@
 
 Run by the system's Python, where Debian's bindings are, and told what to do on standard input:
 
-    digit 5 200     press 5 for 200 ms (RFC 4733: * is 10, # is 11, A to D are 12 to 15)
+    digit 5 200     press 5 for 200 ms, after the keys before (RFC 4733: * is 10, # is 11, A to D
+                    are 12 to 15)
     stats           write what rtpbin knows of all sources
     quit
 
@@ -13,6 +14,7 @@ goodbye by RTCP.
 
 import argparse
 import json
+import os
 import sys
 
 import gi
@@ -36,6 +38,10 @@ PAYLOADERS = {
 }
 
 
+# Milliseconds between two keys that are pressed one after the other.
+PAUSE = 50
+
+
 def say(what, **values):
     print(json.dumps({"what": what, **values}), flush=True)
 
@@ -43,6 +49,8 @@ def say(what, **values):
 class Call:
     def __init__(self, options):
         self.options = options
+        self.keys = []
+        self.rest = b""
         self.loop = GLib.MainLoop()
         self.pipeline = Gst.Pipeline.new("call")
         self.rtpbin = self.make("rtpbin", "rtpbin")
@@ -65,7 +73,7 @@ class Call:
         bus.add_signal_watch()
         bus.connect("message", self.message)
         GLib.io_add_watch(
-            sys.stdin.fileno(), GLib.PRIORITY_DEFAULT, GLib.IO_IN | GLib.IO_HUP, self.command
+            sys.stdin.fileno(), GLib.PRIORITY_DEFAULT, GLib.IO_IN | GLib.IO_HUP, self.read
         )
 
     def run(self):
@@ -199,13 +207,20 @@ class Call:
                 **{key: structure.get_value(key) for key in keys(structure) if key != "last-stop"},
             )
 
-    def command(self, _fd, _condition):
-        line = sys.stdin.readline()
+    def read(self, fd, _condition):
+        # Not by sys.stdin, which keeps further lines to itself.
+        data = os.read(fd, 65536)
+        *lines, self.rest = (self.rest + data).split(b"\n")
+        if not data:
+            lines = [b"quit"]
+        return all(self.command(line.decode()) for line in lines)
+
+    def command(self, line):
         word, *arguments = line.split() or ["quit"]
         if word == "digit":
-            number, duration = map(int, arguments)
-            self.press(number)
-            GLib.timeout_add(duration, self.release)
+            self.keys.append(tuple(map(int, arguments)))
+            if len(self.keys) == 1:
+                self.press()
         elif word == "stats":
             stats = self.session.get_property("stats")
             sources = stats.get_value("source-stats")
@@ -215,11 +230,17 @@ class Call:
             return False
         return True
 
-    def press(self, number):
+    def press(self):
+        number, duration = self.keys[0]
         self.dtmf(f"type=1,method=1,start=true,number={number},volume=10")
+        GLib.timeout_add(duration, self.release)
+        return False
 
     def release(self):
         self.dtmf("type=1,method=1,start=false")
+        del self.keys[0]
+        if self.keys:
+            GLib.timeout_add(PAUSE, self.press)
         return False
 
     def dtmf(self, fields):

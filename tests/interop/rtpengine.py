@@ -31,6 +31,8 @@ class RTPEngine:
         self._peer = Peer(
             [
                 *(require("rtpengine", PACKAGE), "--foreground", "--log-stderr", "--table=-1"),
+                # Nothing of a daemon that may run on this machine, neither settings nor ports.
+                *("--config-file=none", f"--listen-cli={LOOPBACK}:{self._port + 1}"),
                 *(f"--interface={LOOPBACK}", f"--listen-ng={LOOPBACK}:{self._port}"),
                 *(f"--port-min={first}", f"--port-max={last}", "--num-threads=2"),
                 *("--log-level=6", f"--pidfile={path / 'rtpengine.pid'}"),
