@@ -204,6 +204,40 @@ def test_rfc3611_4_7_voip_metrics_as_tshark_reads_them(call: Call) -> None:
     assert [last.number_of(f"{XR}.{name}") for name in ("plc", "jba", "rerl")] == [2, 2, 127]
 
 
+async def test_what_is_sent_in_silence_and_on_hold_is_what_it_is_meant_to_be(
+    tmp_path: Path,
+) -> None:
+    """Comfort noise after speech, an empty packet of an unused type while nothing may be sent."""
+    caller, answerer = free_ports(2)
+    async with (
+        Capture(tmp_path / "silence.pcap", [caller, caller + 1, answerer, answerer + 1]),
+        ours(answerer, caller) as there,
+        ours(caller, answerer, fill="comfort_noise", keepalive=1) as here,
+    ):
+        await here.session.play(speech()[: 10 * TICKS].tobytes())
+        await there.wait(
+            lambda: sum(frame.kind == "comfort_noise" for frame in there.frames) >= 25, "noise"
+        )
+        await here.session.hold("inactive")
+        await there.wait(lambda: there.session.stats().keepalives_received >= 1, "a keep-alive")
+        await here.session.resume()
+        await here.session.play(speech()[: 10 * TICKS].tobytes())
+    packets = await dissect(tmp_path / "silence.pcap", [caller, answerer])
+    assert complaints(packets) == []
+    sent = [packet for packet in packets if packet.source == caller]
+    by_type = {
+        number: [packet for packet in sent if packet.first("rtp.p_type") == number]
+        for number in ("0", "13", "127")
+    }
+    assert by_type["13"], "comfort noise"
+    assert by_type["127"], "a keep-alive"
+    again = [p for p in by_type["0"] if p.number > by_type["127"][-1].number]
+    for spurt in (by_type["0"][:10], again):
+        assert [packet.first("rtp.marker") for packet in spurt] == ["1"] + ["0"] * 9
+    sequence = [packet.number_of("rtp.seq") for packet in sent]
+    assert all(after == (before + 1) % 65536 for before, after in itertools.pairwise(sequence))
+
+
 def digits_between(call: Call, before: Packet, after: Packet) -> bool:
     """Whether events took the place of audio between the two packets."""
     return any(
