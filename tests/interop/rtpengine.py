@@ -26,7 +26,8 @@ class RTPEngine:
     """
 
     def __init__(self, path: Path, pairs: int = 40) -> None:
-        [self._port] = free_ports(1, media=False)
+        # Its command line has a fixed port of its own, which another daemon may have.
+        self._port, console = free_ports(2, media=False)
         first, last = port_range(pairs)
         self._peer = Peer(
             [
@@ -34,6 +35,7 @@ class RTPEngine:
                 # Nothing of a daemon that may run on this machine, neither settings nor ports.
                 *("--config-file=none", f"--listen-cli={LOOPBACK}:{self._port + 1}"),
                 *(f"--interface={LOOPBACK}", f"--listen-ng={LOOPBACK}:{self._port}"),
+                f"--listen-cli={LOOPBACK}:{console}",
                 *(f"--port-min={first}", f"--port-max={last}", "--num-threads=2"),
                 *("--log-level=6", f"--pidfile={path / 'rtpengine.pid'}"),
             ]

@@ -78,8 +78,8 @@ async def test_what_is_agreed_on_through_rtpengine_is_heard_both_ways(
         for session in (alice, bob):
             if session.options.srtp is not None and wire is not None:
                 assert session.rtcp_addr is not None
-                assert session.remote_addr is not None
-                for port in (session.rtcp_addr[1], session.remote_addr[1] + 1):
+                assert session.options.remote_addr is not None
+                for port in (session.rtcp_addr[1], session.options.remote_addr[1] + 1):
                     wire.excuse(port, "encrypted RTCP, which tshark has no key for")
         for speaker, listener in ((alice, bob), (bob, alice)):
             assert await heard(speaker, listener) == pytest.approx(440, abs=5)
