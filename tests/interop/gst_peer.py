@@ -40,6 +40,15 @@ PAYLOADERS = {
 
 # Milliseconds between two keys that are pressed one after the other.
 PAUSE = 50
+# A suite of SRTP: cipher, and authentication of RTP and of RTCP.
+SUITES = {
+    "AES_CM_128_HMAC_SHA1_80": ("aes-128-icm", "hmac-sha1-80", "hmac-sha1-80"),
+    "AES_CM_128_HMAC_SHA1_32": ("aes-128-icm", "hmac-sha1-32", "hmac-sha1-80"),
+    "AES_256_CM_HMAC_SHA1_80": ("aes-256-icm", "hmac-sha1-80", "hmac-sha1-80"),
+    "AES_256_CM_HMAC_SHA1_32": ("aes-256-icm", "hmac-sha1-32", "hmac-sha1-80"),
+    "AEAD_AES_128_GCM": ("aes-128-gcm", "null", "null"),
+    "AEAD_AES_256_GCM": ("aes-256-gcm", "null", "null"),
+}
 
 
 def say(what, **values):
@@ -57,6 +66,8 @@ class Call:
         self.rtpbin.set_property("latency", options.latency)
         self.rtpbin.connect("request-pt-map", self.pt_map)
         self.rtpbin.connect("pad-added", self.pad_added)
+        if options.suite:
+            self.secure()
         self.rtpbin.connect("on-bye-ssrc", lambda _bin, _id, ssrc: say("bye", ssrc=ssrc))
         # One socket each way and port, as telephones do (symmetric RTP, RFC 4961).
         self.rtp_socket = self.socket(options.port)
@@ -116,16 +127,53 @@ class Call:
             f"clock-rate={self.options.clock_rate},encoding-name={encoding}{more}"
         )
 
+    def secure(self):
+        """Puts srtpenc and srtpdec between rtpbin's sessions and the network."""
+        cipher, rtp_auth, rtcp_auth = SUITES[self.options.suite]
+        encoder = Gst.ElementFactory.make("srtpenc", "encoder")
+        decoder = Gst.ElementFactory.make("srtpdec", "decoder")
+        for pad in ("rtp_sink_0", "rtcp_sink_0"):  # rtpbin takes those that are there
+            encoder.request_pad_simple(pad)
+        for name, value in (
+            ("rtp-cipher", cipher),
+            ("rtcp-cipher", cipher),
+            ("rtp-auth", rtp_auth),
+            ("rtcp-auth", rtcp_auth),
+        ):
+            Gst.util_set_object_arg(encoder, name, value)
+        encoder.set_property("key", Gst.Buffer.new_wrapped(bytes.fromhex(self.options.send_key)))
+        if self.options.mki:
+            encoder.set_property("mki", Gst.Buffer.new_wrapped(bytes.fromhex(self.options.mki)))
+        keys = Gst.Caps.from_string(
+            f"application/x-srtp,srtp-key=(buffer){self.options.receive_key},"
+            f"srtp-cipher=(string){cipher},srtcp-cipher=(string){cipher},"
+            f"srtp-auth=(string){rtp_auth},srtcp-auth=(string){rtcp_auth}"
+            + (f",mki=(buffer){self.options.mki}" if self.options.mki else "")
+        )
+        decoder.connect("request-key", lambda _decoder, _ssrc: keys)
+        for signal, element in (
+            ("request-rtp-encoder", encoder),
+            ("request-rtcp-encoder", encoder),
+            ("request-rtp-decoder", decoder),
+            ("request-rtcp-decoder", decoder),
+        ):
+            self.rtpbin.connect(signal, lambda _bin, _session, element=element: element)
+
     def pt_map(self, _bin, _session, payload_type):
         return self.caps(payload_type)
 
     def receive(self):
         source = self.make("udpsrc", socket=self.rtp_socket, close_socket=False)
-        source.set_property("caps", self.caps(self.options.payload_type))
+        caps = self.caps(self.options.payload_type)
+        if self.options.suite:
+            caps = Gst.Caps.from_string(caps.to_string().replace("x-rtp", "x-srtp"))
+        source.set_property("caps", caps)
         self.join(source, "src", self.rtpbin, "recv_rtp_sink_0")
 
     def rtcp(self):
         source = self.make("udpsrc", socket=self.rtcp_socket, close_socket=False)
+        kind = "x-srtcp" if self.options.suite else "x-rtcp"
+        source.set_property("caps", Gst.Caps.from_string(f"application/{kind}"))
         self.join(source, "src", self.rtpbin, "recv_rtcp_sink_0")
         sink = self.make(
             "udpsink",
@@ -285,6 +333,10 @@ def main():
     parser.add_argument("--dtmf-payload-type", type=int, default=101)
     parser.add_argument("--rtcp-interval", type=float, default=0.5)
     parser.add_argument("--latency", type=int, default=200)
+    parser.add_argument("--suite", choices=SUITES)
+    parser.add_argument("--send-key", help="key and salt, hexadecimal")
+    parser.add_argument("--receive-key")
+    parser.add_argument("--mki", help="hexadecimal")
     parser.add_argument("--play")
     parser.add_argument("--record", required=True)
     options = parser.parse_args()

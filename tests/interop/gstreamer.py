@@ -23,6 +23,7 @@ ELEMENTS = {
     "rtpdtmfsrc": "gstreamer1.0-plugins-bad",
     "rtpdtmfmux": "gstreamer1.0-plugins-bad",
     "rtpdtmfdepay": "gstreamer1.0-plugins-bad",
+    "srtpenc": "gstreamer1.0-plugins-bad",
     "avdec_g722": "gstreamer1.0-libav",
     "opusenc": "gstreamer1.0-plugins-base",
     "audioresample": "gstreamer1.0-plugins-base",
