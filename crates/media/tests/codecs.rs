@@ -141,6 +141,18 @@ fn at_every_frame_length_and_rate_samples_delivered_are_elapsed_time() {
 }
 
 #[test]
+fn g711_and_g722_have_eight_octets_for_each_millisecond_of_any_frame_length() {
+    for ptime in [10, 20, 30, 40, 50, 60] {
+        for (from, to) in [(CodecSpec::PCMU, CodecSpec::G722), (CodecSpec::G722, CodecSpec::PCMA)] {
+            let call = changed(good(), from, to, 8000, ptime);
+            assert!(call.a.rtp().iter().all(|packet| packet.5.len() as u64 == 8 * ptime));
+            let stats = call.b.session.stats();
+            assert_eq!((stats.undecodable, stats.frames_concealed), (0, 0), "{ptime} ms");
+        }
+    }
+}
+
+#[test]
 fn rfc7160_the_sequence_goes_on_and_the_timestamp_counts_at_each_codec_s_clock() {
     for (from, to) in [
         (CodecSpec::PCMU, opus(111, 48_000, |_| {})),

@@ -112,13 +112,6 @@ impl Encode {
 
     /// Frames of 10 ms in one packet: how 30 and 50 ms are sent, which no single frame is.
     fn encode_joined(&mut self, pcm: &[i16], out: &mut Vec<u8>) {
-        if !self.settings.steady {
-            self.settings.steady = true;
-            if let Some(encoder) = &mut self.encoder {
-                // Joined frames are all of one kind.
-                let _ = encoder.configure(&self.settings);
-            }
-        }
         let frame = self.sample_rate / 100 * self.channels;
         let room = MAX_PAYLOAD / (pcm.len() / frame).max(1) - 4;
         let packets: Vec<Vec<u8>> =
@@ -155,7 +148,15 @@ impl Encoder for Encode {
     /// Nothing is appended for a packet that DTX leaves out (RFC 7587 §3.1.3).
     fn encode(&mut self, pcm: &[i16], out: &mut Vec<u8>) {
         let ms = pcm.len() / self.channels * 1000 / self.sample_rate;
-        if ms == 30 || ms == 50 {
+        let joins = ms == 30 || ms == 50;
+        if joins != self.settings.steady {
+            // Frames that are joined are all of one kind.
+            self.settings.steady = joins;
+            if let Some(encoder) = &mut self.encoder {
+                let _ = encoder.configure(&self.settings);
+            }
+        }
+        if joins {
             return self.encode_joined(pcm, out);
         }
         let packet = self.encode_one(pcm, MAX_PAYLOAD);

@@ -93,6 +93,22 @@ fn rfc7587_s4_2_any_frame_length_is_one_packet_whose_octets_tell_its_length() {
 }
 
 #[test]
+fn the_frame_length_may_change_from_packet_to_packet() {
+    let spec = spec(48_000, 1, |_| {});
+    let (said, mut encoder, mut decoder) = (voice(48_000, 1200), spec.encoder(), spec.decoder());
+    let (mut at, mut heard) = (0, vec![]);
+    for ms in [20, 30, 20, 50, 60, 10, 40].into_iter().cycle() {
+        let Some(piece) = said.get(at..at + 48 * ms) else { break };
+        let mut payload = vec![];
+        encoder.encode(piece, &mut payload);
+        assert_eq!(spec.samples_in(&payload), Ok(48 * ms));
+        decoder.decode(&payload, &mut heard).unwrap();
+        at += 48 * ms;
+    }
+    assert!(likeness(&heard, &said[..at - 1500], 0..1500).1 > 0.85);
+}
+
+#[test]
 fn packets_of_up_to_120_ms_are_decoded() {
     let spec = spec(48_000, 1, |_| {});
     let sixty = packets(&spec, &voice(48_000, 120), 60);
