@@ -124,3 +124,8 @@ async def test_reports_that_stop_are_told_where_that_was_asked_for() -> None:
 def test_limits_that_cannot_be_are_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"^{name}: "):
         RTPOptions(**{name: value})
+
+
+def test_reports_cannot_be_missed_where_none_are_taken() -> None:
+    with pytest.raises(ValueError, match="rtcp_timeout: 20 contradicts rtcp='off'"):
+        RTPOptions(rtcp="off", rtcp_timeout=20)

@@ -261,6 +261,11 @@ class RTPOptions:
         self._check_ports()
         number(self.dscp, "dscp", 0, 63)
         one_of(self.rtcp, "rtcp", ("separate", "mux", "off"))
+        if self.rtcp == "off" and self.rtcp_timeout is not None:
+            raise ValueError(
+                f"rtcp_timeout: {self.rtcp_timeout!r} contradicts rtcp='off', which takes no"
+                " reports; None fits"
+            )
         one_of(self.dtmf_method, "dtmf_method", ("rfc4733", "inband"))
         flag(self.dtmf_inband, "dtmf_inband")
         flag(self.rtcp_xr, "rtcp_xr")
