@@ -91,7 +91,7 @@ def assert_heard(path: Path, reference: array[int]) -> None:
     assert result.equal >= 0.95 * (len(reference) // 160), result
 
 
-@pytest.mark.parametrize("codec", ["PCMU", "PCMA", "L16/16000"])
+@pytest.mark.parametrize("codec", ["PCMU", "PCMA", "L16/16000", "G722", "opus"])
 def test_echo_sends_back_what_was_said_and_hears_the_digits(tmp_path: Path, codec: str) -> None:
     port = free_port()
     serve = Command("serve", "--local", f"127.0.0.1:{port}", "--app", "echo", "--codec", codec)
@@ -117,7 +117,28 @@ def test_echo_sends_back_what_was_said_and_hears_the_digits(tmp_path: Path, code
         law: g711.Law = "PCMU" if codec == "PCMU" else "PCMA"
         assert_heard(heard, g711.through(law, speech.clip("stop").samples))
     else:
-        assert wav.read(heard).sample_rate == 16000
+        recording = wav.read(heard)
+        assert recording.sample_rate == {"opus": 48000}.get(codec, 16000)
+        assert max(map(abs, recording.samples)) > 3000  # speech, whatever the codec took from it
+
+
+def test_both_ends_take_the_numbers_of_a_preset(tmp_path: Path) -> None:
+    port = free_port()
+    peer = ("--preset", "asterisk-external-media", "--codec", "L16/16000")
+    serve = Command("serve", "--local", f"127.0.0.1:{port}", *peer)
+    said = clip_file(tmp_path, "stop")
+    remote = ("--remote", f"127.0.0.1:{port}")
+    call = Command("call", *remote, *peer, "--play", said, "--dtmf", "5", "--seconds", "2")
+    code, out, err = call.finish()
+    assert (code, err) == (0, ""), err
+    assert "hears key 5" in serve.finish()[1]
+
+
+def test_a_preset_without_the_codec_says_what_it_has(tmp_path: Path) -> None:
+    peer = ("--preset", "asterisk-external-media", "--codec", "L16/11025")
+    code, _, err = Command("call", "--remote", "127.0.0.1:9", *peer).finish()
+    assert code == 1
+    assert "--codec L16/11025: the preset asterisk-external-media has PCMU/8000" in err
 
 
 def test_parrot_repeats_the_sentence_after_the_pause(tmp_path: Path) -> None:

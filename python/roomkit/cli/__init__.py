@@ -177,7 +177,19 @@ def _addresses(parser: argparse.ArgumentParser, local: str | None) -> None:
         type=arguments.codec,
         default="PCMU",
         metavar="CODEC",
-        help="PCMU (the default), PCMA, L16/RATE[/CHANNELS], with @TYPE for another payload type",
+        help=(
+            "PCMU (the default), PCMA, G722, opus, L16/RATE[/CHANNELS], with @TYPE for another"
+            " payload type"
+        ),
+    )
+    parser.add_argument(
+        "--preset",
+        type=arguments.preset,
+        metavar="NAME",
+        help=(
+            "the options of a kind of peer that sends no SDP, such as asterisk-external-media; the"
+            " payload type of --codec picks what is sent"
+        ),
     )
     parser.add_argument(
         "--rtcp-interval",

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["address", "app", "codec", "digits", "output_file", "percent", "seconds", "sound"]
 
-_L16_RATES = (8000, 16000, 24000, 32000, 44100, 48000)
-
 
 def address(text: str, *, free_port: bool = False) -> tuple[str, int]:
     """`HOST:PORT`; an IPv6 address stands in brackets. Port 0 ("any") only where `free_port`."""
@@ -46,25 +44,38 @@ def local_address(text: str) -> tuple[str, int]:
 
 
 def codec(text: str) -> Codec:
-    """`PCMU`, `PCMA`, `L16/RATE[/CHANNELS]`, with `@PAYLOAD_TYPE` where it is not the usual."""
+    """`PCMU`, `PCMA`, `G722`, `opus` or `L16/RATE[/CHANNELS]`, with `@PAYLOAD_TYPE` where it is not
+    the usual."""
     from roomkit.rtp.codecs import Codec
 
-    expected = "PCMU, PCMA, or L16/RATE[/CHANNELS] such as L16/16000 is expected"
+    expected = "PCMU, PCMA, G722, opus, or L16/RATE[/CHANNELS] such as L16/16000 is expected"
     name, _, number = text.partition("@")
     kind, *parts = name.upper().split("/")
-    if kind not in ("PCMU", "PCMA", "L16") or len(parts) > 2 or (kind == "L16" and not parts):
+    known = {"PCMU": 0, "PCMA": 8, "G722": 9, "L16": 96, "OPUS": 111}
+    if kind not in known or len(parts) > 2 or (kind == "L16" and not parts):
         raise _wrong(text, expected + " (with @96 and the like for another payload type)")
     if not all(part.isdecimal() for part in parts) or (number and not number.isdecimal()):
         raise _wrong(text, expected + ", and numbers in it as digits")
-    rate = int(parts[0]) if parts else 8000
-    channels = int(parts[1]) if len(parts) > 1 else 1
-    usual = {"PCMU": 0, "PCMA": 8}.get(kind, 96)
+    # 0: those of the codec.
+    rate = int(parts[0]) if parts else 0
+    channels = int(parts[1]) if len(parts) > 1 else int(kind == "L16")
+    usual = known[kind]
     if kind == "L16" and rate == 44100:  # the two static types of RFC 3551 §6
         usual = {1: 11, 2: 10}.get(channels, 96)
     try:
-        return Codec(kind, int(number or usual), rate, channels)  # type: ignore[arg-type]
+        spelt = kind.lower() if kind == "OPUS" else kind
+        return Codec(spelt, int(number or usual), rate, channels)  # type: ignore[arg-type]
     except ValueError as error:
         raise _wrong(text, str(error)) from None
+
+
+def preset(text: str) -> str:
+    """The name of a preset for peers that send no SDP."""
+    from roomkit.rtp.presets import PRESETS
+
+    if text not in PRESETS:
+        raise _wrong(text, f"one of {', '.join(PRESETS)} is expected")
+    return text
 
 
 def digits(text: str) -> str:

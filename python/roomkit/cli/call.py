@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from roomkit.cli.figures import figures, summary
 from roomkit.cli.journal import Journal
-from roomkit.cli.running import failed, first_of, received_codecs, stop_on_signals
+from roomkit.cli.running import codec_options, failed, first_of, stop_on_signals
 from roomkit.cli.tape import Tape
 from roomkit.cli.view import Meter, View, open_view
 from roomkit.rtp import RTPSession
@@ -40,7 +40,7 @@ async def _call(options: argparse.Namespace) -> int:
     session = RTPSession(
         local_addr=local,
         remote_addr=options.remote,
-        codecs=received_codecs(options.codec),
+        **codec_options(options.codec, options.preset),
         rtcp_interval=options.rtcp_interval,
     )
     meter = Meter("heard")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from roomkit.rtp.codecs import Codec
 
-__all__ = ["failed", "first_of", "received_codecs", "stop_on_signals"]
+__all__ = ["codec_options", "failed", "first_of", "stop_on_signals"]
 
 
 @contextlib.contextmanager
@@ -54,13 +54,24 @@ async def first_of(*things: Coroutine[Any, Any, Any] | asyncio.Task[Any]) -> Non
         task.result()
 
 
-def received_codecs(codec: Codec) -> list[Codec]:
-    """The codec that is sent, and what a far end may well send although it was told otherwise: both
-    laws of G.711 under their static types."""
-    from roomkit.rtp.codecs import PCMA, PCMU
+def codec_options(codec: Codec, preset: str | None) -> dict[str, Any]:
+    """The options of a session that sends this codec. It also understands what a far end may well
+    send although it was told otherwise: both laws of G.711 under their static types. With a preset,
+    its numbers hold."""
+    if preset is None:
+        from roomkit.rtp.codecs import PCMA, PCMU
 
-    others: Iterable[Codec] = (PCMU, PCMA)
-    return [codec, *(other for other in others if other.payload_type != codec.payload_type)]
+        others: Iterable[Codec] = (PCMU, PCMA)
+        same = codec.payload_type
+        return {"codecs": [codec, *(other for other in others if other.payload_type != same)]}
+    from roomkit.rtp.presets import PRESETS
+
+    codecs = PRESETS[preset].options["codecs"]
+    of_preset = [other for other in codecs if other.rtpmap == codec.rtpmap]
+    if not of_preset:
+        names = ", ".join(other.rtpmap for other in codecs)
+        raise ValueError(f"--codec {codec.rtpmap}: the preset {preset} has {names}")
+    return {"preset": preset, "payload_type": of_preset[0].payload_type}
 
 
 def failed(message: object) -> int:

@@ -13,7 +13,7 @@ from roomkit import RoomKit, VoiceChannel
 from roomkit.cli.apps import App, Call
 from roomkit.cli.figures import figures, summary
 from roomkit.cli.journal import Journal
-from roomkit.cli.running import failed, first_of, received_codecs, stop_on_signals
+from roomkit.cli.running import codec_options, failed, first_of, stop_on_signals
 from roomkit.cli.tape import Tape
 from roomkit.cli.view import Meter, View, open_view
 from roomkit.voice.backends.rtp import RTPVoiceBackend
@@ -60,7 +60,7 @@ async def _serve(options: argparse.Namespace) -> int:
     backend_options = {
         "local_addr": options.local,
         "remote_addr": options.remote,
-        "codecs": received_codecs(options.codec),
+        **codec_options(options.codec, options.preset),
         "rtcp_interval": options.rtcp_interval,
         "source_policy": "host" if options.remote else "learn",
     }
