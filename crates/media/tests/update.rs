@@ -182,3 +182,24 @@ fn rfc7160_4_2_another_clock_in_the_same_stream_is_no_jitter() {
     call.run(Time::secs(6));
     assert_eq!(call.b.session.stats().jitter, Duration::ZERO);
 }
+
+#[test]
+fn a_far_end_that_knows_events_at_another_clock_only_is_told_durations_at_that_clock() {
+    let wide = CodecSpec::l16(97, 16_000, 1);
+    let mut call = Call::new(LinkConfig::default(), 8, |c| {
+        (c.send_codec, c.receive_codecs) = (wide, vec![wide]);
+    });
+    let five = Digit::parse('5').unwrap();
+    let minute = Duration::from_secs(10);
+    call.a.session.send_dtmf(five, Duration::from_millis(100)).unwrap();
+    call.a.session.send_dtmf(five, minute).unwrap();
+    call.run(Time::secs(12));
+    let heard: Vec<Duration> = (call.b.events.iter())
+        .filter_map(|(_, event)| match event {
+            Event::Digit { duration, .. } => Some(*duration),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(heard[0], Duration::from_millis(100));
+    assert_eq!(heard.len(), 2, "one digit each, the long one of several segments too: {heard:?}");
+}

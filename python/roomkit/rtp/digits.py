@@ -46,8 +46,8 @@ class SessionDigits:
         `"rfc4733"`, events beside the audio, or `"inband"`, tones in its place (ITU-T Q.23); None:
         the option `dtmf_method`.
 
-        Raises `ValueError` for anything else, also where the peer takes no events at the codec's
-        clock, and `QueueFullError` when more than 128 digits and pauses would wait. Nothing is
+        Raises `ValueError` for anything else, also where the peer takes no events,
+        and `QueueFullError` when more than 128 digits and pauses would wait. Nothing is
         queued then.
         """
         checks.dial_string(digits, "digits")
@@ -57,8 +57,8 @@ class SessionDigits:
         checks.one_of(method, "method", ("rfc4733", "inband"))
         if method == "rfc4733" and not self.options.sends_events:
             raise ValueError(
-                "digits: this session sends none as events at the codec's clock;"
-                " dtmf_payload_type=101 fits, or method='inband'"
+                "digits: this session sends none as events; dtmf_payload_type=101 fits, or"
+                " method='inband'"
             )
         native = self._native_for("send digits")
         full = QueueFullError(f"{len(digits)} digits and pauses find no room; {_MOST} may wait")
