@@ -129,7 +129,7 @@ def test_both_ends_take_the_numbers_of_a_preset(tmp_path: Path) -> None:
     said = clip_file(tmp_path, "stop")
     remote = ("--remote", f"127.0.0.1:{port}")
     call = Command("call", *remote, *peer, "--play", said, "--dtmf", "5", "--seconds", "2")
-    code, out, err = call.finish()
+    code, _, err = call.finish()
     assert (code, err) == (0, ""), err
     assert "hears key 5" in serve.finish()[1]
 

@@ -341,8 +341,8 @@ class RTPOptions:
 
     @property
     def sends_events(self) -> bool:
-        """Whether the far end takes telephone events at the clock of the codec that is sent."""
-        return self.codec.clock_rate in self.sent_events
+        """Whether the far end takes telephone events."""
+        return bool(self.sent_events)
 
     @property
     def packet_octets(self) -> int:
