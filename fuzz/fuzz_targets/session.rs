@@ -408,7 +408,12 @@ fn config(setup: Setup) -> SessionConfig {
         receive_codecs: codecs.to_vec(),
         ptime: ptime_of(setup.ptime),
         rtcp: [RtcpMode::Separate, RtcpMode::Mux, RtcpMode::Off][usize::from(setup.rtcp) % 3],
-        policy: [Policy::Strict, Policy::Host, Policy::Learn][usize::from(setup.policy) % 3],
+        policy: [Policy::Strict, Policy::Host, Policy::Learn, Policy::Follow]
+            [usize::from(setup.policy) % 4],
+        symmetric: [None, Some(true), Some(false), None][usize::from(setup.policy / 4) % 4],
+        learn_window: (setup.policy & 16 != 0).then_some(Duration::from_millis(300)),
+        probation: if setup.policy & 32 != 0 { 2 } else { 5 },
+        source_rate: if setup.policy & 64 != 0 { 20 } else { 400 },
         remote_ssrc: setup.expects_ssrc.then(|| ssrc_of(0)),
         rtcp_interval: Duration::from_millis(250),
         jitter_delay: Duration::from_millis(u64::from(setup.jitter_ms)),
