@@ -15,6 +15,7 @@ import pytest
 
 from roomkit.errors import AddressConflictError, PortsExhaustedError
 from roomkit.rtp import RTPSession
+from roomkit.voice.backends.rtp import RTPVoiceBackend
 from rtp.sound import tone
 from rtp.wire import Peer, free_port_pair, rtp
 
@@ -331,3 +332,22 @@ async def test_300_sessions_on_one_port_get_their_own_packets_and_no_others() ->
                 stats = session.stats()
                 assert (stats.packets_received, stats.stranger) == (expected, 0)
             assert sessions[0].stats().unmatched == 0
+
+
+# --- through the backend -------------------------------------------------------------------------
+
+
+async def test_a_backend_takes_its_ports_from_the_range_and_says_when_there_is_none_left() -> None:
+    low = free_range(2)
+    backend = RTPVoiceBackend(
+        local_addr=(LOOPBACK, 0), remote_addr=NOBODY, port_range=(low, low + 3)
+    )
+    first = await backend.connect("room", "a", "voice")
+    await backend.connect("room", "b", "voice", metadata={"source_policy": "strict", "dscp": 0})
+    assert first.metadata["local_addr"][1] in (low, low + 2)
+    with pytest.raises(PortsExhaustedError):
+        await backend.connect("room", "c", "voice")
+    await backend.disconnect(first)
+    with pytest.raises(PortsExhaustedError, match="1 resting"):
+        await backend.connect("room", "c", "voice")
+    await backend.close()
