@@ -227,6 +227,13 @@ async def answers_from_where_it_is_sent_to(
     await playing
 
 
+async def test_an_address_that_a_nat_gives_this_host_is_told_as_it_was_given() -> None:
+    async with RTPSession(
+        local_addr=("0.0.0.0", 0), remote_addr=NOBODY, advertised_host="203.0.113.7"
+    ) as session:
+        assert session.advertised_addr == ("203.0.113.7", session.local_addr[1])
+
+
 async def test_a_strangers_packet_does_not_move_our_address() -> None:
     port = free_port_pair()
     with Peer() as peer, Peer() as stranger:

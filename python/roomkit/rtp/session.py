@@ -218,13 +218,14 @@ class RTPSession(Signalled, SessionDigits):
 
     @property
     def advertised_addr(self) -> Address:
-        """The (host, port) to tell the peer in signalling. Bound to all of the host's addresses,
-        it is the one that the peer sends to, once heard, and before that the one on the way to it.
+        """The (host, port) to tell the peer in signalling: `advertised_host`, if it was given.
+        Bound to all of the host's addresses, it is the one that the peer sends to, once heard, and
+        before that the one on the way to it.
 
         Raises `OSError` when there is no way.
         """
         native = self._opened()
-        host = native.local_host()
+        host = self.options.advertised_host or native.local_host()
         local = native.local_addr
         if host is not None:
             return host, local[1]

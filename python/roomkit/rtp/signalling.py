@@ -310,8 +310,6 @@ class Signalled(Holding):
         """The addresses of RTP and RTCP as the far end is told them."""
         session = self._session()
         told = session.advertised_addr
-        if self.options.advertised_host is not None:
-            told = self.options.advertised_host, told[1]
         rtcp = session.rtcp_addr
         return told, None if rtcp is None else (told[0], rtcp[1])
 
