@@ -4,6 +4,7 @@ implementation encodes is decoded by us."""
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from itertools import pairwise
 
 import G722 as spandsp  # noqa: N811 (a class, whatever the linter takes its name for)
@@ -11,9 +12,11 @@ import numpy as np
 import opuslib_next
 import pytest
 
+from interop.peers import until
 from interop.sound import speech
-from roomkit.rtp import Codec
+from roomkit.rtp import Codec, RTPSession
 from roomkit.rtp.codecs import G722, OPUS, PCMA, PCMU
+from roomkit.voice.backends.rtp import RTPVoiceBackend
 from rtp.sound import (
     audible,
     frequency,
@@ -117,6 +120,65 @@ async def test_rfc7587_s3_3_a_lost_packet_is_recovered_from_the_next(peer: Peer)
     assert stats.packets_recovered >= 6, "silence and unvoiced sounds have no copy"
     assert stats.frames_concealed == stats.packets_lost - stats.packets_recovered
     assert likeness(b"".join(frame.data for frame in heard), said.tobytes()) > 0.9
+
+
+@pytest.mark.parametrize("stops", [True, False], ids=["sends nothing", "sends single octets"])
+async def test_rfc7587_s3_1_3_silence_of_either_kind_is_comfort_noise_and_no_loss(
+    peer: Peer, stops: bool
+) -> None:
+    said = np.concatenate([speech(16000)[:8000], np.zeros(16000, np.int16)])
+    theirs = opuslib_next.Encoder(16000, 1, "voip")
+    theirs.dtx = 1
+    packets = [theirs.encode(frame.tobytes(), 320) for frame in said.reshape(-1, 320)]
+    empty = [number for number, packet in enumerate(packets) if len(packet) <= 2]
+    assert len(empty) >= 20
+    async with to(peer, codecs=[OPUS], sample_rate=16000, jitter_ms=200) as session:
+        hearing = asyncio.create_task(listen(aiter(session), lambda heard: len(heard) >= 80))
+        await peer.stream(
+            session.local_addr,
+            packets,
+            pt=111,
+            clock=48000,
+            skip=empty if stops else (),
+        )
+        await hearing
+        stats = session.stats()
+    assert (stats.packets_lost, stats.undecodable) == (0, 0)
+    assert stats.frames_comfort_noise >= 15
+
+
+def sent(session: RTPSession, packets: int) -> bool:
+    return session.stats().packets_sent >= packets
+
+
+async def test_the_codec_changes_in_the_middle_of_a_word_and_of_a_call() -> None:
+    everything: list[Codec | str] = ["PCMU", "G722", "opus", Codec("L16", 96, 44100)]
+    async with call(codecs=everything, sample_rate=16000, jitter_ms=200) as (alice, bob):
+        hearing = asyncio.create_task(listen(aiter(bob), sound_then_silence(1200)))
+        playing = asyncio.create_task(alice.play(tone(440, 1600, 16000)))
+        for first in (1, 2, 3):
+            before = alice.stats().packets_sent
+            await until(partial(sent, alice, before + 15), "fifteen packets more")
+            await alice.update(codecs=everything[first:] + everything[:first])
+        assert (await playing).played_ms == pytest.approx(1600, abs=1)
+        heard = audible(await hearing)
+        stats = bob.stats()
+    assert (stats.packets_lost, stats.undecodable, stats.unknown_payload_type) == (0, 0, 0)
+    assert sum(frame.duration_ms for frame in heard) == pytest.approx(1600, abs=60)
+    assert frequency(b"".join(f.data for f in heard), 16000) == pytest.approx(440, abs=5)
+    assert min(level(frame.data) for frame in heard[3:-3]) > 3000
+
+
+async def test_a_backend_takes_opus_for_one_of_its_sessions(peer: Peer) -> None:
+    backend = RTPVoiceBackend(local_addr=("127.0.0.1", 0))
+    session = await backend.connect(
+        "room", "caller", "voice", metadata={"remote_addr": peer.addr, "codecs": ["opus", "PCMU"]}
+    )
+    told = session.metadata
+    assert (told["codec"], told["payload_type"], told["clock_rate"]) == ("opus", 111, 48000)
+    await backend.send_audio(session, tone(440, 200, told["sample_rate"]))
+    await peer.until(lambda: len(peer.audio_packets(111)) >= 10)
+    await backend.close()
 
 
 @pytest.mark.parametrize(

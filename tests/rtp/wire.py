@@ -90,6 +90,7 @@ class Peer:
         packets: int | Sequence[bytes],
         *,
         lose: Container[int] = (),
+        skip: Container[int] = (),
         payload: bytes = b"\x2a" * 160,
         ptime: float = 0.02,
         pt: int = 0,
@@ -97,7 +98,8 @@ class Peer:
     ) -> None:
         """Sends audio in real time, on absolute deadlines of a thread; some of it is lost.
 
-        `packets`: how many of `payload`, or the payload of each.
+        `packets`: how many of `payload`, or the payload of each. For those of `skip` nothing is
+        sent, and time goes on: they have no sequence number.
         """
         payloads = [payload] * packets if isinstance(packets, int) else packets
         ticks = threading.Event()
@@ -106,10 +108,10 @@ class Peer:
             start = time.monotonic()
             for number, payload in enumerate(payloads):
                 ticks.wait(max(0.0, start + number * ptime - time.monotonic()))
-                if number not in lose:
+                if number not in lose and number not in skip:
                     header = (self.seq, self.timestamp, self.ssrc)
                     self._rtp.sendto(rtp(*header, payload, pt=pt), to)
-                self.seq = (self.seq + 1) % 65_536
+                self.seq = (self.seq + (number not in skip)) % 65_536
                 self.timestamp = (self.timestamp + round(ptime * clock)) % 2**32
 
         await asyncio.to_thread(send)

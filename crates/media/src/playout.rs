@@ -414,6 +414,9 @@ impl Playout {
             self.conceal(packet.ticks - skip, made);
             return;
         }
+        if self.lanes[packet.codec].spec.is_silence(&packet.payload) {
+            made.noise += (self.ready.len() - at) / usize::from(self.channels);
+        }
         self.hole = Duration::ZERO;
         self.concealer.good(&mut self.ready[at..]);
     }

@@ -246,6 +246,14 @@ impl CodecSpec {
         Ok(payload.len() / unit)
     }
 
+    /// Whether a payload holds no sound but says that there is none: some senders go on with such through silence.
+    pub fn is_silence(&self, payload: &[u8]) -> bool {
+        // libopus takes a frame of up to one octet for one that was not sent.
+        let opus = matches!(self.kind, CodecKind::Opus(_));
+        opus && opus::Packet::parse(payload)
+            .is_ok_and(|packet| packet.frames().iter().all(|frame| frame.len() <= 1))
+    }
+
     /// A decoder for one stream.
     pub fn decoder(&self) -> Box<dyn Decoder> {
         match self.kind {

@@ -207,6 +207,18 @@ fn rfc7587_s3_1_3_with_dtx_silence_is_not_sent_and_speech_is() {
 }
 
 #[test]
+fn packets_that_hold_nothing_are_told_from_others() {
+    let spec = spec(48_000, 1, |_| {});
+    let toc = 11 << 3;
+    for empty in [&[toc][..], &[toc, 0], &[toc | 1], &[toc | 3, 2]] {
+        assert!(spec.is_silence(empty), "{empty:x?}");
+    }
+    assert!(!spec.is_silence(&[toc, 0, 0]) && !spec.is_silence(&[toc | 3, 0]));
+    assert!(packets(&spec, &voice(48_000, 200), 20).iter().all(|packet| !spec.is_silence(packet)));
+    assert!(!CodecSpec::PCMU.is_silence(&[0xff]));
+}
+
+#[test]
 fn rfc7587_s6_1_the_far_end_s_limits_are_kept() {
     let said = voice(48_000, 2000);
     let octets = |change: &dyn Fn(&mut Settings)| -> Vec<usize> {
