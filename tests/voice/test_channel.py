@@ -340,3 +340,15 @@ async def test_a_hook_may_interrupt_the_text_that_it_was_asked_about() -> None:
 
         assert not await asyncio.wait_for(channel.say(session, "hello"), 2)
     assert tts.texts == []
+
+
+async def test_a_backend_that_cannot_hold_says_so() -> None:
+    async with RoomKit() as kit:
+        channel = VoiceChannel("phone", backend=LoopbackBackend())
+        kit.register_channel(channel)
+        await kit.create_room("room")
+        await kit.attach_channel("room", "phone")
+        session = await kit.join("room", "phone")
+        for attempt in (channel.hold, channel.resume):
+            with pytest.raises(NotImplementedError, match="loopback cannot put on hold"):
+                await attempt(session)

@@ -165,6 +165,17 @@ class VoiceChannel(Channel):
         self._call(session)
         self.backend.mask_digits(session, masked)
 
+    async def hold(self, session: VoiceSession) -> None:
+        """Puts the far end on hold: it is not heard, the session is PAUSED, and music may be played
+        to it. Raises `NotImplementedError` where the backend cannot."""
+        self._call(session)
+        await self.backend.hold(session)
+
+    async def resume(self, session: VoiceSession) -> None:
+        """Takes the far end off hold."""
+        self._call(session)
+        await self.backend.resume(session)
+
     # --- life ---------------------------------------------------------------------------------
 
     def bind(self, kit: RoomKit) -> None:

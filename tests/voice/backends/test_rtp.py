@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from roomkit import _native
+from roomkit import RoomKit, VoiceChannel, _native
 from roomkit.errors import (
     AddressConflictError,
     BackendClosedError,
@@ -445,6 +445,27 @@ async def test_on_hold_a_session_is_paused_and_music_still_leaves(
     with pytest.raises(SessionEndedError):
         await backend.resume(session)
     await peer.until(lambda: len(peer.audio_packets()) == 5)
+
+
+async def test_a_call_on_hold_is_paused_and_music_is_played_to_it(
+    backend: RTPVoiceBackend, peer: Peer
+) -> None:
+    async with RoomKit() as kit:
+        channel = VoiceChannel("phone", backend=backend)
+        kit.register_channel(channel)
+        await kit.create_room("room")
+        await kit.attach_channel("room", "phone")
+        session = await kit.join("room", "phone")
+        await channel.hold(session)
+        states = [session.state]
+        assert await channel.play(session, tone(440, 100))
+        await channel.resume(session)
+        states.append(session.state)
+        assert states == ["paused", "active"]
+        await peer.until(lambda: len(peer.audio_packets()) == 5)
+        await kit.leave(session)
+        with pytest.raises(SessionNotFoundError):
+            await channel.hold(session)
 
 
 async def test_a_peer_that_was_silent_and_speaks_again_is_told(peer: Peer) -> None:
