@@ -215,15 +215,19 @@ def _check(description: SessionDescription, media: Media) -> None:
         raise media.error("no line 'c=' says where it goes to")
     if connection.is_multicast:
         raise media.error(f"address {connection.host!r} is multicast; one of a single host fits")
+    if media.port == 65535 and not media.rtcp_mux:
+        raise media.error("port 65535 leaves no port + 1 for RTCP (RFC 3550 §11); a lower one fits")
 
 
 def _ptime(media: Media, wishes: Wishes, codecs: list[Codec]) -> int:
     """Ours if the program said one, or else what the far end would like; within its `maxptime`,
     and such that packets of linear audio are not broken up (RFC 8866 §6.4)."""
+    rates = [codec.sample_rate for codec in codecs]
+    rates += [] if wishes.sample_rate is None else [wishes.sample_rate]
     fitting = [
         ptime
         for ptime in _PTIMES
-        if all(ptime * codec.sample_rate % 1000 == 0 for codec in codecs)
+        if all(ptime * rate % 1000 == 0 for rate in rates)
         and (ptime in _OPUS_PTIMES or all(codec.name != "opus" for codec in codecs))
     ] or [_USUAL_PTIME]
     most = media.maxptime

@@ -37,6 +37,8 @@ class Wishes:
     noise_types: Mapping[int, int] | None
     """Payload types of comfort noise by clock, where the program gave them."""
     ptime_ms: int | None
+    sample_rate: int | None
+    """Of the frames that the program gets: they are whole ones."""
     direction: MediaDirection
     rtcp: RTCPMode | None
     security: SDPSecurity
@@ -53,6 +55,7 @@ class Wishes:
             event_type=checked.dtmf_payload_type,
             noise_types=checked.comfort_noise_types,
             ptime_ms=checked.ptime_ms if "ptime_ms" in options else None,
+            sample_rate=checked.sample_rate,
             direction=checked.direction,
             rtcp=checked.rtcp if "rtcp" in options else None,
             security=checked.sdp_security,
