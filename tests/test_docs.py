@@ -117,10 +117,11 @@ def test_every_command_line_shown_is_understood(
 
     monkeypatch.setattr(roomkit.cli, "import_module", lambda _: types.SimpleNamespace(run=note))
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "offer.sdp").touch()
     write_wav(tmp_path / "question.wav", np.zeros(160, np.int16), 8000)
     for line in lines:
         assert roomkit.cli.main(shlex.split(line)[1:]) == 0, line
-    assert set(ran) == {"demo", "serve", "call"}
+    assert set(ran) == {"demo", "serve", "call", "sdp"}
 
 
 def table(page: Path) -> list[tuple[str, str]]:

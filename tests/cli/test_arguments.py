@@ -37,6 +37,7 @@ REMOTE = ("--remote", "192.0.2.10:20000")
         (("call", *REMOTE, "--seconds", "0"), "more than 0"),
         (("call", *REMOTE, "--seconds", "nan"), "more than 0"),
         (("call", *REMOTE, "--codec", "G729"), "PCMU, PCMA, G722, opus, or L16/RATE"),
+        (("sdp",), "required: FILE"),
         (("call", *REMOTE, "--codec", "opus/8000"), "opus is 48000 Hz"),
         (("call", *REMOTE, "--preset", "cisco"), "asterisk-external-media"),
         (("call", *REMOTE, "--codec", "L16"), "such as L16/16000"),

@@ -1,4 +1,4 @@
-"""The `roomkit` command: `demo`, `serve` and `call`.
+"""The `roomkit` command: `demo`, `serve`, `call` and `sdp`.
 
 Only `argparse` is imported here; each command loads what it needs when it runs, so that `--help`
 and a typing mistake are answered at once.
@@ -17,7 +17,7 @@ from roomkit.cli import arguments
 
 __all__ = ["main"]
 
-_COMMANDS = {"demo": "roomkit.cli.demo", "serve": "roomkit.cli.serve", "call": "roomkit.cli.call"}
+_COMMANDS = {name: f"roomkit.cli.{name}" for name in ("demo", "serve", "call", "sdp")}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     _demo(commands)
     _serve(commands)
     _call(commands)
+    _sdp(commands)
     return parser
 
 
@@ -155,6 +156,26 @@ def _call(commands: Any) -> None:
         "--seconds", type=arguments.seconds, metavar="SECONDS", help="hang up after so long"
     )
     _plain(call)
+
+
+def _sdp(commands: Any) -> None:
+    sdp = commands.add_parser(
+        "sdp",
+        help="say what would be made of a gateway's SDP offer",
+        description=(
+            "Reads an SDP offer and says, without a call, what would be agreed on and what would"
+            " not, or which line is wrong."
+        ),
+        epilog="Exit code 0: a call can be made of it. 1: it cannot.",
+    )
+    sdp.add_argument("file", type=Path, metavar="FILE", help="the offer; - reads it from stdin")
+    sdp.add_argument(
+        "--codec",
+        type=arguments.codec,
+        action="append",
+        metavar="CODEC",
+        help="take this one only; several in the order of preference",
+    )
 
 
 def _addresses(parser: argparse.ArgumentParser, local: str | None) -> None:
