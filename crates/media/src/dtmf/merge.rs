@@ -50,7 +50,7 @@ const MEMORY: Duration = Duration::from_secs(5);
 /// Presses that may wait: the owner polls at every frame.
 const PENDING: usize = 64;
 
-/// See the [module](self).
+/// What the head of this file says of presses, for one call.
 #[derive(Clone, Debug, Default)]
 pub struct Merger {
     told: VecDeque<Told>,

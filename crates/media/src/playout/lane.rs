@@ -10,7 +10,8 @@ use crate::resample::{Bank, Resampler};
 /// A decoder, and what turns its output into the session's rate and channels.
 pub(super) struct Lane {
     pub(super) spec: CodecSpec,
-    decoder: Box<dyn Decoder>,
+    /// Made when it is first needed: a call agrees on more codecs than it uses, and some take tens of kilobytes.
+    decoder: Option<Box<dyn Decoder>>,
     /// The session's.
     sample_rate: u32,
     channels: u8,
@@ -28,7 +29,7 @@ impl Lane {
     pub(super) fn new(spec: CodecSpec, sample_rate: u32, channels: u8) -> Lane {
         Lane {
             spec,
-            decoder: spec.decoder(),
+            decoder: None,
             sample_rate,
             channels,
             bank: None,
@@ -54,7 +55,7 @@ impl Lane {
         self.carry = 0;
         if self.spec.keeps_state() {
             // An encoder that starts again starts from nothing.
-            self.decoder = self.spec.decoder();
+            self.decoder = None;
         }
         same_format && !self.spec.keeps_state() && !before.spec.keeps_state()
     }
@@ -67,7 +68,8 @@ impl Lane {
         out: &mut Vec<i16>,
     ) -> Result<(), Undecodable> {
         self.decoded.clear();
-        self.decoder.decode(payload, &mut self.decoded)?;
+        let decoder = self.decoder.get_or_insert_with(|| self.spec.decoder());
+        decoder.decode(payload, &mut self.decoded)?;
         self.convert(skip, out);
         Ok(())
     }
@@ -76,7 +78,9 @@ impl Lane {
     pub(super) fn conceal(&mut self, ticks: u32, out: &mut Vec<i16>) -> bool {
         self.decoded.clear();
         let samples = self.coded_samples(ticks);
-        if !self.decoder.conceal(samples, &mut self.decoded) {
+        // Where nothing was decoded yet there is nothing to go on with.
+        let decoder = self.decoder.as_mut();
+        if !decoder.is_some_and(|decoder| decoder.conceal(samples, &mut self.decoded)) {
             return false;
         }
         self.convert(0, out);
@@ -85,7 +89,7 @@ impl Lane {
 
     /// Ticks right before a payload of which it carries a copy.
     pub(super) fn copied_before(&self, payload: &[u8]) -> u32 {
-        let samples = self.decoder.copied_before(payload);
+        let samples = self.decoder.as_ref().map_or(0, |decoder| decoder.copied_before(payload));
         u32::try_from(self.spec.ticks_for(samples as u64)).unwrap_or(0)
     }
 
@@ -93,7 +97,9 @@ impl Lane {
     pub(super) fn recover(&mut self, payload: &[u8], ticks: u32, out: &mut Vec<i16>) {
         self.decoded.clear();
         let samples = self.coded_samples(ticks);
-        self.decoder.recover(payload, samples, &mut self.decoded);
+        if let Some(decoder) = &mut self.decoder {
+            decoder.recover(payload, samples, &mut self.decoded);
+        }
         self.convert(0, out);
     }
 
