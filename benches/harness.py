@@ -58,9 +58,13 @@ class Program(AbstractContextManager["Program"]):
         return self._child.pid
 
     def tell(self, *numbers: int) -> None:
+        """Writes one line of numbers."""
+        self.tell_line(" ".join(map(str, numbers)))
+
+    def tell_line(self, line: str) -> None:
         """Writes one line."""
         assert self._child.stdin is not None
-        self._child.stdin.write(" ".join(map(str, numbers)) + "\n")
+        self._child.stdin.write(line + "\n")
         self._child.stdin.flush()
 
     def line(self) -> str:
