@@ -96,3 +96,15 @@ async def test_a_nat_s_other_port_is_answered_if_wanted_and_another_host_never()
             await real.stream(session.local_addr, 10)
             await heard(session, lambda: session.stats().packets_received == 10)
             assert session.remote_addr == signalled.addr
+
+
+async def test_a_nat_that_rebinds_is_followed_within_two_seconds_of_the_caller_s_speech() -> None:
+    with Peer() as before, Peer() as after:  # the same host, another port
+        async with RTPSession(local_addr=(LOOPBACK, 0), remote_addr=before.addr) as session:
+            await before.stream(session.local_addr, 10)
+            after.ssrc, after.seq, after.timestamp = before.ssrc, before.seq, before.timestamp
+            # Two seconds of 20 ms and a few more: the last of them, at the least, must be heard.
+            await after.stream(session.local_addr, 105)
+            await heard(session, lambda: session.stats().packets_received > 15)
+            assert session.remote_addr == after.addr
+            assert session.stats().source_changes == 1

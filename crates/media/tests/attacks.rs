@@ -112,6 +112,32 @@ fn rtcp_goodbyes_forged() {
 }
 
 #[test]
+fn rtcp_goodbyes_forged_before_the_far_end_has_spoken() {
+    for (policy, signalled) in SETTINGS.into_iter().filter(|(_, signalled)| *signalled) {
+        let far: SocketAddr = A.parse().unwrap();
+        let mut config = SessionConfig::pcmu(signalled.then_some(far));
+        config.policy = policy;
+        let mut session = Session::new(config, Time::ZERO, 5).unwrap();
+        let mut attacker = Attacker { rng: Rng::new(3), addr: far, seq: SeqNo(0) };
+        let mut goodbyes = |session: &mut Session, from: SocketAddr, ms: u64| {
+            let ssrc = Ssrc(attacker.rng.next_u32());
+            session.receive(Time::ms(ms), from, Port::Rtcp, &attacker.goodbye(ssrc));
+            session.handle_deadline(Time::ms(ms + 40));
+            std::iter::from_fn(|| session.poll())
+                .filter(|told| matches!(told, Output::Event(Event::RemoteBye { .. })))
+                .count()
+        };
+        let mut places = Attacker { rng: Rng::new(4), addr: far, seq: SeqNo(0) };
+        for n in 0..TRIES {
+            let from = places.stranger(n % 2 == 0);
+            assert_eq!(goodbyes(&mut session, from, n), 0, "{policy:?} {from}");
+        }
+        let announced = SocketAddr::new(far.ip(), far.port() + 1);
+        assert_eq!(goodbyes(&mut session, announced, TRIES + 100), 1, "the far end's own");
+    }
+}
+
+#[test]
 fn replay_of_the_call_itself_from_elsewhere() {
     has_no_effect(RtcpMode::Separate, false, TRIES, &|attacker, known, ms| {
         let at = usize::from(attacker.rng.next_u16()) % known.packets.len();

@@ -233,6 +233,7 @@ impl Session {
                     self.learn_extended(now, ssrc, blocks);
                 }
                 RtcpPacket::ReceiverReport { blocks, .. } => self.learn(now, blocks),
+                RtcpPacket::Bye { .. } if !self.may_part(from) => self.stats.rtcp_stranger += 1,
                 RtcpPacket::Bye { mut ssrcs, reason } => {
                     let source = self.inbound.source.as_ref().map(|source| source.ssrc);
                     if ssrcs.any(|ssrc| Some(ssrc) == source || ssrc == compound.sender()) {
@@ -294,12 +295,30 @@ impl Session {
 
     /// Where RTCP goes: to where the far end's comes from, else to where it is configured or usual to be.
     fn rtcp_destination(&self) -> Option<(SocketAddr, Port)> {
-        let media = self.destination()?;
         if self.reports.mode == RtcpMode::Mux {
-            return Some((self.reports.configured.unwrap_or(media), Port::Rtp));
+            return Some((self.announced_rtcp()?, Port::Rtp));
         }
-        let usual = SocketAddr::new(media.ip(), media.port().checked_add(1)?);
-        let to = self.reports.remote.or(self.reports.configured).unwrap_or(usual);
-        Some((to, Port::Rtcp))
+        Some((self.reports.remote.or_else(|| self.announced_rtcp())?, Port::Rtcp))
+    }
+
+    /// Where the far end's RTCP is configured or usual to be.
+    fn announced_rtcp(&self) -> Option<SocketAddr> {
+        let media = self.destination()?;
+        let usual = match self.reports.mode {
+            RtcpMode::Mux => Some(media),
+            _ => media.port().checked_add(1).map(|port| SocketAddr::new(media.ip(), port)),
+        };
+        self.reports.configured.or(usual)
+    }
+
+    /// Whether a goodbye from this address ends the call. Before a source has proved itself there is no SSRC that a forger
+    /// would have to guess: then it must come from exactly where RTCP was announced, or be vouched for by a key.
+    fn may_part(&self, from: SocketAddr) -> bool {
+        self.secure.is_some()
+            || self.inbound.guard.locked().is_some()
+            || self.announced_rtcp().is_some_and(|announced| {
+                (announced.ip().to_canonical(), announced.port())
+                    == (from.ip().to_canonical(), from.port())
+            })
     }
 }
