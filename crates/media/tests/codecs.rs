@@ -171,6 +171,46 @@ fn rfc7160_the_sequence_goes_on_and_the_timestamp_counts_at_each_codec_s_clock()
 }
 
 #[test]
+fn another_payload_type_or_bit_rate_of_the_same_codec_is_not_heard_at_all() {
+    let renamed = |spec: CodecSpec| CodecSpec { payload_type: 120, ..spec };
+    let heard = |from: CodecSpec, to: CodecSpec| {
+        let config = |config: &mut SessionConfig| {
+            config.receive_codecs = vec![from, renamed(from)];
+            (config.send_codec, config.sample_rate) = (from, 16_000);
+        };
+        let mut call = Call::new(good(), 7, config);
+        call.a.play(1, syllables(2), 16_000);
+        call.run(Time::ms(1003));
+        let mut after = SessionConfig::pcmu(Some(B.parse().unwrap()));
+        config(&mut after);
+        after.send_codec = to;
+        call.a.session.update(call.now, &after).unwrap();
+        call.run(Time::ms(1900));
+        assert_eq!(call.b.session.stats().packets_lost, 0);
+        (call.b.heard(), call.a.rtp().last().unwrap().2)
+    };
+    for spec in [CodecSpec::PCMU, CodecSpec::G722, opus(111, 16_000, |_| {})] {
+        let (stays, changes) = (heard(spec, spec), heard(spec, renamed(spec)));
+        assert!(stays.0 == changes.0, "{spec:?}");
+        assert_eq!((stays.1, changes.1), (spec.payload_type, 120));
+    }
+    let lower = opus(111, 16_000, |s| s.bitrate = 12_000);
+    let (high, low) = (
+        heard(opus(111, 16_000, |_| {}), opus(111, 16_000, |_| {})),
+        heard(opus(111, 16_000, |_| {}), lower),
+    );
+    // The same until the change, and no gap or click in the 40 ms after it: only coarser.
+    let change = 1100 * 16;
+    assert!(high.0[..1000 * 16] == low.0[..1000 * 16]);
+    let error = |at: usize| -> f64 {
+        let pairs = high.0[at..at + 640].iter().zip(&low.0[at..at + 640]);
+        pairs.map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum()
+    };
+    let power: f64 = high.0[change..change + 640].iter().map(|&s| f64::from(s).powi(2)).sum();
+    assert!((0..10).all(|n| error(change + n * 320) < 0.3 * power.max(1e6)));
+}
+
+#[test]
 fn rfc7587_s3_3_lost_frames_are_recovered_and_told_apart_from_concealed_ones() {
     let spec = opus(111, 16_000, |s| (s.bitrate, s.expected_loss) = (24_000, 20));
     let heard = |loss: f64, fec: bool| {

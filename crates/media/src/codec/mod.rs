@@ -76,6 +76,11 @@ pub trait Encoder: Send {
     /// `sample_rate` and `channels`: a whole number of frames over all channels. Where nothing is appended, nothing need
     /// be sent.
     fn encode(&mut self, pcm: &[i16], out: &mut Vec<u8>);
+
+    /// Goes on under another spec of the same codec, rate and channels, without beginning anew; false if it cannot.
+    fn adapt(&mut self, _spec: &CodecSpec) -> bool {
+        false
+    }
 }
 
 /// Why a payload cannot be decoded: the peer's fault, counted and concealed.
@@ -162,6 +167,11 @@ impl CodecSpec {
             CodecKind::L16 => "L16",
             CodecKind::Opus(_) => "opus",
         }
+    }
+
+    /// Whether one is the other under another payload type.
+    pub fn is_same_but_for_type(&self, other: &CodecSpec) -> bool {
+        *self == CodecSpec { payload_type: self.payload_type, ..*other }
     }
 
     /// Whether a payload is decoded by what came before it.

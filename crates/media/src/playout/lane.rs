@@ -53,6 +53,10 @@ impl Lane {
             self.resampler = None;
         }
         self.carry = 0;
+        if self.spec.is_same_but_for_type(&before.spec) {
+            self.decoder = before.decoder.take();
+            return true;
+        }
         if self.spec.keeps_state() {
             // An encoder that starts again starts from nothing.
             self.decoder = None;

@@ -58,7 +58,10 @@ impl Outbound {
     pub(super) fn update(&mut self, config: &SessionConfig) {
         let codec = config.send_codec;
         if codec != self.codec {
-            self.encoder = codec.encoder();
+            // Another payload type or bit rate is no reason to begin anew, which the far end would hear.
+            if !codec.is_same_but_for_type(&self.codec) && !self.encoder.adapt(&codec) {
+                self.encoder = codec.encoder();
+            }
             self.codec = codec;
         }
         self.pacer.set_format(config.ptime, codec.sample_rate, codec.channels);

@@ -8,7 +8,7 @@ mod packet;
 pub use packet::{Malformed, Packet};
 pub use roomkit_opus::{version, Bandwidth, Settings};
 
-use super::{CodecSpec, Decoder, Encoder, Undecodable};
+use super::{CodecKind, CodecSpec, Decoder, Encoder, Undecodable};
 
 /// A payload is never longer, so that its packet fits an Ethernet frame with SRTP, IPv6 and a tunnel around it: 510
 /// kbit/s come out of it only in packets of 20 ms.
@@ -145,6 +145,18 @@ fn only_frame(octets: &[u8], kind: u8) -> &[u8] {
 }
 
 impl Encoder for Encode {
+    fn adapt(&mut self, spec: &CodecSpec) -> bool {
+        let CodecKind::Opus(settings) = spec.kind else { return false };
+        let format = (spec.sample_rate as usize, usize::from(spec.channels));
+        if format != (self.sample_rate, self.channels) {
+            return false;
+        }
+        let settings = Settings { steady: self.settings.steady, ..settings };
+        let adapted = self.encoder.as_mut().is_some_and(|e| e.configure(&settings).is_ok());
+        self.settings = settings;
+        adapted
+    }
+
     /// Nothing is appended for a packet that DTX leaves out (RFC 7587 §3.1.3).
     fn encode(&mut self, pcm: &[i16], out: &mut Vec<u8>) {
         let ms = pcm.len() / self.channels * 1000 / self.sample_rate;
