@@ -422,3 +422,81 @@ fn no_key_is_in_the_debug_output_of_a_session() {
     let text = format!("{config:?} {session:?}");
     assert!(!text.contains("219, 219") && !text.to_lowercase().contains("dbdb"), "{text}");
 }
+
+/// All that B gave in a call, and what it sent and where to.
+type Outcome = (Vec<(Duration, Vec<i16>)>, Vec<(Time, Event)>, Vec<(Time, Datagram)>);
+
+/// Ten seconds of a call whose packets `attack` reads on their way to B, and what it sends to B for each of them.
+fn attacked(mut attack: impl FnMut(u32, &Datagram) -> Vec<Datagram>) -> (Outcome, Stats, u64) {
+    let mut call = talking(good(), 14, Suite::AesCm128HmacSha1_32);
+    call.a.session.send_dtmf(Digit::parse('5').unwrap(), Duration::from_millis(100)).unwrap();
+    let (mut read, mut tries) = (0, 0);
+    for ms in 1..10_000 {
+        call.run(Time::ms(ms));
+        while let Some((_, datagram)) = call.a.sent.get(read).cloned() {
+            for forged in attack(read as u32, &datagram) {
+                call.b.session.receive(call.now, forged.from, forged.port, &forged.bytes);
+                tries += 1;
+            }
+            read += 1;
+        }
+        call.drain();
+    }
+    let frames = call.b.frames.iter().map(|frame| (frame.timestamp, frame.pcm.clone())).collect();
+    let stats = call.b.session.stats();
+    ((frames, call.b.events, call.b.sent), stats, tries)
+}
+
+#[test]
+fn who_reads_the_call_and_forges_its_addresses_but_has_no_key_changes_nothing_in_20_000_tries() {
+    let (quiet, _, _) = attacked(|_, _| vec![]);
+    assert!(quiet.1.iter().any(|(_, event)| matches!(event, Event::Digit { .. })));
+    let mut foreign = Srtp::new(&keys(Suite::AesCm128HmacSha1_32, 90).0);
+    let mut earlier: Vec<Datagram> = vec![];
+    let (loud, stats, tries) = attacked(|n, genuine| {
+        let with = |bytes: Vec<u8>| Datagram { bytes, ..genuine.clone() };
+        let mut forged = vec![];
+        // It is ahead of the genuine one, which is on its way for 40 ms: with one bit changed, in 30 places.
+        for place in 0..30 {
+            let mut bytes = genuine.bytes.clone();
+            let bit = (n as usize * 131 + place * 977) % (bytes.len() * 8 - 16) + 16;
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            forged.push(with(bytes));
+        }
+        // Shorter and longer, in plain, under another key, with a tag that is guessed.
+        forged.push(with(genuine.bytes[..genuine.bytes.len() - 1].to_vec()));
+        forged.push(with([&genuine.bytes[..], &[0]].concat()));
+        let mut plain = genuine.bytes[..genuine.bytes.len() - 4].to_vec();
+        forged.push(with(plain.clone()));
+        if !is_rtcp(&plain) && foreign.protect_rtp(&mut plain).is_ok() {
+            forged.push(with(plain));
+        }
+        let mut guessed = genuine.bytes.clone();
+        let tag = guessed.len() - 4;
+        guessed[tag..].copy_from_slice(&n.wrapping_mul(2_654_435_761).to_be_bytes());
+        forged.push(with(guessed));
+        // A goodbye in plain, and one that says it is encrypted.
+        let ssrc = if is_rtcp(&genuine.bytes) { 4..8 } else { 8..12 };
+        let mut bye = vec![0x80, 201, 0, 1];
+        bye.extend_from_slice(&genuine.bytes[ssrc.clone()]);
+        bye.extend_from_slice(&[0x81, 203, 0, 1]);
+        bye.extend_from_slice(&genuine.bytes[ssrc]);
+        let mut port = genuine.from;
+        port.set_port(A.parse::<std::net::SocketAddr>().unwrap().port() + 1);
+        let goodbye = |bytes| Datagram { from: port, port: Port::Rtcp, bytes, ..genuine.clone() };
+        forged.push(goodbye(bye.clone()));
+        bye.extend_from_slice(&(1 << 31 | n).to_be_bytes());
+        bye.extend_from_slice(&[n as u8; 10]);
+        forged.push(goodbye(bye));
+        // And everything of the last second once more, now and then.
+        earlier.push(genuine.clone());
+        if n % 25 == 0 {
+            forged.extend(earlier.iter().rev().skip(5).take(50).cloned());
+        }
+        forged
+    });
+    assert!(tries >= 20_000, "{tries}");
+    assert_eq!(refused(&stats), tries, "each by one reason: {stats:?}");
+    assert!(stats.srtp_replayed > 500 && stats.srtp_bad_tag > 15_000, "{stats:?}");
+    assert!(loud == quiet, "not a sample, event or packet differs");
+}
