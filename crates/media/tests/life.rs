@@ -2,11 +2,12 @@
 
 mod common;
 
+use common::far::Far;
 use common::{good, voice, Call, A, B};
 use roomkit_media::codec::CodecSpec;
 use roomkit_media::dtmf::Digit;
 use roomkit_media::rtp::is_rtcp;
-use roomkit_media::session::{Chunk, Direction, Event, FrameKind, RtcpMode, SessionConfig};
+use roomkit_media::session::{Chunk, Direction, Event, FrameKind, Port, RtcpMode, SessionConfig};
 use roomkit_media::time::{Duration, Time};
 use roomkit_netsim::{LinkConfig, Loss};
 
@@ -148,6 +149,29 @@ fn after_a_hold_speech_is_heard_with_the_usual_delay_and_the_hold_was_no_loss() 
         let first = call.b.frames[frames..].iter().position(|f| f.kind == FrameKind::Received);
         assert!(first.is_some_and(|n| n <= 8), "{moh}: {first:?}");
     }
+}
+
+#[test]
+fn a_far_end_whose_clock_stood_still_on_hold_is_heard_after_it() {
+    let mut far = Far::new(8, |_| {});
+    far.talk(0, 10);
+    far.run(300);
+    let mut config = SessionConfig::pcmu(Some(A.parse().unwrap()));
+    config.direction = Direction::SendOnly;
+    far.session.update(Time::ms(300), &config).unwrap();
+    // It sends regardless, six seconds under one timestamp.
+    for n in 0..300 {
+        far.send_late(200, 300 + 20 * n, 0, &[0xff; 160]);
+    }
+    config.direction = Direction::SendRecv;
+    far.session.update(Time::ms(6300), &config).unwrap();
+    let heard = far.count(FrameKind::Received);
+    for n in 0..25 {
+        far.send_late(220 + 20 * n, 6320 + 20 * n, 0, &[0x2a; 160]);
+    }
+    far.run(6320 + 500 + 60);
+    assert_eq!(far.count(FrameKind::Received) - heard, 25, "{:?}", far.session.stats());
+    assert_eq!(far.session.stats().late, 0);
 }
 
 #[test]
@@ -299,7 +323,7 @@ fn rfc3550_8_2_a_source_that_says_goodbye_and_goes_on_as_another_is_not_gone() {
     let ssrc = call.a.session.ssrc();
     roomkit_media::rtcp::write_compound(&mut report, ssrc, None, &[], "x", &[], None);
     let from = common::B.parse().unwrap();
-    call.a.session.receive(call.now, from, roomkit_media::session::Port::Rtcp, &report);
+    call.a.session.receive(call.now, from, Port::Rtcp, &report);
     call.drain();
     assert_ne!(call.a.session.ssrc(), ssrc);
     call.run(Time::secs(9));
@@ -325,6 +349,27 @@ fn after_a_goodbye_the_silence_is_not_told_as_well() {
         .collect();
     assert_eq!(gone, [&Event::RemoteBye { reason: "done".into() }]);
     assert_eq!(times(&call, &Event::RtpResumed), []);
+}
+
+#[test]
+fn a_packet_that_a_goodbye_overtook_is_no_return_and_one_that_comes_later_is() {
+    let mut call = Call::new(good(), 1, |_| {});
+    talk(&mut call, 1);
+    call.run(Time::secs(5));
+    call.a.session.close(call.now, "done");
+    call.drain();
+    call.run(Time::ms(5300));
+    assert_eq!(times(&call, &Event::RemoteBye { reason: "done".into() }), [5]);
+    let sent = call.a.sent.iter().rev().find(|(_, datagram)| datagram.port == Port::Rtp);
+    let straggler = sent.unwrap().1.bytes.clone();
+    let mut come = |at: u64| {
+        call.run(Time::ms(at));
+        call.b.session.receive(call.now, A.parse().unwrap(), Port::Rtp, &straggler);
+        call.drain();
+        times(&call, &Event::RtpResumed)
+    };
+    assert_eq!(come(5400), []);
+    assert_eq!(come(7000), [7]);
 }
 
 #[test]
