@@ -20,7 +20,7 @@ from interop.rtpengine import RTPEngine
 from interop.sip import Phone
 from interop.sound import RAW, Pcm, write_wav
 from roomkit.rtp import RTPSession
-from roomkit.rtp.sdp import Agreement, Negotiation
+from roomkit.rtp.sdp import Agreement
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class Result:
     same."""
     tolerance: int = 0
     """By how much the peer's own decoder departs from the reference in single samples."""
+    encrypted: tuple[Ports, ...] = ()
+    """Where the same packets are found encrypted, in the order of `incoming` and `outgoing`."""
     skip_ms: int = 0
     """So much of the start is not compared with the reference."""
 
@@ -174,35 +176,55 @@ async def baresip(row: Row, path: Path) -> Result:
     )
 
 
-async def through_rtpengine(engine: RTPEngine, near: Row, far: Row) -> Result:
-    """Two of our sessions with rtpengine between them, which transcodes where they differ."""
+async def through_rtpengine(
+    engine: RTPEngine, near: Row, far: Row, *, encrypted: bool = False
+) -> Result:
+    """Two of our sessions with rtpengine between them, which transcodes where they differ.
+
+    `encrypted`: on the near side. Judged are then the packets of the far side, which rtpengine has
+    decrypted, or is to encrypt.
+    """
     a_port, b_port = free_ports(2)
+    asked: dict[str, object] = {}
+    if near != far:
+        asked["codec"] = {"mask": [near.name], "transcode": [far.name]}
+    if encrypted:
+        asked["transport_protocol"] = "RTP/AVP"
+    usual: Any = {"rtcp_interval": 0.5, "jitter_ms": 200}
     call = engine.call()
-    a, b = Negotiation(codecs=[near.codec]), Negotiation(codecs=[far.codec])
-    transcoding = {"codec": {"mask": [near.name], "transcode": [far.name]}} if near != far else {}
-    offer = await call.offer(str(a.offer((LOOPBACK, a_port))), **transcoding)
-    to_b = b.receive_offer(offer)
-    to_a = a.receive_answer(await call.answer(str(b.answer((LOOPBACK, b_port)))))
-    async with agreed(a_port, to_a) as here, agreed(b_port, to_b) as there:
-        said, said_there = near.said(), far.said()
-        await asyncio.gather(
-            here.session.play(said.tobytes()), there.session.play(said_there.tobytes())
-        )
-        # Media goes on to be delivered after the last packet, as silence: by then all is heard.
-        seconds = len(said) / near.rate + 0.5
-        await here.wait(lambda: len(here.heard) >= seconds * near.rate, "all of b")
-        await there.wait(lambda: len(there.heard) >= seconds * far.rate, "all of a")
-        lost = here.session.stats().packets_lost + there.session.stats().packets_lost
+    async with RTPSession.for_offer(
+        local_addr=(LOOPBACK, a_port),
+        codecs=[near.codec],
+        sdp_security="require" if encrypted else "off",
+        **usual,
+    ) as a:
+        offer = await call.offer(a.offer(), **asked)
+        async with RTPSession.from_offer(
+            offer, local_addr=(LOOPBACK, b_port), codecs=[far.codec], **usual
+        ) as b:
+            here, there = Ours(a), Ours(b)
+            await a.accept_answer(await call.answer(b.answer))
+            said = near.said()
+            await asyncio.gather(a.play(said.tobytes()), b.play(far.said().tobytes()))
+            # Media goes on to be delivered after the last packet, as silence: by then all is heard.
+            seconds = len(said) / near.rate + 0.5
+            await here.wait(lambda: len(here.heard) >= seconds * near.rate, "all of b")
+            await there.wait(lambda: len(there.heard) >= seconds * far.rate, "all of a")
+            lost = a.stats().packets_lost + b.stats().packets_lost
+            assert a.remote_addr is not None
+            assert b.remote_addr is not None
+            to_a, to_b = a.remote_addr[1], b.remote_addr[1]
     await call.delete()
-    assert to_a.remote_addr is not None
-    engine_port = to_a.remote_addr[1]
+    incoming = Ports(to_a, a_port, near.payload_type)
+    outgoing = Ports(a_port, to_a, near.payload_type)
     return Result(
         here.heard,
-        Ports(engine_port, a_port, near.payload_type),
+        Ports(b_port, to_b, near.payload_type) if encrypted else incoming,
         there.heard,
-        Ports(a_port, engine_port, near.payload_type),
+        Ports(to_b, b_port, near.payload_type) if encrypted else outgoing,
         lost,
-        None if near == far else far,
+        far=None if near == far else far,
+        encrypted=(incoming, outgoing) if encrypted else (),
     )
 
 

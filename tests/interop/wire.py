@@ -45,8 +45,8 @@ class Wire:
             self.packets = await dissect(self.path, ports)
 
     def excuse(self, port: int, why: str) -> None:
-        """What the peer sends from this port or the next is faulty by its own making: `why`."""
-        self._excused |= {port: why, port + 1: why}
+        """tshark will not understand what is sent from this port, and need not: `why`."""
+        self._excused[port] = why
 
     def complaints(self) -> list[str]:
         """What tshark finds wrong with what nobody has excused."""
