@@ -73,11 +73,16 @@ class Capture:
     ) -> None:
         try:
             if kind is None and self._peer.process.returncode is None:
-                await self._marked()
+                await self.flush()
                 await self._peer.interrupt()
         finally:
             self._marker_socket.close()
             await self._peer.stop()
+
+    async def flush(self) -> None:
+        """Returns when all that was sent so far is in the file."""
+        if self._peer.process.returncode is None:
+            await self._marked()
 
     async def _marked(self) -> None:
         """Sends a datagram until it is in the file, and with it all that was sent before."""

@@ -13,6 +13,7 @@ goodbye by RTCP.
 """
 
 import argparse
+import itertools
 import json
 import os
 import sys
@@ -191,10 +192,14 @@ class Call:
             f"filesrc location={self.options.play} ! wavparse ! audioconvert ! audioresample !"
             f" audio/x-raw,format=S16LE,rate={self.options.rate},channels=1 !"
             f" {PAYLOADERS[self.options.codec]} name=pay pt={self.options.payload_type}"
-            " min-ptime=20000000 max-ptime=20000000"
         )
         audio = Gst.parse_bin_from_description(payloader, True)
         self.pipeline.add(audio)
+        self.payloader = audio.get_by_name("pay")
+        self.ptimes = itertools.cycle(map(int, self.options.ptimes.split(",")))
+        self.next_ptime()
+        if "," in self.options.ptimes:
+            GLib.timeout_add(200, self.next_ptime)
         self.digits = self.make(
             "rtpdtmfsrc",
             pt=self.options.dtmf_payload_type,
@@ -215,6 +220,12 @@ class Call:
         )
         sink.set_property("async", False)
         self.join(self.rtpbin, "send_rtp_src_0", sink, "sink")
+
+    def next_ptime(self):
+        nanoseconds = next(self.ptimes) * Gst.MSECOND
+        self.payloader.set_property("min-ptime", nanoseconds)
+        self.payloader.set_property("max-ptime", nanoseconds)
+        return True
 
     def pad_added(self, _bin, pad):
         name = pad.get_name()
@@ -337,6 +348,7 @@ def main():
     parser.add_argument("--send-key", help="key and salt, hexadecimal")
     parser.add_argument("--receive-key")
     parser.add_argument("--mki", help="hexadecimal")
+    parser.add_argument("--ptimes", default="20", help="ms, each for 200 ms in turn")
     parser.add_argument("--play")
     parser.add_argument("--record", required=True)
     options = parser.parse_args()

@@ -40,8 +40,13 @@ class Wire:
         trace: TracebackType | None,
     ) -> None:
         await self._capture.__aexit__(kind, error, trace)
-        ports = media_ports(self._first)
-        if kind is None and ports:
+        if kind is None:
+            await self.read()
+
+    async def read(self) -> None:
+        """Reads what has been captured so far into `packets`."""
+        await self._capture.flush()
+        if ports := media_ports(self._first):
             self.packets = await dissect(self.path, ports)
 
     def excuse(self, port: int, why: str) -> None:
