@@ -33,7 +33,7 @@ class RTPEngine:
             [
                 *(require("rtpengine", PACKAGE), "--foreground", "--log-stderr", "--table=-1"),
                 # Nothing of a daemon that may run on this machine, neither settings nor ports.
-                *("--config-file=none", f"--listen-cli={LOOPBACK}:{self._port + 1}"),
+                "--config-file=none",
                 *(f"--interface={LOOPBACK}", f"--listen-ng={LOOPBACK}:{self._port}"),
                 f"--listen-cli={LOOPBACK}:{console}",
                 *(f"--port-min={first}", f"--port-max={last}", "--num-threads=2"),
