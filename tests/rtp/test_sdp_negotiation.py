@@ -537,3 +537,46 @@ def test_two_of_us_agree_or_say_why_not(ours: dict[str, Any], theirs: dict[str, 
     assert turned(here.direction) == there.direction
     for agreement in (here, there):
         RTPOptions(**agreement.options())
+
+
+CHANGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "codecs": st.sampled_from(
+            [["PCMA", "PCMU"], ["opus"], ["G722", "PCMU"], [Codec("L16", 96, 16000), "PCMU"]]
+        ),
+        "ptime_ms": st.sampled_from([10, 20, 40]),
+        "direction": st.sampled_from(["sendrecv", "sendonly", "inactive"]),
+    },
+)
+
+
+@given(st.lists(st.tuples(st.booleans(), CHANGES), min_size=1, max_size=8), st.booleans())
+def test_rfc_3264_section_8_however_often_either_offers_both_hold_to_the_same(
+    offers: list[tuple[bool, dict[str, Any]]], secure: bool
+) -> None:
+    security = "require" if secure else "accept"
+    alice, bob = Negotiation(sdp_security=security), Negotiation()
+    meant: dict[tuple[bool, int], str] = {}
+    for by_alice, changes in [(True, {}), *offers]:
+        who, other = (alice, bob) if by_alice else (bob, alice)
+        text_of_offer = str(who.offer(OURS, **changes))
+        for encoding in SessionDescription.parse(text_of_offer).media[0].encodings:
+            # §8.3.2: a number of one end means one thing for good.
+            number = encoding.payload_type
+            assert meant.setdefault((by_alice, number), encoding.rtpmap) == encoding.rtpmap
+        try:
+            there = other.receive_offer(text_of_offer)
+        except SDPError as error:
+            assert "no codec in common" in str(error)
+            continue
+        here = who.receive_answer(str(other.answer(("192.0.2.1", 5004))))
+        assert [codec.wire_type for codec in here.codecs] == [
+            codec.payload_type for codec in there.codecs
+        ]
+        assert turned(here.direction) == there.direction
+        assert (here.srtp is None) == (there.srtp is None) == (not secure)
+        if here.srtp is not None and there.srtp is not None:
+            assert here.srtp.receive == (there.srtp.send,)
+        for agreement in (here, there):
+            RTPOptions(**agreement.options())

@@ -12,6 +12,7 @@ from roomkit.rtp.sdp.agreement import Agreement, agree, agree_on_answer, find_au
 from roomkit.rtp.sdp.compose import audio, refused
 from roomkit.rtp.sdp.description import SessionDescription
 from roomkit.rtp.sdp.errors import SDPError
+from roomkit.rtp.sdp.numbers import Numbers
 from roomkit.rtp.sdp.parts import Connection, Origin
 from roomkit.rtp.sdp.wishes import Wishes
 
@@ -46,6 +47,7 @@ class Negotiation:
         """What the far end said last."""
         self._session_id = str(secrets.randbits(62))
         self._version = 0
+        self._numbers = Numbers()
         self._written: SessionDescription | None = None
         self._place = 0  # of the audio among the media
         self._received: tuple[SessionDescription, int, Agreement] | None = None
@@ -221,20 +223,28 @@ class Negotiation:
             self.agreement = agreement
             self._mode = self.rtcp_mode
         self.agreement, self.remote, self._place = agreement, remote, place
+        for codec in agreement.codecs:
+            self._numbers.note(codec.payload_type, codec.rtpmap)
+        for name, types in (("telephone-event", agreement.events), ("CN", agreement.noise)):
+            for clock, number in types.items():
+                self._numbers.note(number, f"{name}/{clock}")
 
     def _our_offer(self, wishes: Wishes, *, anew: bool) -> Agreement:
         now = self.agreement
-        codecs = wishes.offered if now is None or anew else now.codecs
-        if now is not None:
-            codecs = _under_known_numbers(codecs, now)
-        events = wishes.events_for(codecs)
-        if now is not None and set(events) == set(now.events):
-            events = dict(now.events)
+        codecs: list[Codec] = []
+        taken: set[int] = set()
+        for codec in wishes.offered if now is None or anew else now.codecs:
+            number = self._numbers.give(codec.rtpmap, codec.payload_type, taken)
+            taken.add(number)
+            codecs.append(replace(codec, payload_type=number, send_payload_type=None))
+        noise = (wishes.noise_types or {}) if now is None else now.noise
         return Agreement(
-            codecs=codecs,
-            events=events,
+            codecs=tuple(codecs),
+            events=self._numbers.give_all(
+                "telephone-event", wishes.events_for(tuple(codecs)), taken
+            ),
             send_events={},
-            noise=dict(wishes.noise_types or {}) if now is None else now.noise,
+            noise=self._numbers.give_all("CN", noise, taken),
             send_noise={},
             ptime_ms=wishes.ptime_ms or (20 if now is None else now.ptime_ms),
             direction=wishes.direction,
@@ -257,30 +267,6 @@ class Negotiation:
             described = replace(described, origin=replace(origin, version=str(self._version)))
             self._written = described
         return described
-
-
-def _under_known_numbers(codecs: Sequence[Codec], now: Agreement) -> tuple[Codec, ...]:
-    """A number never changes its meaning in a call (RFC 3264 §8.3.2)."""
-    taken = {codec.payload_type: codec for codec in now.codecs}
-    used = set(now.events.values())
-    free = [number for number in range(96, 128) if number not in taken and number not in used]
-    given: list[Codec] = []
-    for codec in codecs:
-        known = next((each for each in now.codecs if each.rtpmap == codec.rtpmap), None)
-        if known is not None:
-            codec = replace(
-                known,
-                fmtp=codec.fmtp,
-                bitrate=codec.bitrate,
-                complexity=codec.complexity,
-                expected_loss=codec.expected_loss,
-            )
-        elif codec.payload_type in taken or codec.payload_type in used:
-            codec = replace(codec, payload_type=free.pop(0))
-        else:
-            free = [number for number in free if number != codec.payload_type]
-        given.append(codec)
-    return tuple(given)
 
 
 def _parsed(text: str | bytes | SessionDescription) -> SessionDescription:
