@@ -413,6 +413,45 @@ fn a_secured_session_begins_its_sequence_in_the_lower_half() {
 }
 
 #[test]
+fn rfc3550_8_2_after_a_collision_the_new_ssrc_has_a_key_stream_of_its_own() {
+    let suite = Suite::AesCm128HmacSha1_80;
+    let mut call = talking(good(), 15, suite);
+    call.run(Time::secs(1));
+    let before = call.a.session.ssrc();
+    // The far end really has the key, and our SSRC.
+    let mut far = Srtp::new(&keys(suite, 1).1);
+    let header = RtpHeader {
+        marker: false,
+        payload_type: 0,
+        seq: SeqNo(9),
+        timestamp: RtpTime(9),
+        ssrc: before,
+    };
+    let mut packet = Vec::new();
+    header.write(&mut packet);
+    packet.extend_from_slice(&[0x55; 160]);
+    far.protect_rtp(&mut packet).unwrap();
+    let now = call.now;
+    call.a.session.receive(now, B.parse().unwrap(), Port::Rtp, &packet);
+    call.drain();
+    assert_ne!(call.a.session.ssrc(), before);
+    call.run(Time::secs(3));
+    assert_eq!(call.a.session.stats().srtp_unsent, 0);
+    // All of it is read, in order, by who has the key: under the old SSRC and under the new one.
+    let mut reader = Srtp::new(&keys(suite, 1).1);
+    for (_, datagram) in &call.a.sent {
+        let mut clear = datagram.bytes.clone();
+        if is_rtcp(&clear) {
+            reader.unprotect_rtcp(Time::ZERO, &mut clear).unwrap();
+        } else {
+            reader.unprotect_rtp(Time::ZERO, &mut clear).unwrap();
+        }
+    }
+    let stats = call.b.session.stats();
+    assert_eq!((refused(&stats), stats.source_changes), (0, 1), "{stats:?}");
+}
+
+#[test]
 fn no_key_is_in_the_debug_output_of_a_session() {
     let suite = Suite::AesCm128HmacSha1_80;
     let (a, _) = keys(suite, 0xdb);

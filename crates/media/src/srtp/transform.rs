@@ -332,6 +332,19 @@ mod tests {
         assert_eq!(packet, hex(RTCP));
     }
 
+    /// Compiles only as long as the crates' features say so.
+    #[test]
+    fn every_key_is_wiped_when_it_is_dropped() {
+        fn wiped<T: zeroize::ZeroizeOnDrop>() {}
+        wiped::<Aes128Enc>();
+        wiped::<Aes256Enc>();
+        wiped::<AesGcm<Aes128Enc, U12>>();
+        wiped::<AesGcm<Aes256Enc, U12>>();
+        wiped::<Sha1>(); // which the state of an HMAC is made of
+        wiped::<Zeroizing<Vec<u8>>>();
+        wiped::<Zeroizing<[u8; 14]>>();
+    }
+
     #[test]
     fn rfc7714_16_1_srtp_with_aead_aes_128_gcm() {
         rtp_vector(
