@@ -87,8 +87,8 @@ fn a_gateway_that_signals_a_key_and_leaves_its_tones_in_the_audio_makes_one_digi
 
 #[test]
 fn both_at_once_stay_one_digit_per_press_on_a_bad_network() {
-    for seed in 0..100 {
-        let mut call = Call::new(bad_link(0.05), seed, |c| c.dtmf_inband = true);
+    for seed in 0..RUNS {
+        let mut call = Call::new(bad_link(0.2), seed, |c| c.dtmf_inband = true);
         call.a.play(1, tones("1159", 0, 160, 80, 8000), 8000);
         call.run(Time::ms(40));
         for key in "1159".chars() {
@@ -329,5 +329,37 @@ fn duration(event: &Event) -> Option<Duration> {
     match event {
         Event::Digit { duration, .. } => Some(*duration),
         _ => None,
+    }
+}
+
+#[test]
+fn a_key_that_is_held_while_the_codec_and_its_clock_change_is_one_digit() {
+    for (from, to) in [(8000, 48_000), (48_000, 8000), (8000, 16_000)] {
+        for at in [40, 100, 160, 240] {
+            for seed in 0..20 {
+                let set = |c: &mut SessionConfig, first: u32| {
+                    let wide = |rate| CodecSpec::l16(if rate == 48_000 { 97 } else { 98 }, rate, 1);
+                    let spec = |rate| if rate == 8000 { CodecSpec::PCMU } else { wide(rate) };
+                    c.send_codec = spec(first);
+                    c.receive_codecs = vec![spec(from), spec(to)];
+                    let events: Vec<EventType> = [(101, 8000), (102, 48_000), (103, 16_000)]
+                        .map(|(payload_type, clock_rate)| EventType { payload_type, clock_rate })
+                        .into();
+                    (c.send_events, c.receive_events) = (events.clone(), events);
+                };
+                let mut call = Call::new(bad_link(0.1), seed, |c| set(c, from));
+                call.a.play(1, voice(8000 * 3, 8000), 8000);
+                call.run(Time::ms(600));
+                for key in "575".chars() {
+                    call.a.session.send_dtmf(digit(key), ms(160)).unwrap();
+                }
+                call.run(Time::ms(600 + at));
+                let mut config = SessionConfig::pcmu(Some(common::B.parse().unwrap()));
+                set(&mut config, to);
+                call.a.session.update(call.now, &config).unwrap();
+                call.run(Time::secs(3));
+                assert_eq!(call.b.digits(), "575", "{from} to {to} Hz after {at} ms, seed {seed}");
+            }
+        }
     }
 }

@@ -157,15 +157,15 @@ impl Merger {
 
 impl Told {
     /// Whether a report is of this press. Each origin reports a press once; only tones may come in pieces, where a gateway
-    /// cuts out their middle.
+    /// cuts out their middle or the network does. A gateway that signals keys signals each: tones near an event are its own.
     fn is_of(&self, report: &Press) -> bool {
         let press = &self.press;
         if press.digit != report.digit || press.origin == report.origin {
             return false;
         }
         let apart = (report.began - press.ended).max(press.began - report.ended);
-        if report.origin == Origin::Audio && apart.is_zero() {
-            return true;
+        if report.origin == Origin::Audio && press.origin == Origin::Event {
+            return apart <= EVENT_TO_AUDIO;
         }
         let injected = report.origin == Origin::Injected || press.origin == Origin::Injected;
         let most = if injected { TO_INJECTED } else { EVENT_TO_AUDIO };
