@@ -9,7 +9,7 @@ use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use roomkit_media::codec::opus::Settings;
 use roomkit_media::codec::CodecSpec;
-use roomkit_media::dtmf::Digit;
+use roomkit_media::dtmf::{parse_dial, Digit, Method};
 use roomkit_media::rtcp::{parse_compound, write_compound, SenderInfo};
 use roomkit_media::rtp::{is_rtcp, RtpHeader, RtpPacket};
 use roomkit_media::seq::{RtpTime, SeqNo, Ssrc};
@@ -103,6 +103,16 @@ enum Operation {
         event: u8,
         ms: u16,
     },
+    Dial {
+        text: String,
+        tones: bool,
+    },
+    CancelDial,
+    Inject {
+        event: u8,
+        ms: u16,
+    },
+    Mask(bool),
     Mute(bool),
     Retarget(u8),
     Update {
@@ -155,6 +165,11 @@ struct Run {
     ended: BTreeSet<u64>,
     /// The far end was said to be gone, and has not been back since.
     gone: bool,
+    /// The number of what was dialled last.
+    batch: u64,
+    dialled: BTreeSet<u64>,
+    /// Frames were held back at some time: those of another length may still come.
+    masked: bool,
 }
 
 impl Run {
@@ -177,6 +192,9 @@ impl Run {
             playing: None,
             ended: BTreeSet::new(),
             gone: false,
+            batch: 0,
+            dialled: BTreeSet::new(),
+            masked: false,
         }
     }
 
@@ -255,6 +273,24 @@ impl Run {
                 let digit = Digit::from_event(event % 16).expect("sixteen keys");
                 let _ = self.session.send_dtmf(digit, Duration::from_millis(u64::from(*ms)));
             }
+            Operation::Dial { text, tones } => {
+                let method = if *tones { Method::Tone } else { Method::Event };
+                let held = Duration::from_millis(100);
+                if let Ok(signals) = parse_dial(text, held, held, method) {
+                    self.batch += 1;
+                    let _ = self.session.dial(self.batch, &signals);
+                }
+            }
+            Operation::CancelDial => self.session.cancel_dial(self.batch),
+            Operation::Inject { event, ms } => {
+                let digit = Digit::from_event(event % 16).expect("sixteen keys");
+                let held = Duration::from_millis(u64::from(*ms));
+                self.session.inject_dtmf(self.now, digit, held);
+            }
+            Operation::Mask(masked) => {
+                self.masked |= masked;
+                self.session.mask_digits(*masked);
+            }
             Operation::Mute(muted) => self.session.set_input_muted(*muted),
             Operation::Retarget(to) => self.session.retarget(self.now, peer(*to)),
             Operation::Update { codec, only_codec, ptime, direction, fill, remote } => {
@@ -315,10 +351,12 @@ impl Run {
                 }
                 Output::Frame(frame) => {
                     let SessionConfig { sample_rate, channels, ptime, .. } = self.config;
-                    let per_channel = sample_rate as usize * ptime.as_millis() as usize / 1000;
-                    assert_eq!(frame.pcm.len(), per_channel * usize::from(channels));
+                    let per_channel = frame.pcm.len() / usize::from(channels);
+                    let length =
+                        Duration::from_millis(per_channel as u64 * 1000 / u64::from(sample_rate));
+                    assert!(length == ptime || self.masked, "{length:?} of {ptime:?}");
                     assert!(frame.timestamp >= self.frames_end);
-                    self.frames_end = frame.timestamp + ptime;
+                    self.frames_end = frame.timestamp + length;
                 }
                 Output::Event(event) => self.check_event(event),
             }
@@ -359,6 +397,9 @@ impl Run {
                 let started = self.playing.take_if(|playing| playing == playback).is_some();
                 assert!(started || played.is_zero(), "only what started was heard");
                 assert!(self.ended.insert(*playback), "playback {playback} ended twice");
+            }
+            Event::Dialled { batch, .. } => {
+                assert!(*batch <= self.batch && self.dialled.insert(*batch), "told once");
             }
             Event::RemoteBye { reason } => {
                 assert!(!reason.contains(char::is_control));
