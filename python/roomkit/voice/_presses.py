@@ -37,8 +37,8 @@ class Presses:
             if told.digit != digit or told.origin == origin:
                 continue
             apart = max(report.began_ms - told.ended_ms, told.began_ms - report.ended_ms)
-            # A backend reports a press once. Tones come in pieces where a gateway or the network cuts
-            # them, and a gateway that signals keys signals each: tones near one are its own.
+            # A backend reports a press once. Tones come in pieces where a gateway or the network
+            # cuts them, and a gateway that signals keys signals each: tones near one are its own.
             if apart <= _APART_MS and (told.origin == "backend" or origin not in told.also):
                 told.also.add(origin)
                 return False
