@@ -286,12 +286,13 @@ impl State {
             }
             return Ok((known, false));
         }
-        let mut ports = Ports::of_the_process();
         let wanted = SocketOptions { separate, dscp: options.dscp };
         let taken = |addr| self.sockets.get(&addr).is_some_and(|known| known.strong_count() > 0);
         let (local, range) = (options.local, options.port_range);
-        let pair = ports.bind(clock::now(), local, range, wanted, random(), taken)?;
-        let give_back = ports.give_back(options.port_quarantine);
+        let (pair, give_back) = Ports::of_the_process(|ports| {
+            let pair = ports.bind(clock::now(), local, range, wanted, random(), taken)?;
+            Ok::<_, OpenError>((pair, ports.give_back(options.port_quarantine)))
+        })?;
         let least = self.shards.iter().map(|s| s.mailbox.sessions.load(Ordering::SeqCst));
         let shard = least.enumerate().min_by_key(|(_, sessions)| *sessions).map_or(0, |(i, _)| i);
         Ok((Arc::new(Sockets::new(pair, shard, options.shared, give_back)), true))

@@ -1,6 +1,8 @@
 //! Which local ports a session gets that asked for none in particular: an even one and the next (RFC 3550 §11), of the
 //! system's choice or out of a range that a firewall lets through, and none that another call has just given back.
 
+use crate::clock;
+use crate::engine::PATIENCE;
 use crate::error::OpenError;
 use crate::socket::{bind_fixed, draw_pair, Pair, SocketOptions};
 use roomkit_media::time::{Duration, Time};
@@ -8,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc::{channel, Receiver, Sender};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, TryLockError};
 
 /// The ports that rest: a far end that has not heard of the end of its call goes on sending to them for a while, and that
 /// must not reach the next call. Bounded by the number of ports there are.
@@ -47,10 +49,19 @@ impl Default for Ports {
 }
 
 impl Ports {
-    /// Those of the process: engines come and go with their sessions, and the network knows nothing of them.
-    pub fn of_the_process() -> MutexGuard<'static, Ports> {
+    /// Works with those of the process: engines come and go with their sessions, and the network knows nothing of them.
+    pub fn of_the_process<T>(work: impl FnOnce(&mut Ports) -> T) -> T {
         static PORTS: LazyLock<Mutex<Ports>> = LazyLock::new(Mutex::default);
-        PORTS.lock().unwrap_or_else(PoisonError::into_inner)
+        let give_up = clock::now() + PATIENCE;
+        loop {
+            match PORTS.try_lock() {
+                Ok(mut ports) => return work(&mut ports),
+                Err(TryLockError::Poisoned(ports)) => return work(&mut ports.into_inner()),
+                Err(TryLockError::WouldBlock) if clock::now() < give_up => std::thread::yield_now(),
+                // Held by a thread that a fork did not bring along: this process begins without memory of ports at rest.
+                Err(TryLockError::WouldBlock) => return work(&mut Ports::default()),
+            }
+        }
     }
 
     /// For sockets whose ports are to rest for so long.
