@@ -184,6 +184,29 @@ def test_tshark_finds_nothing_wrong(matrix: dict[str, Calls], peer: str) -> None
     assert calls.wire.complaints() == []
 
 
+def test_two_ports_and_late_reports(matrix: dict[str, Calls]) -> None:
+    """ffmpeg sends from another port than it receives on; GStreamer's reports come late."""
+    for row in ROWS:
+        call = matrix["ffmpeg"][row]
+        assert call.incoming.source != call.outgoing.destination
+        calls = matrix["GStreamer"]
+        port = calls[row].incoming.source
+        speech = [packet.number for packet in calls.wire.rtp(port)]
+        reports = [packet.number for packet in calls.wire.packets if packet.source == port + 1]
+        assert speech[20] < min(reports)
+
+
+def test_the_documentation_has_this_matrix() -> None:
+    names = {"G722": "G.722", "opus": "Opus"}
+    lines = ["| peer | " + " | ".join(names.get(row.name, row.name) for row in ROWS) + " |"]
+    lines += ["| --- |" + " --- |" * len(ROWS)]
+    for peer in PEERS:
+        cells = ["—" if (peer, row.name) in NOT_OFFERED else "in, out" for row in ROWS]
+        lines += [f"| {peer.replace('-', ' ')} | " + " | ".join(cells) + " |"]
+    page = Path(__file__).parents[2] / "docs" / "testing.md"
+    assert "\n".join(lines) in page.read_text(), "docs/testing.md should have\n" + "\n".join(lines)
+
+
 async def test_what_is_not_offered() -> None:
     """rtpengine forwards L16, and has a decoder for it, but no RTP to transcode it from or to."""
     async with Peer([require("rtpengine", PACKAGE), "--codecs"]) as rtpengine:
