@@ -190,7 +190,8 @@ async def through_rtpengine(
         asked["codec"] = {"mask": [near.name], "transcode": [far.name]}
     if encrypted:
         asked["transport_protocol"] = "RTP/AVP"
-    usual: Any = {"rtcp_interval": 0.5, "jitter_ms": 200}
+    # Two media threads and rtpengine's own share a machine that may be busy.
+    usual: Any = {"rtcp_interval": 0.5, "jitter_ms": 400}
     call = engine.call()
     async with RTPSession.for_offer(
         local_addr=(LOOPBACK, a_port),
@@ -207,7 +208,7 @@ async def through_rtpengine(
             said = near.said()
             await asyncio.gather(a.play(said.tobytes()), b.play(far.said().tobytes()))
             # Media goes on to be delivered after the last packet, as silence: by then all is heard.
-            seconds = len(said) / near.rate + 0.5
+            seconds = len(said) / near.rate + 0.8
             await here.wait(lambda: len(here.heard) >= seconds * near.rate, "all of b")
             await there.wait(lambda: len(there.heard) >= seconds * far.rate, "all of a")
             lost = a.stats().packets_lost + b.stats().packets_lost
