@@ -29,7 +29,10 @@ REMOTE = ("--remote", "192.0.2.10:20000")
         (("call", "--remote", "192.0.2.10:0"), "a number from 1 to 65534"),
         (("call", "--remote", "192.0.2.10:65535"), "a number from 1 to 65534"),
         (("call", "--remote", "::1:20000"), "in brackets, such as [2001:db8::1]:20000"),
-        (("call", *REMOTE, "--dtmf", "12x"), "'X' is no key; 0-9, *, # and A-D are"),
+        (
+            ("call", *REMOTE, "--dtmf", "12x"),
+            "'X' is no key; 0-9, *, # and A-D are, and a comma pauses",
+        ),
         (("call", *REMOTE, "--dtmf", ""), "at least one of"),
         (("call", *REMOTE, "--play", "nowhere.wav"), "nowhere.wav: No such file"),
         (("call", *REMOTE, "--record", "nowhere/out.wav"), "there is no folder 'nowhere'"),

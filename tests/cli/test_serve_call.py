@@ -97,7 +97,7 @@ def test_echo_sends_back_what_was_said_and_hears_the_digits(tmp_path: Path, code
     serve = Command("serve", "--local", f"127.0.0.1:{port}", "--app", "echo", "--codec", codec)
     assert f"echo on 127.0.0.1:{port} for whoever calls" in serve.first
     heard = tmp_path / "heard.wav"
-    steps = ("--dtmf", "12#", "--play", clip_file(tmp_path, "stop"), "--dtmf", "d")
+    steps = ("--dtmf", "1,2#", "--play", clip_file(tmp_path, "stop"), "--dtmf", "d")
     remote = ("--remote", f"127.0.0.1:{port}", "--codec", codec)
     call = Command("call", *remote, *steps, "--record", str(heard), "--seconds", "4")
     code, out, err = call.finish()

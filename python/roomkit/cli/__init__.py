@@ -137,7 +137,7 @@ def _call(commands: Any) -> None:
     _addresses(call, None)
     for name, kind, metavar, meaning in (
         ("--play", arguments.sound, "WAV", "play this file"),
-        ("--dtmf", arguments.digits, "DIGITS", "press these keys: 0-9 * # A-D"),
+        ("--dtmf", arguments.digits, "DIGITS", "press these keys: 0-9 * # A-D; a comma pauses"),
         ("--wait", arguments.seconds, "SECONDS", "wait so long before the next"),
     ):
         call.add_argument(

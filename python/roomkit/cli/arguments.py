@@ -79,10 +79,12 @@ def preset(text: str) -> str:
 
 
 def digits(text: str) -> str:
-    """Keys of a telephone: 0-9 * # A-D."""
+    """Keys of a telephone: 0-9 * # A-D; `,` pauses."""
     for character in text.upper():
-        if character not in "0123456789*#ABCD":
-            raise _wrong(text, f"{character!r} is no key; 0-9, *, # and A-D are")
+        if character not in "0123456789*#ABCD,":
+            raise _wrong(
+                text, f"{character!r} is no key; 0-9, *, # and A-D are, and a comma pauses"
+            )
     if not text:
         raise _wrong(text, "at least one of 0-9, *, #, A-D is expected")
     return text.upper()

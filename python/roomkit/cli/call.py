@@ -116,10 +116,8 @@ async def _play(session: RTPSession, audio: Audio, journal: Journal) -> None:
 
 
 async def _dial(session: RTPSession, digits: str, journal: Journal) -> None:
-    sent = session.stats().digits_sent + len(digits)
     session.send_dtmf(digits)
     # Speech that follows waits until the last key is up, as it does on a telephone.
-    while session.stats().digits_sent < sent:  # noqa: ASYNC110 (the core counts; it has no event)
-        await asyncio.sleep(0.02)
+    await session.wait_dtmf()
     journal.note("key", f"dialled {digits}")
     await asyncio.sleep(_KEY_GAP)
