@@ -9,7 +9,7 @@ use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use roomkit_media::codec::opus::Settings;
 use roomkit_media::codec::CodecSpec;
-use roomkit_media::dtmf::{parse_dial, Digit, Method};
+use roomkit_media::dtmf::{parse_dial, Digit, Method, Tone};
 use roomkit_media::rtcp::{parse_compound, write_compound, SenderInfo};
 use roomkit_media::rtp::{is_rtcp, RtpHeader, RtpPacket};
 use roomkit_media::seq::{RtpTime, SeqNo, Ssrc};
@@ -17,6 +17,7 @@ use roomkit_media::session::{
     Chunk, Direction, Event, Fill, NoiseType, Output, Port, RtcpMode, Session, SessionConfig,
 };
 use roomkit_media::source::Policy;
+use roomkit_media::srtp::{MasterKey, Srtp, SrtpConfig, Suite};
 use roomkit_media::time::{Duration, Time};
 
 /// Operations of one run: enough for a call with everything in it, few enough for a thousand runs a second.
@@ -38,6 +39,9 @@ struct Setup {
     timeout: bool,
     fill: u8,
     takes_noise: bool,
+    secured: Option<u8>,
+    inband: bool,
+    extended_reports: bool,
 }
 
 /// What may happen next.
@@ -68,6 +72,12 @@ enum Operation {
         event: u8,
         flags: u8,
         duration: u16,
+    },
+    /// A key's tones in the audio, at the pace of a call.
+    Tones {
+        from: u8,
+        event: u8,
+        packets: u8,
     },
     /// A description of noise.
     Noise {
@@ -123,6 +133,8 @@ enum Operation {
         fill: u8,
         remote: Option<u8>,
     },
+    /// Other keys at both ends, or the first.
+    Rekey(u8),
     Close,
 }
 
@@ -147,6 +159,8 @@ fuzz_target!(|input: (Setup, Vec<Operation>)| {
 /// A session and what must hold of it.
 struct Run {
     session: Session,
+    /// The far end's keys: it can open all that leaves, and seals what it sends.
+    far: Option<Srtp>,
     config: SessionConfig,
     now: Time,
     /// The far end's stream.
@@ -179,6 +193,7 @@ impl Run {
             .expect("a configuration that fits");
         Run {
             session,
+            far: setup.secured.map(|secret| Srtp::new(&keys(secret).1)),
             now: Time::ZERO,
             config,
             seq: SeqNo(65_500),
@@ -229,6 +244,20 @@ impl Run {
                 let payload = [event % 18, *flags, high, low];
                 self.receive_rtp(*from, *marker, 101, self.key_timestamp, &payload);
             }
+            Operation::Tones { from, event, packets } => {
+                let digit = Digit::from_event(event % 16).expect("sixteen keys");
+                let mut tone = Tone::new(digit, Duration::from_millis(160), 16_000);
+                for _ in 0..packets % 8 {
+                    let mut pcm = [0; 320];
+                    tone.fill(&mut pcm, 1);
+                    let payload: Vec<u8> =
+                        pcm.iter().flat_map(|sample| sample.to_be_bytes()).collect();
+                    self.seq = self.seq.plus(1);
+                    self.timestamp = self.timestamp.plus(320);
+                    self.receive_rtp(*from, false, 96, self.timestamp, &payload);
+                    self.wait(Duration::from_millis(20));
+                }
+            }
             Operation::Noise { from, wide, time_step, payload } => {
                 self.seq = self.seq.plus(1);
                 self.timestamp = self.timestamp.plus(*time_step as u32);
@@ -241,7 +270,11 @@ impl Run {
                 let mut bytes = Vec::new();
                 let reason = bye.then_some("gone\u{7}");
                 write_compound(&mut bytes, ssrc, info, &[], "far", &[], reason);
-                self.session.receive(self.now, peer(*from), Port::Rtcp, &bytes);
+                let sealed =
+                    self.far.as_mut().is_none_or(|far| far.protect_rtcp(&mut bytes).is_ok());
+                if sealed {
+                    self.session.receive(self.now, peer(*from), Port::Rtcp, &bytes);
+                }
             }
             Operation::Datagram { from, rtcp_port, bytes } => {
                 let port = if *rtcp_port { Port::Rtcp } else { Port::Rtp };
@@ -305,6 +338,15 @@ impl Run {
                 config.remote = remote.map(peer).or(config.remote);
                 self.session.update(self.now, config).expect("a configuration that fits");
             }
+            Operation::Rekey(secret) => {
+                let (here, there) = keys(*secret);
+                self.config.srtp = Some(here);
+                self.session.update(self.now, &self.config).expect("a configuration that fits");
+                match &mut self.far {
+                    Some(far) => far.rekey(self.now, &there),
+                    None => self.far = Some(Srtp::new(&there)),
+                }
+            }
             Operation::Close => self.session.close(self.now, "done"),
         }
         self.drain();
@@ -337,7 +379,11 @@ impl Run {
         let mut bytes = Vec::new();
         header.write(&mut bytes);
         bytes.extend_from_slice(payload);
-        self.session.receive(self.now, peer(from), Port::Rtp, &bytes);
+        // An index that was used is not used again: the far end does not send that packet.
+        let sealed = self.far.as_mut().is_none_or(|far| far.protect_rtp(&mut bytes).is_ok());
+        if sealed {
+            self.session.receive(self.now, peer(from), Port::Rtp, &bytes);
+        }
     }
 
     /// Takes what the session gives, checks each, and counts the datagrams.
@@ -347,7 +393,16 @@ impl Run {
             match &output {
                 Output::Datagram { bytes, port, .. } => {
                     datagrams += 1;
-                    self.check_datagram(*port, bytes);
+                    let mut clear = bytes.clone();
+                    if let Some(far) = &mut self.far {
+                        let opened = if is_rtcp(bytes) {
+                            far.unprotect_rtcp(self.now, &mut clear)
+                        } else {
+                            far.unprotect_rtp(self.now, &mut clear)
+                        };
+                        opened.expect("what leaves is authentic and never sent twice");
+                    }
+                    self.check_datagram(*port, &clear);
                 }
                 Output::Frame(frame) => {
                     let SessionConfig { sample_rate, channels, ptime, .. } = self.config;
@@ -465,10 +520,26 @@ fn config(setup: Setup) -> SessionConfig {
         rtp_timeout: setup.timeout.then_some(Duration::from_millis(500)),
         rtp_timeout_on_hold: setup.timeout.then_some(Duration::from_millis(900)),
         rtcp_timeout: setup.timeout.then_some(Duration::from_millis(700)),
+        srtp: setup.secured.map(|secret| keys(secret).0),
+        dtmf_inband: setup.inband,
+        extended_reports: setup.extended_reports,
         sample_rate: [8_000, 16_000, 24_000, 48_000][usize::from(setup.rate) % 4],
         channels: 1 + u8::from(setup.stereo),
         ..SessionConfig::pcmu(setup.signalled.map(peer))
     }
+}
+
+/// Ours and the far end's, of any suite.
+fn keys(secret: u8) -> (SrtpConfig, SrtpConfig) {
+    let suite = Suite::ALL[usize::from(secret) % Suite::ALL.len()];
+    let key = |first: u8| {
+        let mut octets = vec![secret; suite.key_len() + suite.salt_len()];
+        octets[0] = first;
+        MasterKey::new(suite, &octets, &[], None).expect("octets of the right number")
+    };
+    let (here, there) = (key(1), key(2));
+    let ours = SrtpConfig { send: here.clone(), receive: vec![there.clone()] };
+    (ours, SrtpConfig { send: there, receive: vec![here] })
 }
 
 /// Four peers on three hosts.
