@@ -328,3 +328,26 @@ fn random_cname() -> String {
     let bits = u128::from(random()) << 64 | u128::from(random());
     (0..16).map(|n| char::from(ALPHABET[(bits >> (6 * n)) as usize & 63])).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::random_cname;
+
+    #[test]
+    fn rfc7022_4_2_a_name_is_96_random_bits_that_no_other_session_has() {
+        let names: BTreeSet<String> = (0..1000).map(|_| random_cname()).collect();
+        assert_eq!(names.len(), 1000);
+        for name in &names {
+            assert_eq!(name.len(), 16, "six bits in each character");
+            let base64 = |octet: u8| octet.is_ascii_alphanumeric() || b"+/".contains(&octet);
+            assert!(name.bytes().all(base64), "{name}");
+        }
+        // Every place has every value.
+        for place in 0..16 {
+            let values: BTreeSet<u8> = names.iter().map(|name| name.as_bytes()[place]).collect();
+            assert_eq!(values.len(), 64, "place {place}");
+        }
+    }
+}
