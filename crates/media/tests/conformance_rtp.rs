@@ -9,6 +9,7 @@ use common::{good, voice, Call, A};
 use roomkit_media::codec::opus::Settings;
 use roomkit_media::codec::CodecSpec;
 use roomkit_media::dtmf::Digit;
+use roomkit_media::rtcp::{parse_compound, ReportBlock, RtcpPacket};
 use roomkit_media::rtp::{RtpHeader, RtpPacket};
 use roomkit_media::seq::{RtpTime, SeqNo, Ssrc};
 use roomkit_media::session::{Event, FrameKind, Port};
@@ -65,6 +66,41 @@ fn rfc3550_6_2_reports_leave_at_random_intervals_around_the_one_that_is_told() {
     // They leave with a frame, so they lie on a grid of 20 ms.
     let distinct: BTreeSet<u64> = gaps.iter().map(|gap| (gap * 1e3).round() as u64).collect();
     assert!(distinct.len() * 2 > gaps.len(), "spread, and not a few values: {gaps:?}");
+}
+
+#[test]
+fn rfc3550_8_2_a_new_ssrc_that_is_trusted_has_statistics_of_its_own() {
+    let mut call = Call::new(good(), 1, |c| c.rtcp_interval = Duration::from_millis(500));
+    let mut reports: Vec<ReportBlock> = vec![];
+    for n in 0..500u32 {
+        call.run(Time::ms(u64::from(n) * 20));
+        // The first source loses every tenth packet, the second one none.
+        let (ssrc, seq) = if n < 250 { (Ssrc(7), n) } else { (Ssrc(8), 30_000 + n) };
+        if n < 250 && n % 10 == 5 {
+            continue;
+        }
+        let (seq, timestamp) = (SeqNo(seq as u16), RtpTime(n * 160 + ssrc.0 * 1_000_000));
+        let mut bytes = vec![];
+        RtpHeader { marker: false, payload_type: 0, seq, timestamp, ssrc }.write(&mut bytes);
+        bytes.extend_from_slice(&[0x55; 160]);
+        call.b.session.receive(call.now, A.parse().unwrap(), Port::Rtp, &bytes);
+    }
+    for (_, bytes) in call.b.rtcp() {
+        for packet in parse_compound(&bytes).unwrap() {
+            if let RtcpPacket::ReceiverReport { blocks, .. } = packet {
+                reports.extend(blocks);
+            }
+        }
+    }
+    let of = |ssrc| reports.iter().filter(move |block| block.ssrc == Ssrc(ssrc));
+    assert!(of(7).next_back().unwrap().cumulative_lost >= 20, "{reports:?}");
+    assert!(of(8).count() >= 5, "{reports:?}");
+    for block in of(8) {
+        assert_eq!((block.cumulative_lost, block.fraction_lost), (0, 0), "{block:?}");
+        assert!((30_250..30_500).contains(&block.highest_seq), "no cycle: {block:?}");
+    }
+    assert_eq!(call.b.session.stats().source_changes, 1);
+    assert!(call.b.session.stats().buffered <= Duration::from_millis(140), "no delay is added");
 }
 
 #[test]
