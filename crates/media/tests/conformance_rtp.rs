@@ -69,6 +69,33 @@ fn rfc3550_6_2_reports_leave_at_random_intervals_around_the_one_that_is_told() {
 }
 
 #[test]
+fn rfc3550_6_4_1_after_the_last_audio_the_two_times_of_a_report_still_are_one_instant() {
+    let mut call = Call::new(good(), 2, |c| c.rtcp_interval = Duration::from_secs(1));
+    // At 12 s there is speech again, whose timestamps must lie on the line that the reports drew.
+    call.a.play(1, voice(16_000, 8000), 8000);
+    call.run(Time::secs(12));
+    call.a.play(2, voice(800, 8000), 8000);
+    call.run(Time::secs(13));
+    let sent = call.a.rtp();
+    let last = sent.iter().rfind(|packet| packet.0 < Time::secs(3)).unwrap().0;
+    let (resumed, _, _, _, timestamp, _) = sent.iter().rfind(|packet| packet.1).unwrap().clone();
+    assert!(resumed >= Time::secs(12));
+    let mut idle = 0;
+    for (at, bytes) in call.a.rtcp() {
+        let packet = parse_compound(&bytes).unwrap().into_iter().next().unwrap();
+        let RtcpPacket::SenderReport { info, .. } = packet else { continue };
+        if at <= last || at >= resumed {
+            continue;
+        }
+        idle += 1;
+        let ticks = timestamp.wrapping_sub(info.rtp.0);
+        let until_ms = resumed.as_ms() - at.as_ms();
+        assert!(u64::from(ticks / 8).abs_diff(until_ms) <= 1, "{ticks} ticks in {until_ms} ms");
+    }
+    assert!(idle >= 1, "a report left in the pause");
+}
+
+#[test]
 fn rfc3550_8_2_a_new_ssrc_that_is_trusted_has_statistics_of_its_own() {
     let mut call = Call::new(good(), 1, |c| c.rtcp_interval = Duration::from_millis(500));
     let mut reports: Vec<ReportBlock> = vec![];
