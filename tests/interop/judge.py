@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import av
 import numpy as np
 from scipy.signal import resample_poly
 
-from interop.peers import not_tested
+from interop.peers import oracle
 from interop.sound import Pcm, assert_contains, best_offset, coded, speech
 from roomkit.rtp import Codec
 
@@ -62,6 +61,7 @@ class Row:
     def decode(self, payloads: Sequence[bytes]) -> Pcm:
         """What ffmpeg's own decoder makes of the packets."""
         assert payloads, f"no {self.name} was captured"
+        av = oracle("av", "pip install 'av<17'")
         context = av.CodecContext.create(self.decoder, "r")
         assert isinstance(context, av.AudioCodecContext)
         context.sample_rate = self.rate
@@ -166,10 +166,7 @@ def assert_alike(heard: Pcm, original: Pcm, rate: int, correlation: float, delay
 
 def quality(original: Pcm, heard: Pcm, rate: int) -> float:
     """PESQ (ITU-T P.862.2, wide band) of what was heard where the original lies in it."""
-    try:
-        from pesq import pesq
-    except ImportError:
-        not_tested("pesq is missing", "pip install pesq")
+    pesq = oracle("pesq", "pip install pesq").pesq
     at = best_offset(heard, original)
     piece = heard[at : at + len(original)]
     wide = [resampled(each, rate, 16000) for each in (original[: len(piece)], piece)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import pytest
 
@@ -30,11 +32,12 @@ _media: list[int] = []
 
 
 def not_tested(what: str, remedy: str) -> None:
-    """Skips loudly, or fails where peers are required."""
+    """Skips the test, or the file that calls this outside of one, loudly; or fails it where peers
+    are required."""
     message = f"NOT TESTED: {what}; to test it: {remedy}"
     if REQUIRED:
         pytest.fail(message, pytrace=False)
-    pytest.skip(message)
+    pytest.skip(message, allow_module_level=True)
 
 
 def require(program: str, package: str) -> str:
@@ -44,6 +47,15 @@ def require(program: str, package: str) -> str:
         not_tested(f"{program} is missing", f"apt-get install {package}")
     assert path is not None
     return path
+
+
+def oracle(module: str, remedy: str) -> Any:
+    """Another implementation that is a Python module. Some have no wheels for some machines, and
+    one cannot be imported without its C library: a whole run must not end for that."""
+    try:
+        return importlib.import_module(module)
+    except Exception as error:  # noqa: BLE001 (opuslib raises a bare one where libopus is missing)
+        not_tested(f"{module} is missing ({error})", remedy)
 
 
 def free_ports(count: int = 1, *, media: bool = True) -> list[int]:

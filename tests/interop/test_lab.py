@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from interop import peers
 from interop.peers import Peer, free_ports
 from interop.sound import Pcm, assert_contains, coded, speech
 
@@ -70,3 +74,40 @@ async def test_a_peer_that_hangs_is_ended_and_one_that_fails_is_told() -> None:
         with pytest.raises(AssertionError, match="before the end|in 0"):
             await peer.line("never said", timeout=0.05)
     assert peer.process.returncode is not None
+
+
+def test_a_machine_without_the_oracles_that_are_modules_skips_what_asks_them_and_says_so() -> None:
+    missing = ("G722", "av", "opuslib_next", "pesq", "pylibsrtp")
+    run = """
+import sys
+
+import pytest
+
+sys.modules.update(dict.fromkeys(sys.argv[1].split()))  # importing any of them raises ImportError
+sys.exit(pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", "-rs", "tests"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", run, " ".join(missing)],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "ROOMKIT_REQUIRE_PEERS": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "NOT TESTED: G722 is missing" in done.stdout
+    assert "NOT TESTED: pylibsrtp is missing" in done.stdout
+    assert "interop/test_matrix.py" in done.stdout, "collected: only its own tests miss av"
+
+
+def test_an_oracle_that_is_missing_fails_where_peers_are_required(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "pesq", None)
+    monkeypatch.setattr(peers, "REQUIRED", True)
+    with pytest.raises(pytest.fail.Exception, match=r"pesq is missing \(.*\); to test it: pip"):
+        peers.oracle("pesq", "pip install pesq")
+    monkeypatch.setattr(peers, "REQUIRED", False)
+    with pytest.raises(pytest.skip.Exception, match="NOT TESTED: pesq is missing"):
+        peers.oracle("pesq", "pip install pesq")

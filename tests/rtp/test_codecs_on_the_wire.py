@@ -7,12 +7,10 @@ import asyncio
 from functools import partial
 from itertools import pairwise
 
-import G722 as spandsp  # noqa: N811 (a class, whatever the linter takes its name for)
 import numpy as np
-import opuslib_next
 import pytest
 
-from interop.peers import until
+from interop.peers import oracle, until
 from interop.sound import speech
 from roomkit.rtp import Codec, RTPSession
 from roomkit.rtp.codecs import G722, OPUS, PCMA, PCMU
@@ -28,6 +26,9 @@ from rtp.sound import (
 )
 from rtp.test_session import call, to
 from rtp.wire import Peer
+
+spandsp = oracle("G722", "pip install G722")
+opuslib_next = oracle("opuslib_next", "pip install opuslib-next; apt-get install libopus0")
 
 
 async def test_g722_that_we_send_is_octet_for_octet_what_spandsp_encodes(peer: Peer) -> None:
@@ -48,7 +49,7 @@ async def test_g722_that_we_send_is_octet_for_octet_what_spandsp_encodes(peer: P
 async def test_g722_that_spandsp_encodes_we_decode_sample_for_sample_as_it_does(peer: Peer) -> None:
     code = bytes(spandsp.G722(16000, 64000).encode(speech(16000)[:16000]))
     expected = np.array(spandsp.G722(16000, 64000).decode(code), dtype="<i2").tobytes()
-    async with to(peer, codecs=[G722]) as session:
+    async with to(peer, codecs=[G722], jitter_ms=200) as session:
         hearing = asyncio.create_task(listen(aiter(session), sound_then_silence(200)))
         packets = [code[at : at + 160] for at in range(0, len(code), 160)]
         await peer.stream(session.local_addr, packets, pt=9)
@@ -63,7 +64,7 @@ async def test_opus_that_another_libopus_encodes_we_decode_as_it_does(peer: Peer
     packets = [theirs.encode(frame.tobytes(), 960) for frame in said.reshape(-1, 960)]
     decoder = opuslib_next.Decoder(48000, 1)
     expected = b"".join(decoder.decode(packet, 960) for packet in packets)
-    async with to(peer, codecs=[OPUS]) as session:
+    async with to(peer, codecs=[OPUS], jitter_ms=200) as session:
         hearing = asyncio.create_task(listen(aiter(session), sound_then_silence(1000)))
         await peer.stream(session.local_addr, packets, pt=111, clock=48000)
         heard = await hearing

@@ -8,10 +8,10 @@ from array import array
 from itertools import pairwise
 from typing import Any
 
-import av
 import numpy as np
 import pytest
 
+from interop.peers import oracle
 from roomkit.rtp import Codec, RTPOptions, RTPSession
 from roomkit.voice.backends.rtp import RTPVoiceBackend
 from roomkit.voice.frame import AudioFrame
@@ -67,6 +67,7 @@ def correlations(pcm: np.ndarray[Any, Any]) -> list[float]:
 async def test_rfc3389_3_noise_is_of_the_level_that_ffmpeg_measured_and_sounds_like_its_own(
     taps: tuple[float, ...],
 ) -> None:
+    av = oracle("av", "pip install 'av<17'")
     noise = coloured(*taps)
     encoder: Any = av.CodecContext.create("comfortnoise", "w")
     encoder.sample_rate, encoder.format, encoder.layout = 8000, "s16", "mono"

@@ -6,12 +6,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
-import pylibsrtp
 import pytest
-from pylibsrtp import Policy
 
+from interop.peers import oracle
 from roomkit.rtp import SRTP, Disconnected, RTPSession, SRTPKey
 from roomkit.rtp.srtp import SUITES, SRTPSuite
 from roomkit.voice.backends.rtp import RTPVoiceBackend
@@ -19,6 +18,8 @@ from roomkit.voice.frame import AudioFrame
 from rtp.sound import tone
 from rtp.wire import Peer, digit_payload, rtcp_bye, rtp
 
+pylibsrtp = oracle("pylibsrtp", "pip install pylibsrtp")
+Policy = pylibsrtp.Policy
 LOOPBACK: Final = "127.0.0.1"
 # Those that libsrtp's binding has; AES-256 in counter mode is held against GStreamer's.
 PROFILES: Final[dict[SRTPSuite, int]] = {
@@ -40,7 +41,7 @@ class Ends:
         self.sealer = self._half(theirs, Policy.SSRC_ANY_OUTBOUND)
 
     @staticmethod
-    def _half(key: SRTPKey, direction: int) -> pylibsrtp.Session:
+    def _half(key: SRTPKey, direction: int) -> Any:
         assert isinstance(key.key, bytes)
         return pylibsrtp.Session(
             Policy(key=key.key, ssrc_type=direction, srtp_profile=PROFILES[key.suite])
