@@ -32,6 +32,17 @@ def test_it_writes_what_it_hears_and_marks_what_was_concealed(tmp_path: Path) ->
     assert tape.facts()["sample_rate"] == 8000
 
 
+def test_what_is_concealed_before_the_end_was_not_lost() -> None:
+    tape = Tape()
+    for n, kind in enumerate(["received", "concealed", "received", "concealed", "concealed"]):
+        tape.add(frame(100, n * 20.0, kind))
+    tape.close()
+    tape.close()
+    assert tape.lost == [(160, 320)]
+    assert tape.faded == [(480, 800)]
+    assert tape.facts()["lost"] == tape.lost
+
+
 def test_frames_that_were_dropped_leave_silence_that_is_marked_lost(tmp_path: Path) -> None:
     tape = Tape(tmp_path / "t.wav", keep=True)
     tape.add(frame(100, 0.0))

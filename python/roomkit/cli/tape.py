@@ -36,8 +36,8 @@ class Tape:
         self.lost: list[tuple[int, int]] = []
         """Samples from, to, that were concealed in the middle of sound: not what was sent."""
         self.faded: list[tuple[int, int]] = []
-        """Samples from, to, that were concealed before a pause: that nothing more would come could
-        not be known yet."""
+        """Samples from, to, that were concealed before a pause or the end: that nothing more would
+        come could not be known yet."""
         self.start: float | None = None
         """Wall clock at which the first sample was heard, by the frame that was delivered with the
         least delay: the event loop may be late with one, never early."""
@@ -91,7 +91,9 @@ class Tape:
         }
 
     def close(self) -> None:
-        """Completes the file. May be called again."""
+        """Completes the tape and its file: no more frames. May be called again."""
+        if self.lost and self.lost[-1][1] == self._length:
+            self.faded.append(self.lost.pop())
         if self._file is not None:
             self._file.close()
 
