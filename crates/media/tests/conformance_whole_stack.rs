@@ -161,6 +161,31 @@ fn from_interrupt_to_silence_is_at_most_one_frame_in_every_codec_and_fill() {
 }
 
 #[test]
+fn of_what_was_interrupted_nothing_is_left_in_what_is_played_next() {
+    for (seed, codec, fill, secured) in kinds() {
+        let mut call = call(good(), seed, codec, fill, secured);
+        // Of another rate than the codec's: some of it is converted ahead of its frame.
+        call.a.play(1, voice(60 * 44_100, 44_100), 44_100);
+        call.run(Time::ms(511));
+        call.a.session.cancel(1);
+        call.a.play(2, vec![0; 44_100], 44_100);
+        call.drain();
+        call.run(Time::secs(2));
+        let cut = Time::ms(511 + 40 + 60 + 3 * 20) - Time::ZERO;
+        let silence = call.b.frames.iter().filter(|frame| frame.timestamp > cut);
+        let peak = silence.flat_map(|frame| &frame.pcm).map(|s| s.unsigned_abs()).max().unwrap();
+        assert!(peak < 64, "{peak} after the interruption: {codec:?} {fill:?} {secured}");
+        if codec.name() == "L16" && !secured {
+            // Here the packets themselves can be looked into.
+            let sent = call.a.rtp();
+            let next = sent.iter().filter(|packet| packet.0 > Time::ms(511) && packet.2 == 96);
+            let loud = next.filter(|packet| packet.5.iter().any(|octet| ![0, 255].contains(octet)));
+            assert_eq!(loud.count(), 0, "{fill:?}");
+        }
+    }
+}
+
+#[test]
 fn in_any_second_fifty_packets_leave_in_every_codec_with_silence_as_fill() {
     for codec in codecs() {
         for secured in [false, true] {
