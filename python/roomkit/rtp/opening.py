@@ -41,7 +41,8 @@ def open_native(
         raise AddressConflictError(f"remote_addr: {error}") from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE and local[1] == 0:
-            raise PortsExhaustedError(error.errno, f"local_addr: {error.strerror}") from None
+            name = "local_addr" if options.port_range is None else "port_range"
+            raise PortsExhaustedError(error.errno, f"{name}: {error.strerror}") from None
         raise
 
 
