@@ -102,7 +102,7 @@ def test_every_option_is_taken_by_name_with_the_same_default(kind: type) -> None
     for name in by_name:
         assert parameters[name].default == options[name], name
         assert parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
-    with pytest.raises(TypeError, match="'jitter'"):
+    with pytest.raises(TypeError, match="^jitter: there is no such option; jitter_ms is$"):
         kind(jitter=60)
 
 
@@ -176,3 +176,24 @@ def test_a_frame_is_a_whole_number_of_samples(options: dict[str, Any], complaint
 def test_l16_has_whole_frames_of_every_length_at_every_usual_rate(rate: int, ptime_ms: int) -> None:
     options = RTPOptions(codecs=[Codec("L16", 96, rate, 2)], ptime_ms=ptime_ms)
     assert options.packet_octets == 12 + rate * 4 * ptime_ms // 1000
+
+
+async def test_a_name_that_no_option_has_is_told_with_the_one_that_is_near() -> None:
+    offer = "v=0\no=- 1 1 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nm=audio 40000 RTP/AVP 0\n"
+    wrong: dict[str, Any] = {"jitter": 60}
+    told = "^jitter: there is no such option; jitter_ms is$"
+    with pytest.raises(TypeError, match=told):
+        RTPSession(remote_addr=("127.0.0.1", 9), **wrong)
+    with pytest.raises(TypeError, match=told):
+        RTPVoiceBackend(**wrong)
+    with pytest.raises(TypeError, match=told):
+        RTPSession.from_offer(offer, **wrong)
+    with pytest.raises(TypeError, match=told):
+        RTPSession.for_offer(**wrong)
+    async with RTPSession(local_addr=("127.0.0.1", 0), remote_addr=("127.0.0.1", 9)) as session:
+        with pytest.raises(TypeError, match=told):
+            await session.update(**wrong)
+        with pytest.raises(TypeError, match=told):
+            await session.update(sdp=offer, **wrong)
+    with pytest.raises(TypeError, match="^zzzz: there is no such option$"):
+        RTPSession(remote_addr=("127.0.0.1", 9), zzzz=1)  # type: ignore[call-arg]

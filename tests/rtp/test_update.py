@@ -69,6 +69,7 @@ async def test_on_hold_nothing_is_sent_and_the_playback_waits(peer: Peer) -> Non
     ("changes", "said"),
     [
         ({"jitter_ms": 20}, "jitter_ms: it cannot change in mid-call"),
+        ({"jitter_ms": 20}, "ptime_ms, remote_addr, remote_rtcp_addr, "),
         ({"sample_rate": 16000}, "sample_rate: it cannot change"),
         ({"ptime_ms": 25}, "ptime_ms: 25"),
         ({"codecs": []}, "codecs: it is empty"),

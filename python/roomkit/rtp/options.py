@@ -6,7 +6,7 @@ others as `RTPExtra`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias, TypedDict, get_args
 
@@ -25,6 +25,7 @@ __all__ = [
     "SDPSecurity",
     "SilenceFill",
     "SourcePolicy",
+    "check_names",
 ]
 
 SourcePolicy: TypeAlias = Literal["host", "strict", "learn", "follow"]
@@ -78,6 +79,16 @@ class RTPExtra(TypedDict, total=False):
     rtcp_timeout: float | None
     direction: MediaDirection
     srtp: SRTP | None
+
+
+def check_names(given: Iterable[str]) -> None:
+    """Raises `TypeError` for a name that no option has, and tells the one that is near."""
+    for name in given:
+        if name not in RTPOptions.__dataclass_fields__:
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, RTPOptions.__dataclass_fields__, 1)
+            raise TypeError(f"{name}: there is no such option" + "".join(f"; {n} is" for n in near))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,7 +32,7 @@ from roomkit.rtp.events import (
     SourceTrusted,
 )
 from roomkit.rtp.opening import open_native, warn_of_fragments
-from roomkit.rtp.options import RTPExtra, RTPOptions
+from roomkit.rtp.options import RTPExtra, RTPOptions, check_names
 from roomkit.rtp.played import PlayedTap
 from roomkit.rtp.playout import Playback, Playout
 from roomkit.rtp.signalling import Signalled
@@ -82,6 +82,7 @@ class RTPSession(Signalled, SessionDigits):
 
         Raises `ValueError` naming the parameter. Nothing is opened yet.
         """
+        check_names(extra)
         self._prepare(
             RTPOptions(
                 local_addr=local_addr,

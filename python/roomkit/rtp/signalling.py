@@ -12,7 +12,7 @@ from roomkit.rtp.addresses import Address, resolve
 from roomkit.rtp.codecs import Codec
 from roomkit.rtp.hold import Holding
 from roomkit.rtp.opening import warn_of_fragments
-from roomkit.rtp.options import MediaDirection, RTPExtra, RTPOptions
+from roomkit.rtp.options import MediaDirection, RTPExtra, RTPOptions, check_names
 from roomkit.rtp.sdp.agreement import Agreement
 from roomkit.rtp.sdp.negotiation import Negotiation
 from roomkit.rtp.srtp import SRTP
@@ -225,19 +225,20 @@ class Signalled(Holding):
         decides, and the answer is returned.
 
         A name in `remote_addr` is resolved first; the change has its effect with the next frame.
-        Raises `ValueError` for what does not fit or cannot change, `OSError` for a name that does
-        not resolve, `AddressConflictError` as `open` does. Nothing has changed then.
+        Raises `ValueError` for what does not fit or cannot change, `TypeError` for a name that no
+        option has, `OSError` for a host name that does not resolve, `AddressConflictError` as
+        `open` does. Nothing has changed then.
         """
         session = self._session()
         native = session._opened()
+        check_names(changes)
         if sdp is not None:
             named = {} if remote_addr is None else {"remote_addr": remote_addr}
             return await self._answer_offer(sdp, {**changes, **named})
         fixed = sorted(set(changes) - _CHANGEABLE)
         if fixed:
-            raise ValueError(
-                f"{fixed[0]}: it cannot change in mid-call; {', '.join(sorted(_CHANGEABLE))} can"
-            )
+            can = ", ".join(sorted({*_CHANGEABLE, "remote_addr"}))
+            raise ValueError(f"{fixed[0]}: it cannot change in mid-call; {can} can")
         asked: dict[str, Any] = {**changes}
         if remote_addr is not None:
             asked["remote_addr"] = remote_addr

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from roomkit.rtp.codecs import G722, OPUS, PCMA, PCMU, Codec
-from roomkit.rtp.options import RTPOptions
+from roomkit.rtp.options import RTPOptions, check_names
 
 if TYPE_CHECKING:
     from roomkit.rtp.options import MediaDirection, RTCPMode, SDPSecurity
@@ -47,6 +47,7 @@ class Wishes:
     def of(cls, options: Mapping[str, Any]) -> Wishes:
         """Those of the options that the program named, which raise `ValueError` as `RTPOptions`
         does."""
+        check_names(options)
         checked = RTPOptions(**options)
         named = "codecs" in options or "payload_type" in options
         return cls(

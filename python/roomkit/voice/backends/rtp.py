@@ -15,7 +15,7 @@ from roomkit.errors import BackendClosedError, CloseError, SessionEndedError, Se
 from roomkit.rtp.addresses import Address, check_address
 from roomkit.rtp.codecs import Codec
 from roomkit.rtp.events import Disconnected, Resumed, RTPEvent
-from roomkit.rtp.options import DTMFMethod, MediaDirection, RTPExtra, RTPOptions
+from roomkit.rtp.options import DTMFMethod, MediaDirection, RTPExtra, RTPOptions, check_names
 from roomkit.rtp.presets import preset_options
 from roomkit.rtp.session import RTPSession
 from roomkit.rtp.stats import RTPStats
@@ -91,6 +91,7 @@ class RTPVoiceBackend(VoiceBackend):
         Raises `ValueError` that names the parameter, its value and what fits.
         """
         super().__init__()
+        check_names(extra)
         self._options = RTPOptions(
             local_addr=local_addr,
             remote_addr=remote_addr,
