@@ -129,3 +129,13 @@ def test_limits_that_cannot_be_are_refused_by_name(name: str, value: Any) -> Non
 def test_reports_cannot_be_missed_where_none_are_taken() -> None:
     with pytest.raises(ValueError, match="rtcp_timeout: 20 contradicts rtcp='off'"):
         RTPOptions(rtcp="off", rtcp_timeout=20)
+
+
+async def test_rfc3264_8_4_who_is_on_hold_and_holds_too_sends_nothing(peer: Peer) -> None:
+    async with to(peer) as session:
+        await session.update(direction="recvonly")  # the far end has put us on hold
+        await session.hold()
+        assert state(session) == ("inactive", True)
+        await session.hold()
+        await session.resume()
+        assert state(session) == ("recvonly", True)

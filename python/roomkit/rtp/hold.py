@@ -35,13 +35,16 @@ class Holding:
     async def hold(self, direction: Literal["sendonly", "inactive"] = "sendonly") -> None:
         """Puts the far end on hold: it is not heard any more, while frames of silence go on, and
         `rtp_timeout_on_hold` is its limit. With `"sendonly"` it may hear music, which is played
-        like all else; with `"inactive"` nothing, and what is to be played waits.
+        like all else; with `"inactive"` nothing, and what is to be played waits. So it is, whatever
+        is asked for, where the far end has put us on hold as well.
 
         The signalling is to say the same. Idempotent. Raises `ValueError` for another direction,
         and what `update` raises.
         """
         one_of(direction, "direction", ("sendonly", "inactive"))
         before = self._before_hold or (self.options.direction, self._on_hold)
+        if before[0] in ("recvonly", "inactive"):
+            direction = "inactive"  # the far end does not want to hear us either
         if self.options.direction != direction:
             await self.update(direction=direction)
         self._before_hold = before
