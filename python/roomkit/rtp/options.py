@@ -151,7 +151,7 @@ class RTPOptions:
     channels: int | None = None
     """Of the frames delivered, 1 or 2; None: the codec's. The core mixes."""
     jitter_ms: int = 60
-    """Delay that evens out the network's jitter, 0 to 1000 ms."""
+    """Delay that evens out the network's jitter, 0 to 500 ms."""
     lead_ms: int = 1000
     """Audio that may wait in the core to be sent, 100 to 60000 ms: how far a source is read
     ahead."""
