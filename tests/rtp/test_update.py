@@ -101,3 +101,84 @@ async def test_a_session_of_the_backend_has_options_of_its_own(peer: Peer) -> No
     await backend.update(one, codecs=["PCMU"])
     assert (one.metadata["codec"], one.metadata["payload_type"]) == ("PCMU", 0)
     await backend.close()
+
+
+async def test_a_change_of_something_else_leaves_the_address_of_retarget(peer: Peer) -> None:
+    with Peer() as elsewhere:
+        async with to(peer) as session:
+            session.retarget(elsewhere.addr)
+            await session.hold()
+            await session.resume()
+            assert session.options.remote_addr == elsewhere.addr
+            await session.play(tone(440, 100))
+            assert session.remote_addr == elsewhere.addr
+    assert len(elsewhere.audio_packets()) == 5
+    assert not peer.audio_packets()
+
+
+async def test_a_name_is_looked_up_once(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    look_up = loop.getaddrinfo
+    asked: list[str] = []
+
+    async def counted(host: str, *rest: Any, **more: Any) -> Any:
+        asked.append(host)
+        return await look_up(host, *rest, **more)
+
+    monkeypatch.setattr(loop, "getaddrinfo", counted)
+    name = ("localhost", peer.addr[1])
+    async with RTPSession(local_addr=(LOOPBACK, 0), remote_addr=name) as session:
+        await session.hold()
+        await session.resume()
+        assert session.options.remote_addr == name
+        assert asked == ["localhost"]
+        await session.update(remote_addr=name)
+        assert asked == ["localhost"] * 2
+
+
+async def test_a_change_while_another_looks_up_a_name_is_not_undone_by_it(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    look_up = loop.getaddrinfo
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def slow(*what: Any, **more: Any) -> Any:
+        asked.set()
+        await answered.wait()
+        return await look_up(*what, **more)
+
+    async with to(peer) as session:
+        monkeypatch.setattr(loop, "getaddrinfo", slow)
+        moving = asyncio.create_task(session.update(remote_addr=("localhost", peer.addr[1])))
+        await asked.wait()
+        await session.update(ptime_ms=40)
+        await session.hold()
+        answered.set()
+        await moving
+        assert (session.options.ptime_ms, session.options.direction) == (40, "sendonly")
+        assert session.options.remote_addr == ("localhost", peer.addr[1])
+        assert session.on_hold
+
+
+async def test_a_cancelled_change_has_changed_nothing(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    asked = asyncio.Event()
+
+    async def never(*_what: Any, **_more: Any) -> Any:
+        asked.set()
+        await asyncio.Event().wait()
+
+    async with to(peer) as session:
+        monkeypatch.setattr(loop, "getaddrinfo", never)
+        before = session.options
+        moving = asyncio.create_task(session.update(remote_addr=("localhost", 9), ptime_ms=40))
+        await asked.wait()
+        moving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await moving
+        assert session.options is before
+        await session.play(tone(440, 100))
+    assert len(peer.audio_packets()) == 5

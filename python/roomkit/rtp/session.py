@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import weakref
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Unpack
 
@@ -111,6 +113,9 @@ class RTPSession(Signalled, SessionDigits):
             )
         self.options = options
         self._shared = shared
+        self._exchange = asyncio.Lock()
+        self._changing = threading.Lock()
+        self._remote = None
         self._native: _native.Session | None = None
         self._bridge: _bridge.LoopBridge | None = None
         self._playout: Playout | None = None
@@ -154,6 +159,7 @@ class RTPSession(Signalled, SessionDigits):
         # No await from here on: either all of it exists, or nothing.
         native = open_native(bridge, options, local, remote, self, shared=self._shared)
         self._native = native
+        self._remote = remote
         self._bridge = bridge
         self._playout = Playout(
             native,
@@ -165,7 +171,7 @@ class RTPSession(Signalled, SessionDigits):
         self._set_tap()
         try:
             self._write_answer()
-        except OSError:
+        except BaseException:
             await self.close()
             raise
         _log.debug("session %s: open on %s:%d", self.id, *native.local_addr)
@@ -343,7 +349,10 @@ class RTPSession(Signalled, SessionDigits):
             )
         check_family(host, "remote_addr", self.local_addr[0])
         self._out("retarget it")
-        self._opened().retarget(host, port)
+        with self._changing:
+            options = replace(self.options, remote_addr=(host, port))
+            self._opened().retarget(host, port)
+            self.options, self._remote = options, (host, port)
 
     # --- what comes in --------------------------------------------------------------------------
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
@@ -69,6 +71,12 @@ class Signalled(Holding):
 
     options: RTPOptions
     _negotiation: Negotiation | None = None
+    _exchange: asyncio.Lock
+    """From reading a description until it holds: one after another."""
+    _changing: threading.Lock
+    """While options change, which `retarget` does from any thread."""
+    _remote: Address | None
+    """`remote_addr` with its name resolved: once, since a name may stand for many hosts."""
     _answer: str | None = None
     _offer: str | None = None
 
@@ -200,16 +208,17 @@ class Signalled(Holding):
         Raises `SDPError` that names the line, where it is malformed or refuses the audio, and as
         `update` does; nothing has changed then.
         """
-        negotiation = self._negotiation
-        if negotiation is None:
-            raise RuntimeError("there was no offer; RTPSession.for_offer and offer come first")
-        unchanged = copy(negotiation)
-        try:
-            await self._hold_to(negotiation.receive_answer(sdp), unchanged.agreement)
-        except BaseException:
-            self._negotiation = unchanged
-            raise
-        self._offer = None
+        async with self._exchange:
+            negotiation = self._negotiation
+            if negotiation is None:
+                raise RuntimeError("there was no offer; RTPSession.for_offer and offer come first")
+            unchanged = copy(negotiation)
+            try:
+                await self._hold_to(negotiation.receive_answer(sdp), unchanged.agreement)
+            except BaseException:
+                self._negotiation = unchanged
+                raise
+            self._offer = None
 
     async def update(
         self,
@@ -224,10 +233,10 @@ class Signalled(Holding):
         the rate and channels of the frames always. With `sdp`, an offer of the far end's, that
         decides, and the answer is returned.
 
-        A name in `remote_addr` is resolved first; the change has its effect with the next frame.
-        Raises `ValueError` for what does not fit or cannot change, `TypeError` for a name that no
-        option has, `OSError` for a host name that does not resolve, `AddressConflictError` as
-        `open` does. Nothing has changed then.
+        A name in `remote_addr` is resolved first, and not again when something else changes; the
+        change has its effect with the next frame. Raises `ValueError` for what does not fit or
+        cannot change, `TypeError` for a name that no option has, `OSError` for a host name that
+        does not resolve, `AddressConflictError` as `open` does. Nothing has changed then.
         """
         session = self._session()
         native = session._opened()
@@ -249,19 +258,21 @@ class Signalled(Holding):
             asked.update(payload_type=0, clock_rate=8000)
             asked.update(sample_rate=session._rate, channels=session._channels)
         new = replace(self.options, **asked)
-        local = native.local_addr
-        remote = new.remote_addr
-        if remote is not None:
-            remote = await resolve(remote, "remote_addr", like=local[0])
+        local, remote = native.local_addr, None
+        if remote_addr is not None and new.remote_addr is not None:
+            remote = await resolve(new.remote_addr, "remote_addr", like=local[0])
         session._out("update it")
-        try:
-            native.update(new.native(local, remote, shared=session._shared))
-        except ValueError as error:
-            raise AddressConflictError(f"remote_addr: {error}") from None
-        except BlockingIOError:
-            raise QueueFullError("too many changes wait for the media thread") from None
-        self._turned(self.options.direction, new.direction)
-        self.options = new
+        with self._changing:
+            new = replace(self.options, **asked)  # others may have changed it meanwhile
+            remote = remote or self._remote
+            try:
+                native.update(new.native(local, remote, shared=session._shared))
+            except ValueError as error:
+                raise AddressConflictError(f"remote_addr: {error}") from None
+            except BlockingIOError:
+                raise QueueFullError("too many changes wait for the media thread") from None
+            self._turned(self.options.direction, new.direction)
+            self.options, self._remote = new, remote
         warn_of_fragments(session.id, new)
         return None
 
@@ -289,14 +300,16 @@ class Signalled(Holding):
         """`update(sdp=…)`."""
         for name in sorted(NEGOTIATED.intersection(changes)):
             raise ValueError(f"{name}: the description decides it; leave it out beside sdp")
-        negotiation = self._negotiation
-        if negotiation is None:
-            negotiation = Negotiation.of_session(self.options)
-        before = negotiation.agreement
-        await self._hold_to(negotiation.receive_offer(sdp), before, **changes)
-        self._negotiation = negotiation
-        self._write_answer()
-        return self.answer
+        async with self._exchange:
+            negotiation = self._negotiation
+            if negotiation is None:
+                negotiation = Negotiation.of_session(self.options)
+            before = negotiation.agreement
+            await self._hold_to(negotiation.receive_offer(sdp), before, **changes)
+            self._negotiation = negotiation
+            self._write_answer()
+            self._offer = None  # one of ours that waits no longer: it was refused
+            return self.answer
 
     async def _hold_to(
         self, agreement: Agreement, before: Agreement | None, **changes: Unpack[RTPExtra]
