@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -29,6 +32,14 @@ def offer_of(peer: Peer, *lines: str, types: str = "8 0 101") -> str:
         "a=rtpmap:101 telephone-event/8000",
         *lines,
     )
+
+
+@asynccontextmanager
+async def closing(backend: RTPVoiceBackend) -> AsyncIterator[RTPVoiceBackend]:
+    try:
+        yield backend
+    finally:
+        await backend.close()
 
 
 async def connect(backend: RTPVoiceBackend, **metadata: Any) -> VoiceSession:
@@ -159,3 +170,48 @@ async def test_what_cannot_be_leaves_nothing_open(metadata: dict[str, Any], prob
         await connect(backend, **metadata)
     assert backend.list_sessions("room") == []
     await backend.close()
+
+
+async def test_an_offer_that_was_answered_is_no_longer_in_the_metadata(peer: Peer) -> None:
+    async with closing(RTPVoiceBackend(local_addr=(LOOPBACK, 0))) as backend:
+        session = await connect(backend, offer_sdp=True)
+        assert "sdp_offer" in session.metadata
+        await backend.accept_answer(session, offer_of(peer))
+        assert "sdp_offer" not in session.metadata
+
+
+async def test_an_offer_of_theirs_takes_the_place_of_ours_that_was_refused(peer: Peer) -> None:
+    async with closing(RTPVoiceBackend(local_addr=(LOOPBACK, 0))) as backend:
+        session = await connect(backend, sdp=offer_of(peer))
+        ours = backend.offer(session, direction="sendonly")
+        assert session.metadata["sdp_offer"] == ours
+        answer = await backend.update(session, sdp=offer_of(peer))
+        assert session.metadata["sdp_answer"] == answer
+        assert "sdp_offer" not in session.metadata
+
+
+async def test_offers_that_come_together_are_answered_one_after_another(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    look_up = loop.getaddrinfo
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def slow(*what: Any, **more: Any) -> Any:
+        asked.set()
+        await answered.wait()
+        return await look_up(*what, **more)
+
+    async with closing(RTPVoiceBackend(local_addr=(LOOPBACK, 0))) as backend:
+        session = await connect(backend, sdp=offer_of(peer))
+        monkeypatch.setattr(loop, "getaddrinfo", slow)
+        named = offer_of(peer, types="8 101").replace("c=IN IP4 127.0.0.1", "c=IN IP4 localhost")
+        first = asyncio.create_task(backend.update(session, sdp=named))
+        await asked.wait()
+        second = asyncio.create_task(backend.update(session, sdp=offer_of(peer, types="0 101")))
+        await asyncio.sleep(0)
+        answered.set()
+        answers = await asyncio.gather(first, second)
+        audio = [SessionDescription.parse(answer or "").audio for answer in answers]
+        assert [media and media.formats[0] for media in audio] == ["8", "0"]
+        assert session.metadata["codec"] == "PCMU"

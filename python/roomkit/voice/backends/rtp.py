@@ -371,7 +371,9 @@ class RTPVoiceBackend(VoiceBackend):
         """An offer of ours for a re-INVITE, such as `direction="sendonly"` for hold: see
         `RTPSession.offer`. What comes back is for `accept_answer`."""
         media = self._require(session, "offer anything")
-        return media.offer(codecs=codecs, ptime_ms=ptime_ms, direction=direction)
+        offer = media.offer(codecs=codecs, ptime_ms=ptime_ms, direction=direction)
+        self._describe(session, media)
+        return offer
 
     async def accept_answer(self, session: VoiceSession, sdp: str | bytes) -> None:
         """What the far end answered to our offer holds from the next frame on: see
@@ -464,6 +466,8 @@ class RTPVoiceBackend(VoiceBackend):
         )
         if media.options.srtp is not None:
             session.metadata["srtp"] = media.options.srtp.suite
+        if media.agreement is not None:
+            session.metadata.pop("sdp_offer", None)  # unless it still waits for its answer
         session.metadata.update(media.descriptions)
         if not session.ended:
             paused = media.on_hold
