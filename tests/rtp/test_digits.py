@@ -204,6 +204,9 @@ async def test_what_is_not_one_digit_cannot_be_injected(peer: Peer, digit: Any) 
     async with to(peer) as session:
         with pytest.raises(ValueError, match="^digit: "):
             session.inject_dtmf(digit)
+        with pytest.raises(ValueError, match="^digit: ") as refused:
+            session.inject_dtmf("4111")
+        assert "4111" not in str(refused.value)
         with pytest.raises(ValueError, match="^duration_ms: 0"):
             session.inject_dtmf("1", 0)
 

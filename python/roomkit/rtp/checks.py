@@ -15,7 +15,7 @@ def dial_string(value: object, name: str) -> None:
     """Digits and pauses, one at least. The answer does not show them: they are often secrets."""
     fits = f"one or more of {_DIGITS}, and , w p for pauses, fits"
     if not isinstance(value, str):
-        raise ValueError(f"{name}: {value!r}; a string with {fits}")
+        raise ValueError(f"{name}: {type(value).__name__}; a string with {fits}")
     if not value:
         raise ValueError(f"{name}: {value!r}; {fits}")
     for place, key in enumerate(value):
@@ -30,7 +30,13 @@ def digits(value: object, name: str, *, most: int | None = None) -> str:
         if not keys.strip(_DIGITS):
             return keys
     how_many = "one" if most == 1 else "one or more"
-    raise ValueError(f"{name}: {value!r}; {how_many} of {_DIGITS} fits")
+    # As in `dial_string`, more digits than one are not shown.
+    given = repr(value)
+    if isinstance(value, str) and len(value) > 1:
+        given = f"a string of {len(value)}"
+    elif isinstance(value, int) and not isinstance(value, bool):
+        given = "an int"
+    raise ValueError(f"{name}: {given}; {how_many} of {_DIGITS} fits")
 
 
 def flag(value: object, name: str) -> bool:
