@@ -182,3 +182,10 @@ async def test_a_cancelled_change_has_changed_nothing(
         assert session.options is before
         await session.play(tone(440, 100))
     assert len(peer.audio_packets()) == 5
+
+
+async def test_no_codecs_at_all_are_no_change(peer: Peer) -> None:
+    async with to(peer, payload_type=8) as session:
+        with pytest.raises(ValueError, match=r"^codecs: None; .* fits"):
+            await session.update(codecs=None)
+        assert session.codec.name == "PCMA"

@@ -254,6 +254,8 @@ class Signalled(Holding):
         if changes.get("srtp", self.options.srtp) is None and self.options.srtp is not None:
             raise ValueError("srtp: None; a session that is encrypted stays so, other keys fit")
         if "codecs" in changes:
+            if changes["codecs"] is None:
+                raise ValueError("codecs: None; at least one Codec or name fits in mid-call")
             # Payload type and clock are the new codec's, frames stay as the program knows them.
             asked.update(payload_type=0, clock_rate=8000)
             asked.update(sample_rate=session._rate, channels=session._channels)
