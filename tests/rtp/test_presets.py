@@ -116,3 +116,9 @@ async def test_a_preset_may_be_that_of_one_session(peer: Peer) -> None:
     )
     assert session.metadata["codec"] == "PCMU"
     await backend.close()
+
+
+def test_the_type_of_digits_that_the_program_says_wins_over_the_preset() -> None:
+    for name in PRESETS:
+        assert RTPOptions(preset=name, dtmf_payload_type=110).events == {8000: 110}
+        assert RTPOptions(preset=name, dtmf_payload_type=None).events == {}

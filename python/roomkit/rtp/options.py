@@ -35,6 +35,7 @@ DTMFMethod: TypeAlias = Literal["rfc4733", "inband"]
 SDPSecurity: TypeAlias = Literal["accept", "offer", "require", "off"]
 MediaDirection: TypeAlias = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
 
+_EVENT_TYPE: Final = 101
 _PTIMES: Final = (10, 20, 30, 40, 50, 60)
 _RATES: Final = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000)
 
@@ -107,7 +108,7 @@ class RTPOptions:
     `clock_rate`."""
     clock_rate: int = 8000
     """RTP ticks per second of `payload_type`, in Hz."""
-    dtmf_payload_type: int | None = 101
+    dtmf_payload_type: int | None = _EVENT_TYPE
     """Of RFC 4733 events, both ways; None: no digits are sent or received."""
     rtcp_interval: float = 5.0
     """Seconds between RTCP reports: the deterministic base of RFC 3550 §6.3.1, at most 3600."""
@@ -433,10 +434,15 @@ class RTPOptions:
 
     def _fill_in(self, options: Mapping[str, Any]) -> None:
         """Options of a preset, where the program left the default, which is None for all of them:
-        so what it says itself is always told apart."""
+        so what it says itself is always told apart. Of digits it may also have said the type."""
+        types_open = self.dtmf_types is None
         for name, value in options.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
+        if types_open and self.dtmf_types is not None and self.dtmf_payload_type != _EVENT_TYPE:
+            number = self.dtmf_payload_type
+            said = {} if number is None else dict.fromkeys(self.dtmf_types, number)
+            object.__setattr__(self, "dtmf_types", said)
 
     def _check_dtmf(self) -> None:
         if self.dtmf_payload_type is not None:

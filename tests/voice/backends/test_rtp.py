@@ -574,3 +574,16 @@ async def test_many_sessions_close_together_in_a_moment(backend: RTPVoiceBackend
     async with asyncio.timeout(2):
         await backend.close()
     assert {session.state for session in sessions} == {VoiceSessionState.ENDED}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"dtmf_types": {8000: 101}}, {"preset": "freeswitch"}, {"dtmf_types": {8000: 101, 16000: 98}}],
+)
+async def test_the_type_of_digits_of_one_call_wins_over_the_backends(options: Any) -> None:
+    backend = RTPVoiceBackend(local_addr=(LOOPBACK, 0), remote_addr=(LOOPBACK, 40000), **options)
+    try:
+        session = await backend.connect("r", "p", "c", metadata={"dtmf_payload_type": 96})
+        assert backend._media[session.id].options.events == {8000: 96}
+    finally:
+        await backend.close()

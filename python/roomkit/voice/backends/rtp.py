@@ -444,6 +444,9 @@ class RTPVoiceBackend(VoiceBackend):
             # Another codec: what the backend's own says of it does not count.
             of_codec = {"codecs": None, "payload_type": 0, "clock_rate": 8000}
             asked = {**of_codec, **asked}
+        if {"dtmf_payload_type", "preset"} & asked.keys():
+            # So with digits: types by clock come before the one type, and before the preset's.
+            asked = {"dtmf_types": None, **asked}
         options = replace(self._options, **asked) if asked else self._options
         if options.remote_addr is None and not options.learns:
             raise ValueError(
