@@ -147,6 +147,24 @@ def test_an_answer_whose_keys_cannot_be_is_refused(lines: tuple[str, ...], probl
     assert negotiation.agreement is None
 
 
+@pytest.mark.parametrize(
+    ("security", "lines", "problem"),
+    [
+        ("accept", (), "line 6: .*it wants encryption, and the offer had no keys"),
+        ("accept", (crypto(LINE),), "line 6: .*it wants encryption, and the offer had no keys"),
+        ("offer", (), "line 6: .*no line a=crypto brings a key"),
+    ],
+)
+def test_an_answer_does_not_turn_a_plain_call_into_one_that_nobody_can_read(
+    security: str, lines: tuple[str, ...], problem: str
+) -> None:
+    negotiation = Negotiation(sdp_security=security)
+    negotiation.offer(OURS)
+    with pytest.raises(SDPError, match=problem):
+        negotiation.receive_answer(offer(*lines))
+    assert negotiation.receive_answer(offer(profile="RTP/AVP")).srtp is None, "it waits for another"
+
+
 def test_a_re_invite_keeps_our_key_and_takes_theirs() -> None:
     negotiation = Negotiation()
     negotiation.receive_offer(offer(crypto(LINE)))

@@ -182,7 +182,9 @@ class CryptoLine(_Secret):
         name = spelling.upper()
         suite = _ALIASES.get(name, cast(SRTPSuite, name))
         if suite not in SUITES:
-            raise ValueError(f"crypto {tag}: suite {_quoted(spelling)}; one of {SUITES} fits")
+            raise ValueError(
+                f"crypto {tag}: suite {_quoted(spelling)}; one of {', '.join(SUITES)} fits"
+            )
         for parameter in parameters.split():
             _check_parameter(parameter, f"crypto {tag}")
         listed = methods.rstrip(";").split(";")

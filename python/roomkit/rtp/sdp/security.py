@@ -73,9 +73,13 @@ def answered(media: Media, ours: tuple[CryptoLine, ...], *, must: bool) -> SRTP 
 
     Raises `SDPError` for those that do not belong to a line of ours.
     """
+    secure = _is_secure(media)
+    if secure and not ours:
+        # It would send what we cannot read, and not read what we send.
+        raise media.error("it wants encryption, and the offer had no keys; its profile fits")
     lines = media.named("crypto") if ours else ()
     if not lines:
-        if must:
+        if must or secure:
             raise media.error("no line a=crypto brings a key, which the offer asked for")
         return None
     line = lines[0]
