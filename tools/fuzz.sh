@@ -3,8 +3,9 @@
 #
 # The targets are ordinary libFuzzer programs, and these are the flags that cargo-fuzz builds them
 # with, less the address sanitizer: the media core forbids unsafe code, so what a run looks for is
-# panics, overflows, endless loops and memory without bound. That way the stable toolchain and a C++
-# compiler suffice; `cargo fuzz run TARGET` works on the same files where it is installed.
+# panics, overflows, endless loops and memory without bound. That way the stable toolchain, a C++
+# compiler and cmake (for libopus) suffice; `cargo fuzz run TARGET` works on the same files where it
+# is installed.
 set -euo pipefail
 cd "$(dirname "$0")/../fuzz"
 
