@@ -332,3 +332,30 @@ async def test_a_session_without_sdp_takes_a_re_invite_too(peer: Peer) -> None:
         assert answer == session.answer
         assert "RTP/AVP 8 101" in answer
         assert session.codec.name == "PCMA"
+
+
+@pytest.mark.parametrize("by_sdp", [True, False])
+async def test_an_offer_of_the_far_end_does_not_take_it_off_our_hold(
+    peer: Peer, by_sdp: bool
+) -> None:
+    """A refresh (RFC 4028) offers what it always offered; who holds says so again."""
+    make = RTPSession.from_offer(offer_of(peer), **HERE) if by_sdp else None
+    async with make or RTPSession(remote_addr=peer.addr, **HERE) as session:
+        await session.hold()
+        for direction, holding in (("sendrecv", "sendonly"), ("sendonly", "inactive")) * 2:
+            answer = await session.update(sdp=offer_of(peer, f"a={direction}"))
+            assert f"a={holding}" in (answer or "")
+            assert (session.options.direction, session.on_hold) == (holding, True)
+        await session.update(sdp=offer_of(peer))
+        await session.resume()
+        assert (session.options.direction, session.on_hold) == ("sendrecv", False)
+        answer = await session.update(sdp=offer_of(peer))
+        assert "a=sendrecv" in (answer or "")
+
+
+async def test_held_by_the_far_end_meanwhile_we_are_still_held_after_resume(peer: Peer) -> None:
+    async with RTPSession.from_offer(offer_of(peer), **HERE) as session:
+        await session.hold()
+        await session.update(sdp=offer_of(peer, "a=sendonly"))
+        await session.resume()
+        assert (session.options.direction, session.on_hold) == ("recvonly", True)

@@ -19,6 +19,8 @@ class Holding:
     options: RTPOptions
     _before_hold: tuple[MediaDirection, bool] | None = None
     """The direction before `hold`, and whether the far end had put us on hold then."""
+    _holds: Literal["sendonly", "inactive"] | None = None
+    """What `hold` was asked for, until `resume`."""
     _on_hold = False
 
     if TYPE_CHECKING:
@@ -38,16 +40,17 @@ class Holding:
         like all else; with `"inactive"` nothing, and what is to be played waits. So it is, whatever
         is asked for, where the far end has put us on hold as well.
 
-        The signalling is to say the same. Idempotent. Raises `ValueError` for another direction,
-        and what `update` raises.
+        The signalling is to say the same; answers to offers of the far end do. Idempotent. Raises
+        `ValueError` for another direction, and what `update` raises.
         """
         one_of(direction, "direction", ("sendonly", "inactive"))
         before = self._before_hold or (self.options.direction, self._on_hold)
+        asked = direction
         if before[0] in ("recvonly", "inactive"):
             direction = "inactive"  # the far end does not want to hear us either
         if self.options.direction != direction:
             await self.update(direction=direction)
-        self._before_hold = before
+        self._before_hold, self._holds = before, asked
         self._on_hold = True
 
     async def resume(self) -> None:
@@ -58,7 +61,7 @@ class Holding:
         direction, held = self._before_hold
         if direction != self.options.direction:
             await self.update(direction=direction)
-        self._before_hold = None
+        self._before_hold = self._holds = None
         self._on_hold = held
 
     @property
@@ -67,8 +70,21 @@ class Holding:
         audio went both ways."""
         return self._on_hold
 
+    def _still_holds(
+        self,
+        before: tuple[MediaDirection, bool],
+        holds: Literal["sendonly", "inactive"],
+        free: MediaDirection,
+    ) -> None:
+        """The far end has made another offer while we hold it: `free` is what it would come to
+        without."""
+        direction, held = before
+        held = free != "sendrecv" and (held or direction == "sendrecv")
+        self._before_hold, self._holds = (free, held), holds
+        self._on_hold = True
+
     def _turned(self, before: MediaDirection, now: MediaDirection) -> None:
         """The direction has changed, by `hold`, `resume` or `update`."""
         if now != before:
-            self._before_hold = None
+            self._before_hold = self._holds = None
             self._on_hold = now != "sendrecv" and (self._on_hold or before == "sendrecv")

@@ -304,10 +304,18 @@ class Signalled(Holding):
             raise ValueError(f"{name}: the description decides it; leave it out beside sdp")
         async with self._exchange:
             negotiation = self._negotiation
+            holds, unheld = self._holds, self._before_hold
             if negotiation is None:
-                negotiation = Negotiation.of_session(self.options)
-            before = negotiation.agreement
-            await self._hold_to(negotiation.receive_offer(sdp), before, **changes)
+                wanted = self.options.direction if unheld is None else unheld[0]
+                negotiation = Negotiation.of_session(replace(self.options, direction=wanted))
+            before, direction = negotiation.agreement, self.options.direction
+            agreement = free = negotiation.receive_offer(sdp)
+            if holds is not None:
+                agreement = negotiation.hold(holds)
+            await self._hold_to(agreement, before, **changes)
+            same = direction == agreement.direction == free.direction
+            if holds is not None and unheld is not None and not same:
+                self._still_holds(unheld, holds, free.direction)
             self._negotiation = negotiation
             self._write_answer()
             self._offer = None  # one of ours that waits no longer: it was refused

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from roomkit.rtp.codecs import Codec, codecs_for
 from roomkit.rtp.sdp import security
-from roomkit.rtp.sdp.agreement import Agreement, agree, agree_on_answer, find_audio
+from roomkit.rtp.sdp.agreement import Agreement, agree, agree_on_answer, find_audio, turned
 from roomkit.rtp.sdp.compose import audio, refused
 from roomkit.rtp.sdp.description import SessionDescription
 from roomkit.rtp.sdp.errors import SDPError
@@ -87,6 +87,17 @@ class Negotiation:
         else:
             place, media = find_audio(described)
             agreement = self._settled(agree(described, media, self._wishes, self.agreement), media)
+        self._received = described, place, agreement
+        return agreement
+
+    def hold(self, direction: MediaDirection) -> Agreement:
+        """What will hold if the offer received last is answered by one who holds the far end:
+        `"sendonly"` or `"inactive"`, as far as it goes with what is offered (RFC 3264 §6.1)."""
+        if self._received is None:
+            raise RuntimeError("there is no offer to answer; receive_offer comes first")
+        described, place, agreement = self._received
+        theirs = turned(agreement.direction)  # as they say it
+        agreement = replace(agreement, direction=turned(theirs, direction))
         self._received = described, place, agreement
         return agreement
 
