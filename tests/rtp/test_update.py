@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from roomkit.errors import AddressConflictError
 from roomkit.rtp import Codec, RTPSession
 from roomkit.voice.backends.rtp import RTPVoiceBackend
 from rtp.sound import tone
-from rtp.wire import Peer
+from rtp.wire import Peer, free_port_pair
 
 LOOPBACK = "127.0.0.1"
 
@@ -189,3 +190,18 @@ async def test_no_codecs_at_all_are_no_change(peer: Peer) -> None:
         with pytest.raises(ValueError, match=r"^codecs: None; .* fits"):
             await session.update(codecs=None)
         assert session.codec.name == "PCMA"
+
+
+async def test_a_conflict_with_another_session_of_the_port_changes_nothing(peer: Peer) -> None:
+    """By whichever way, it is the same error."""
+    local = (LOOPBACK, free_port_pair())
+    with Peer() as other:
+        async with (
+            RTPSession(local_addr=local, remote_addr=peer.addr, shared=True),
+            RTPSession(local_addr=local, remote_addr=other.addr, shared=True) as session,
+        ):
+            with pytest.raises(AddressConflictError, match="^remote_addr: another session"):
+                await session.update(remote_addr=peer.addr)
+            with pytest.raises(AddressConflictError, match="^remote_addr: another session"):
+                session.retarget(peer.addr)
+            assert session.options.remote_addr == session.remote_addr == other.addr

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Final, Unpack
 
 from roomkit import _bridge, _native
-from roomkit.errors import SessionEndedError
+from roomkit.errors import AddressConflictError, SessionEndedError
 from roomkit.rtp.addresses import (
     Address,
     advertised_address,
@@ -341,7 +341,10 @@ class RTPSession(Signalled, SessionDigits):
 
     def retarget(self, remote_addr: Address) -> None:
         """Sends to another address from the next packet on, and expects the peer there. Its host is
-        a numeric address, since looking up a name would take time. From any thread."""
+        a numeric address, since looking up a name would take time. From any thread.
+
+        Raises `ValueError` for an address that does not fit, `AddressConflictError` as `open` does.
+        """
         host, port = check_address(remote_addr, "remote_addr")
         if not is_numeric(host):
             raise ValueError(
@@ -351,7 +354,10 @@ class RTPSession(Signalled, SessionDigits):
         self._out("retarget it")
         with self._changing:
             options = replace(self.options, remote_addr=(host, port))
-            self._opened().retarget(host, port)
+            try:
+                self._opened().retarget(host, port)
+            except ValueError as error:
+                raise AddressConflictError(f"remote_addr: {error}") from None
             self.options, self._remote = options, (host, port)
 
     # --- what comes in --------------------------------------------------------------------------
