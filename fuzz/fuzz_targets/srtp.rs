@@ -45,7 +45,8 @@ fn keys(now: Time, suite: u8, fill: u8, mki: u8) -> (SrtpConfig, SrtpConfig) {
     let key = |end: u8| {
         let mut secret = vec![0; suite.key_len() + suite.salt_len()];
         secret[..8].copy_from_slice(&period.to_be_bytes());
-        secret[8..11].copy_from_slice(&[end, fill & 1, number]);
+        // Another MKI is another key: it is not authenticated (RFC 3711 §3.1), and names nothing but the key.
+        secret[8..12].copy_from_slice(&[end, fill & 1, number, mki]);
         MasterKey::new(suite, &secret, &vec![mki; usize::from(mki % 5)], None).unwrap()
     };
     let (here, there) = (key(1), key(2));
