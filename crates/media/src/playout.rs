@@ -390,9 +390,8 @@ impl Playout {
 
     /// A packet that came at `arrival` is played behind what is ready for the frame due at `now`.
     fn note_delay(&mut self, now: Time, arrival: Time) {
-        let spec = self.lanes[self.lane].spec;
-        let ahead = (self.ready.len() / usize::from(spec.channels)) as u64;
-        let ahead = Duration::from_nanos(ahead * 1_000_000_000 / u64::from(spec.sample_rate));
+        let ahead = (self.ready.len() / usize::from(self.channels)) as u64;
+        let ahead = Duration::from_nanos(ahead * 1_000_000_000 / u64::from(self.sample_rate));
         let delay = (now - arrival) + ahead;
         self.delay = delay.max(self.delay - self.delay.saturating_sub(delay) / DELAY_DECAY);
     }
@@ -566,3 +565,6 @@ pub(crate) fn samples(span: Duration, rate: u32) -> usize {
 fn span(ticks: u32, rate: u32) -> Duration {
     Duration::from_nanos(u64::from(ticks) * 1_000_000_000 / u64::from(rate.max(1)))
 }
+
+#[cfg(test)]
+mod tests;
