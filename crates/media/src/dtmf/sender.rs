@@ -97,8 +97,8 @@ pub struct Sender {
     quiet: bool,
     dialled: VecDeque<Dialled>,
     started: u64,
-    /// A queued pause passes, not the gap behind a digit.
-    pausing: bool,
+    /// The batch whose queued pause passes; `None` in the gap behind a digit.
+    pausing: Option<u64>,
     /// The clock of the events that the far end takes, in Hz; `None` while it takes none.
     events: Option<u32>,
 }
@@ -171,7 +171,7 @@ impl Sender {
             quiet: false,
             dialled: VecDeque::new(),
             started: 0,
-            pausing: false,
+            pausing: None,
             events: Some(clock_rate),
         }
     }
@@ -255,7 +255,7 @@ impl Sender {
             // It has been told: 0 is nobody's.
             (sending.batch, sending.last) = (0, false);
         }
-        if core::mem::take(&mut self.pausing) {
+        if self.pausing.take_if(|batch| *batch <= upto).is_some() {
             self.pause = 0;
         }
         self.tell(cancelled, true);
@@ -296,7 +296,7 @@ impl Sender {
     pub fn next(&mut self, now: RtpTime, frame: u32) -> Option<EventPacket> {
         let frame = frame.max(1);
         if self.now.is_none() && self.pause == 0 {
-            (self.quiet, self.pausing) = (false, false);
+            (self.quiet, self.pausing) = (false, None);
             self.start(now, frame);
         }
         let Some(sending) = &mut self.now else {
@@ -364,7 +364,7 @@ impl Sender {
         match signal {
             Signal::Pause(span) => {
                 self.pause = ticks(span.min(LONGEST_DIGIT));
-                self.pausing = true;
+                self.pausing = Some(batch);
                 if last {
                     self.tell(batch, false);
                 }
@@ -407,16 +407,18 @@ impl Sender {
 impl Train {
     fn step(&mut self, frame: u32) -> EventPacket {
         let marker = self.elapsed == 0;
-        self.elapsed += u64::from(frame);
         if self.finals == Some(0) {
-            // §2.5.1.3: the next segment starts where the last one was full, and has grown while its end was repeated.
-            self.segment += self.longest_segment();
+            // §2.5.1.3: the next segment starts where the last one was full, and has grown while its end was repeated. By the
+            // clock of now, if that has changed meanwhile, it may not be full.
+            if self.elapsed.min(self.total) - self.segment >= self.longest_segment() {
+                self.segment += self.longest_segment();
+            }
             self.finals = None;
         }
+        self.elapsed += u64::from(frame);
         let so_far = self.elapsed.min(self.total) - self.segment;
-        if so_far >= self.longest_segment() || self.elapsed >= self.total {
-            self.finals = Some(self.finals.unwrap_or(FINAL_PACKETS) - 1);
-        }
+        let full = so_far >= self.longest_segment() || self.elapsed >= self.total;
+        self.finals = full.then(|| self.finals.unwrap_or(FINAL_PACKETS) - 1);
         let payload = EventPayload {
             event: self.digit.event(),
             // §2.5.1.3: a segment that is not the last ends without the E bit.

@@ -303,3 +303,38 @@ fn where_the_far_end_takes_no_events_every_digit_is_a_tone() {
     let frames = run_all(&mut sender, 10);
     assert!(frames.iter().all(|(packet, _)| packet.is_none()) && frames[0].1.is_some());
 }
+
+#[test]
+fn an_event_whose_clock_changes_where_a_segment_ends_goes_on() {
+    // From 48 000 to 8000 Hz a segment becomes six times as long, also while the end of one is repeated.
+    for at in 1..200 {
+        let mut sender = Sender::new(48_000);
+        sender.push(digit('7'), Duration::from_secs(9)).unwrap();
+        run(&mut sender, RtpTime(0), 960, at);
+        sender.set_events(Some(8000));
+        let rest = run(&mut sender, RtpTime(at * 960), 960, 500);
+        let (last, _, payload) = rest.last().unwrap();
+        assert!(payload.end, "{at}");
+        assert_eq!(at + last, 9000 / 20 + 1, "{at}: its end and two repeats");
+        for (n, packet, _) in &rest {
+            let now = RtpTime((at + n) * 960);
+            assert!(packet.timestamp.ahead_of(now) <= 0, "{at}: never in the future");
+        }
+    }
+}
+
+#[test]
+fn what_is_cancelled_leaves_a_later_pause_its_length() {
+    let mut sender = Sender::new(8000);
+    let key = Signal::Digit {
+        digit: digit('1'),
+        duration: Duration::from_millis(40),
+        gap: GAP,
+        method: Method::Event,
+    };
+    sender.dial(2, &[Signal::Pause(Duration::from_secs(1)), key]).unwrap();
+    assert!(run(&mut sender, RtpTime(0), FRAME, 5).is_empty());
+    sender.cancel(1);
+    let train = run(&mut sender, RtpTime(800), FRAME, 60);
+    assert!(train[0].0 >= 44, "{}", train[0].0);
+}
