@@ -198,6 +198,22 @@ fn unmasked_in_the_middle_of_a_tone_it_stays_masked_to_its_end() {
 }
 
 #[test]
+fn a_digit_that_was_pressed_while_masked_is_told_as_masked_whenever_masking_ends() {
+    for end in (560..900).step_by(20) {
+        let mut call = Call::new(good(), 11, |c| c.dtmf_inband = true);
+        call.a.play(1, tones("5", 500, 60, 1000, 8000), 8000);
+        call.b.session.mask_digits(true);
+        call.run(Time::ms(end));
+        let told = call.b.digits() == "5";
+        call.b.session.mask_digits(false);
+        call.run(Time::secs(3));
+        let masked = |(_, e): &(Time, Event)| matches!(e, Event::Digit { masked: true, .. });
+        assert_eq!(call.b.digits(), "5");
+        assert!(call.b.events.iter().any(masked), "unmasked at {end} ms, told before: {told}");
+    }
+}
+
+#[test]
 fn a_tone_that_the_goodbye_cuts_off_is_still_told() {
     let mut call = Call::new(good(), 10, |c| c.dtmf_inband = true);
     call.a.play(1, tones("9", 200, 400, 0, 8000), 8000);

@@ -108,6 +108,11 @@ impl Merger {
         self.pending.pop_front()
     }
 
+    /// Whether a press is known that has not been told.
+    pub fn holds(&self) -> bool {
+        !self.waiting.is_empty() || !self.pending.is_empty()
+    }
+
     /// Reports that were of a press that another one had told.
     pub fn merged(&self) -> u64 {
         self.merged

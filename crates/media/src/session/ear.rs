@@ -81,8 +81,9 @@ impl Ear {
         };
         mask.hold(due, frame);
         let sounds = self.detector.as_ref().is_some_and(|detector| detector.sounding().is_some());
-        let over =
-            mask.ending && mask.is_clear(due) && !sounds && self.receiver.current().is_none();
+        // A digit that is still to be told was pressed while masked, and says so.
+        let untold = self.receiver.current().is_some() || self.merger.holds();
+        let over = mask.is_played(due, delay) && mask.is_clear(due) && !sounds && !untold;
         while let Some(frame) = mask.release(due + length, length, over) {
             output.push_back(Output::Frame(frame));
         }

@@ -27,6 +27,8 @@ pub(super) struct Mask {
     stretches: VecDeque<(Time, Time)>,
     /// It is to end as soon as nothing of a digit is left.
     pub(super) ending: bool,
+    /// When what came before it was to end has been played, and recognised if it is a key.
+    played: Option<Time>,
 }
 
 impl Mask {
@@ -60,6 +62,16 @@ impl Mask {
             hush(&mut frame);
         }
         Some(frame)
+    }
+
+    /// Whether all that came before it was to end has been listened to. Asked for with every frame, at its deadline; `delay` is
+    /// from the arrival of audio to that.
+    pub(super) fn is_played(&mut self, due: Time, delay: Duration) -> bool {
+        if !self.ending {
+            self.played = None;
+            return false;
+        }
+        due >= *self.played.get_or_insert(due + delay + HOLD)
     }
 
     /// Whether nothing of a digit is left in what is held, nor right behind it.
