@@ -179,6 +179,19 @@ fn masking_holds_speech_back_and_loses_none_of_it() {
 }
 
 #[test]
+fn muted_while_masked_nothing_of_what_is_held_back_is_heard() {
+    let mut call = Call::new(good(), 12, |_| {});
+    call.a.play(1, vec![5000; 8000 * 2], 8000);
+    call.b.session.mask_digits(true);
+    call.run(Time::ms(1000));
+    call.b.session.set_input_muted(true);
+    let before = call.b.frames.len();
+    call.run(Time::ms(1500));
+    let after = &call.b.frames[before..];
+    assert!(after.len() > 20 && after.iter().all(|frame| frame.pcm.iter().all(|&s| s == 0)));
+}
+
+#[test]
 fn unmasked_in_the_middle_of_a_tone_it_stays_masked_to_its_end() {
     let mut call = Call::new(good(), 9, |_| {});
     let mut pcm = tones("5", 500, 400, 100, 8000);

@@ -84,7 +84,11 @@ impl Ear {
         // A digit that is still to be told was pressed while masked, and says so.
         let untold = self.receiver.current().is_some() || self.merger.holds();
         let over = mask.is_played(due, delay) && mask.is_clear(due) && !sounds && !untold;
-        while let Some(frame) = mask.release(due + length, length, over) {
+        while let Some(mut frame) = mask.release(due + length, length, over) {
+            // What was held back before it was muted is not heard either.
+            if self.muted {
+                hush(&mut frame);
+            }
             output.push_back(Output::Frame(frame));
         }
         if over {
