@@ -202,3 +202,17 @@ def test_keys_are_in_no_repr() -> None:
     negotiation = Negotiation()
     agreement = negotiation.receive_offer(str(described))
     assert secret not in repr(agreement)
+
+
+@pytest.mark.parametrize(
+    "line", ["k=base64:{}", "a=key-mgmt:mikey {}", "a=ice-pwd:{}", "a=crypto:1 X inline:{}"]
+)
+def test_a_description_does_not_show_the_secrets_of_its_lines(line: str) -> None:
+    secret = "WVNfX19zZW1jdGwgKCkgewkyMjA7"
+    head = ("v=0", "o=- 1 1 IN IP4 192.0.2.1", "s=-", "c=IN IP4 192.0.2.1", "t=0 0")
+    described = SessionDescription.parse(text(*head, "m=audio 4000 RTP/AVP 0", line.format(secret)))
+    assert secret in str(described)
+    assert secret not in repr(described)
+    with pytest.raises(SDPError) as refused:
+        SessionDescription.parse(text("v=0", line.format(secret)))
+    assert secret not in str(refused.value)

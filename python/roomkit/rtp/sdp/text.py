@@ -8,7 +8,10 @@ from typing import Final
 __all__ = ["one_line", "shown", "whole"]
 
 _LONGEST: Final = 80  # characters of a line that are shown: enough to find it
-_SECRET: Final = re.compile(r"(inline:)[^|;\s]+|^(k=\w+:).*", re.IGNORECASE)
+# Keys of `a=crypto` and `k=`, of MIKEY (RFC 4567), and the password of ICE (RFC 8839 §5.4).
+_SECRET: Final = re.compile(
+    r"(inline:)[^|;\s]+|^(k=\w+:).*|(key-mgmt:\w+ |ice-pwd:).*", re.IGNORECASE
+)
 
 
 def whole(text: str, low: int, high: int) -> int | None:
@@ -27,5 +30,5 @@ def one_line(text: str, what: str) -> None:
 
 def shown(line: str) -> str:
     """`line` fit for an error or a log: no key, no more than one can read."""
-    line = _SECRET.sub(lambda match: f"{match[1] or match[2]}…", line)
+    line = _SECRET.sub(lambda match: f"{match[match.lastindex or 0]}…", line)
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
