@@ -539,3 +539,43 @@ fn who_reads_the_call_and_forges_its_addresses_but_has_no_key_changes_nothing_in
     assert!(stats.srtp_replayed > 500 && stats.srtp_bad_tag > 15_000, "{stats:?}");
     assert!(loud == quiet, "not a sample, event or packet differs");
 }
+
+#[test]
+fn rfc3711_3_3_1_a_new_ssrc_begins_in_the_lower_half_whatever_the_old_one_had_reached() {
+    use roomkit_media::session::{Fill, Output, Session, SessionConfig};
+    let suite = Suite::AesCm128HmacSha1_80;
+    let far: std::net::SocketAddr = B.parse().unwrap();
+    let mut config = SessionConfig::pcmu(Some(far));
+    config.srtp = Some(keys(suite, 1).0);
+    config.fill = Fill::Silence;
+    let next = |session: &mut Session| {
+        session.handle_deadline(session.deadline());
+        let output = std::iter::from_fn(|| session.poll());
+        let sent = output.filter_map(|output| match output {
+            Output::Datagram { bytes, .. } if !is_rtcp(&bytes) => Some(bytes),
+            _ => None,
+        });
+        let bytes = sent.last().expect("a packet in every frame");
+        u16::from_be_bytes([bytes[2], bytes[3]])
+    };
+    // One that soon reaches the upper half.
+    let mut session = (0..10_000)
+        .map(|seed| Session::new(config.clone(), Time::ZERO, seed).unwrap())
+        .find_map(|mut session| (next(&mut session) > 32_600).then_some(session))
+        .expect("one in 200");
+    while next(&mut session) < 33_000 {}
+    let header = RtpHeader {
+        marker: false,
+        payload_type: 0,
+        seq: SeqNo(9),
+        timestamp: RtpTime(9),
+        ssrc: session.ssrc(),
+    };
+    let mut packet = Vec::new();
+    header.write(&mut packet);
+    packet.extend_from_slice(&[0x55; 160]);
+    Srtp::new(&keys(suite, 1).1).protect_rtp(&mut packet).unwrap();
+    session.receive(session.deadline(), far, Port::Rtp, &packet);
+    assert_ne!(session.ssrc(), header.ssrc);
+    assert!(next(&mut session) < 1 << 15);
+}

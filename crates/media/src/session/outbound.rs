@@ -43,9 +43,7 @@ impl Outbound {
             encoder: codec.encoder(),
             event: config.send_event(),
             direction: config.direction,
-            // With SRTP in the lower half: the receiver guesses the rollover counter, and is wrong if it loses the first
-            // packets and with them the turn.
-            seq: SeqNo(rng.next_u16() >> u32::from(config.srtp.is_some())),
+            seq: first_seq(rng, config.srtp.is_some()),
             timestamp: RtpTime(rng.next_u32()),
             ticks: frame_ticks(config.ptime, codec.clock_rate),
             talking: false,
@@ -70,6 +68,11 @@ impl Outbound {
         self.event = config.send_event();
         self.digits.set_events(self.event.map(|event| event.clock_rate));
         self.direction = config.direction;
+    }
+
+    /// Begins a new sequence, for a new SSRC.
+    pub(super) fn begin_sequence(&mut self, rng: &mut Rng, secured: bool) {
+        self.seq = first_seq(rng, secured);
     }
 
     /// Lets the time of `frames` frames pass unsent.
@@ -173,6 +176,12 @@ impl Session {
         self.reports.sent_something();
         self.output.push_back(Output::Datagram { to, port: Port::Rtp, bytes });
     }
+}
+
+/// With SRTP in the lower half: the receiver guesses the rollover counter, and is wrong if it loses the first packets and
+/// with them the turn (RFC 3711 §3.3.1).
+fn first_seq(rng: &mut Rng, secured: bool) -> SeqNo {
+    SeqNo(rng.next_u16() >> u32::from(secured))
 }
 
 impl core::fmt::Debug for Outbound {

@@ -256,6 +256,9 @@ impl Session {
         self.reports.conflict = Some(from);
         self.send_report(now, Some("SSRC collision"));
         self.outbound.ssrc = Ssrc(self.rng.next_u32());
+        if self.secure.is_some() {
+            self.outbound.begin_sequence(&mut self.rng, true);
+        }
         self.reports.far.voip = None;
         self.reports.far.block = None;
         self.reports.before_ssrc = (self.stats.packets_sent, self.stats.octets_sent);
