@@ -53,11 +53,16 @@ class Program:
 
 @contextlib.asynccontextmanager
 async def running(*arguments: str) -> AsyncIterator[Program]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-u", str(EXAMPLE), "--voice", "clips", *arguments),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
+    # A shell starts what runs in the background with SIGINT ignored, which would be inherited.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-u", str(EXAMPLE), "--voice", "clips", *arguments),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     try:
         yield Program(process)
     finally:

@@ -81,7 +81,7 @@ async def test_rfc3389_3_noise_is_of_the_level_that_ffmpeg_measured_and_sounds_l
     decoder: Any = av.CodecContext.create("comfortnoise", "r")
     decoder.sample_rate, decoder.format, decoder.layout = 8000, "s16", "mono"
     # Again and again the same description, with the energy that its decoder is slow to reach.
-    frames = [decoder.decode(av.Packet(b"\x00" + described[-1][1:]))[0] for _ in range(50)]
+    frames = [decoder.decode(av.Packet(b"\x00" + described[-1][1:]))[0] for _ in range(1000)]
     theirs = np.concatenate([frame.to_ndarray()[0] for frame in frames[10:]])
 
     def enough(frames: list[AudioFrame]) -> bool:
@@ -98,7 +98,8 @@ async def test_rfc3389_3_noise_is_of_the_level_that_ffmpeg_measured_and_sounds_l
     # keeps to. So the level is held against what was measured: the last 80 ms and what the encoder
     # remembers of those before, in steps of 1 dB.
     assert dbov(made.tobytes()) == pytest.approx(dbov(noise[-1280:].tobytes()), abs=2)
-    assert correlations(made) == pytest.approx(correlations(theirs), abs=0.05)
+    # By Bartlett's formula 1.4 s of such noise deviates by 0.015; this is six times that.
+    assert correlations(made) == pytest.approx(correlations(theirs), abs=0.09)
 
 
 def test_types_of_comfort_noise_that_cannot_be_are_refused_by_name() -> None:
