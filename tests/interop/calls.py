@@ -44,6 +44,8 @@ class Result:
     outgoing: Ports
     lost: int
     """Packets that we missed."""
+    unread: int
+    """RTCP of the peer that we could not read."""
     far: Row | None = None
     """The codec of the other side of a transcoder, in which the peer spoke and heard; None: the
     same."""
@@ -90,14 +92,15 @@ async def ffmpeg(row: Row, path: Path) -> Result:
             await us.bye()
             wanted = said.nbytes - int(2 * row.rate * row.delay_ms / 1000)
             await until(lambda: heard.stat().st_size >= wanted, "ffmpeg has read it all")
-            lost = us.session.stats().packets_lost
+            stats = us.session.stats()
         assert await listener.exit(timeout=20) == 0, listener
     return Result(
         us.heard,
         Ports(sends, port, row.payload_type),
         np.frombuffer(heard.read_bytes(), "<i2"),
         Ports(port, receives, row.payload_type),
-        lost,
+        stats.packets_lost,
+        stats.rtcp_malformed,
     )
 
 
@@ -125,13 +128,14 @@ async def gstreamer(row: Row, path: Path) -> Result:
         await until(lambda: len(gst.heard) >= wanted, "GStreamer has heard all")
         await us.bye()
         await gst.quit()
-        lost = us.session.stats().packets_lost
+        stats = us.session.stats()
     return Result(
         us.heard,
         Ports(theirs, port, row.payload_type),
         gst.heard,
         Ports(port, theirs, row.payload_type),
-        lost,
+        stats.packets_lost,
+        stats.rtcp_malformed,
         # The next packet's timestamp cuts its first packet of Opus short by the 6.5 ms that a
         # decoder is to skip. We leave out the end of that packet, others its beginning.
         skip_ms=20 if row.name == "opus" else 0,
@@ -162,7 +166,7 @@ async def baresip(row: Row, path: Path) -> Result:
             wanted = len(said) + row.rate // 2
             await us.wait(lambda: len(us.heard) >= wanted, "all of baresip")
             await phone.hang_up()
-            lost = session.stats().packets_lost
+            stats = session.stats()
             theirs, codec = session.remote_addr, session.codec
     assert theirs is not None
     return Result(
@@ -170,7 +174,8 @@ async def baresip(row: Row, path: Path) -> Result:
         Ports(theirs[1], port, codec.payload_type),
         softphone.heard,
         Ports(port, theirs[1], codec.payload_type),
-        lost,
+        stats.packets_lost,
+        stats.rtcp_malformed,
         # libre's table has 2 for the lesser of the two zeros of µ-law.
         tolerance=2 if row.name == "PCMU" else 0,
     )
@@ -211,7 +216,7 @@ async def through_rtpengine(
             seconds = len(said) / near.rate + 0.8
             await here.wait(lambda: len(here.heard) >= seconds * near.rate, "all of b")
             await there.wait(lambda: len(there.heard) >= seconds * far.rate, "all of a")
-            lost = a.stats().packets_lost + b.stats().packets_lost
+            stats = a.stats(), b.stats()
             assert a.remote_addr is not None
             assert b.remote_addr is not None
             to_a, to_b = a.remote_addr[1], b.remote_addr[1]
@@ -223,7 +228,8 @@ async def through_rtpengine(
         Ports(b_port, to_b, near.payload_type) if encrypted else incoming,
         there.heard,
         Ports(to_b, b_port, near.payload_type) if encrypted else outgoing,
-        lost,
+        sum(each.packets_lost for each in stats),
+        sum(each.rtcp_malformed for each in stats),
         far=None if near == far else far,
         encrypted=(incoming, outgoing) if encrypted else (),
     )

@@ -218,6 +218,36 @@ fn a_forged_goodbye_changes_nothing() {
     assert_eq!(call.b.session.stats().rtcp_stranger, 2);
 }
 
+/// As libre has them, the library of baresip: a keep-alive that opens a NAT, before any audio, and a BYE with the name
+/// behind it. Neither begins with a report.
+#[test]
+fn rfc5506_3_4_2_a_keep_alive_and_a_goodbye_without_a_report_are_understood() {
+    for forged in [false, true] {
+        let mut call = Call::new(good(), 1, |config| config.rtcp = RtcpMode::Mux);
+        let ssrc = call.a.session.ssrc();
+        let named = |rest: &[u8]| [&ssrc.0.to_be_bytes()[..], rest].concat();
+        let ping = [&[0x80, 204, 0, 3][..], &named(b"PINGPONG")].concat();
+        let bye = [&[0x81, 203, 0, 3][..], &named(b"\x04Adjo\0\0\0")].concat();
+        let name = [&[0x81, 202, 0, 2][..], &named(&[1, 2, b'm', b'e'])].concat();
+        let leave = [bye, name].concat();
+        let from = if forged { "198.51.100.9:10001".parse().unwrap() } else { call.a.addr };
+        call.b.session.receive(Time::ZERO, from, Port::Rtp, &ping);
+        call.a.play(1, voice(8000, 8000), 8000);
+        call.run(Time::ms(900));
+        call.b.session.receive(call.now, from, Port::Rtp, &leave);
+        call.run(Time::secs(2));
+        let gone = call.b.events.iter().find_map(|(_, event)| match event {
+            Event::RemoteBye { reason } => Some(reason.as_str()),
+            _ => None,
+        });
+        assert_eq!(gone, (!forged).then_some("Adjo"));
+        let stats = call.b.session.stats();
+        let wanted = if forged { (0, 2) } else { (0, 0) };
+        assert_eq!((stats.rtcp_malformed, stats.rtcp_stranger), wanted);
+        assert!(forged || stats.rtcp_received >= 2);
+    }
+}
+
 #[test]
 fn a_vanished_far_end_is_told_once_and_so_is_its_return() {
     let mut call = Call::new(good(), 1, |config| {

@@ -76,11 +76,12 @@ pub struct Compound<'a> {
 }
 
 impl<'a> Compound<'a> {
-    /// The source of the first report, who speaks in this compound.
+    /// The source that the first packet names, who speaks in this compound.
     pub fn sender(&self) -> Ssrc {
         self.sender
     }
-    /// Its packets in order, the first a sender or receiver report.
+    /// Its packets in order. The first is a sender or receiver report, or another one that names its sender where peers
+    /// leave the report out.
     pub fn iter(&self) -> Packets<'a> {
         Packets(self.bytes)
     }
@@ -110,18 +111,19 @@ impl<'a> Iterator for Packets<'a> {
 
 /// Checks a datagram as RFC 3550 §A.2 asks, and each packet in it down to its last count and length.
 ///
-/// A compound without SDES is accepted though §6.1 requires one: it takes nothing away, and peers send it. Packets of
-/// unknown type are walked over by their length.
+/// What peers leave out is not missed, though §6.1 requires it: the SDES, and the report at the start. Without the report
+/// it is reduced-size RTCP (RFC 5506), and so are the goodbyes and keep-alives of softphones (libre). The first packet
+/// must name its sender then, as all do that RFC 3550, RFC 3611 and RFC 4585 define, for trust begins with that. Packets
+/// of unknown type are walked over by their length.
 pub fn parse_compound(bytes: &[u8]) -> Result<Compound<'_>, RtcpError> {
     let (first, mut rest) = packet::split(bytes)?;
-    // §A.2 refuses padding on the first packet, also when it is the last one too.
-    if bytes[0] & 0x20 != 0 {
+    // §A.2 refuses padding on the report that comes first, also when it is the last packet too.
+    let report =
+        matches!(first, RtcpPacket::SenderReport { .. } | RtcpPacket::ReceiverReport { .. });
+    if report && bytes[0] & 0x20 != 0 {
         return Err(RtcpError::Padding);
     }
-    let sender = match first {
-        RtcpPacket::SenderReport { ssrc, .. } | RtcpPacket::ReceiverReport { ssrc, .. } => ssrc,
-        _ => return Err(RtcpError::FirstType),
-    };
+    let sender = first.sender().ok_or(RtcpError::FirstType)?;
     while !rest.is_empty() {
         rest = packet::split(rest)?.1;
     }
@@ -135,9 +137,9 @@ pub enum RtcpError {
     Short,
     /// A version that is not 2.
     Version,
-    /// The first packet is no report: reduced-size RTCP (RFC 5506), which was not agreed on, or no RTCP at all.
+    /// The first packet does not say who sent it: a BYE or SDES of nobody, a type that is unknown, or no RTCP at all.
     FirstType,
-    /// Padding on a packet that is not the last, on the first, or with a count that does not fit.
+    /// Padding on a packet that is not the last, on a report that is the first, or with a count that does not fit.
     Padding,
     /// The lengths of the packets do not add up to the datagram's.
     Length,
@@ -158,7 +160,7 @@ impl fmt::Display for RtcpError {
         f.write_str(match self {
             RtcpError::Short => "shorter than an RTCP header",
             RtcpError::Version => "RTCP version is not 2",
-            RtcpError::FirstType => "compound does not start with a report",
+            RtcpError::FirstType => "first packet does not name its sender",
             RtcpError::Padding => "padding where none may be, or with a wrong count",
             RtcpError::Length => "packet lengths do not add up to the datagram's",
             RtcpError::Report => "report is shorter than its block count",
@@ -207,12 +209,35 @@ mod tests {
     }
 
     #[test]
-    fn rfc3550_a2_a_compound_starts_with_a_report() {
+    fn rfc3550_a2_a_compound_starts_with_a_report_or_with_another_packet_that_names_its_sender() {
         assert_eq!(parse_compound(&RR).unwrap().sender(), Ssrc(7));
-        assert_eq!(error(&[&BYE]), Some(RtcpError::FirstType));
-        assert_eq!(error(&[&BYE, &RR]), Some(RtcpError::FirstType));
-        let reduced_size = [0x81, 206, 0, 2, 0, 0, 0, 7, 0, 0, 0, 9];
-        assert_eq!(error(&[&reduced_size]), Some(RtcpError::FirstType));
+        let nobody = [0x80, 203, 0, 0];
+        let unknown = [0x81, 208, 0, 2, 0, 0, 0, 7, 0, 0, 0, 9];
+        let jitter = [0x81, 195, 0, 1, 0, 0, 0, 7];
+        let audio = [0x80, 0x80, 0, 2, 0, 0, 0, 7, 0, 0, 0, 9];
+        for first in [&nobody[..], &[0x80, 202, 0, 0], &unknown, &jitter, &audio] {
+            assert_eq!(error(&[first]), Some(RtcpError::FirstType), "{first:?}");
+            assert_eq!(error(&[first, &RR]), Some(RtcpError::FirstType), "{first:?}");
+            assert_eq!(error(&[&RR, first]), None, "{first:?}");
+        }
+    }
+
+    #[test]
+    fn rfc5506_3_4_2_without_a_report_the_first_packet_says_who_speaks() {
+        let sdes = [0x81, 202, 0, 2, 0, 0, 0, 7, 1, 2, b'm', b'e'];
+        let app = [0x80, 204, 0, 3, 0, 0, 0, 7, b'P', b'I', b'N', b'G', b'P', b'O', b'N', b'G'];
+        let xr = [0x80, 207, 0, 1, 0, 0, 0, 7];
+        let feedback = |kind| [0x81, kind, 0, 2, 0, 0, 0, 7, 0, 0, 0, 9];
+        for first in [&BYE[..], &sdes, &app, &xr, &feedback(205), &feedback(206)] {
+            let sender = |bytes: &[u8]| parse_compound(bytes).map(|compound| compound.sender());
+            assert_eq!(sender(first), Ok(Ssrc(7)), "{first:?}");
+            assert_eq!(sender(&[first, &RR, &BYE].concat()), Ok(Ssrc(7)), "{first:?}");
+            assert_eq!(error(&[first, &RR[..6]]), Some(RtcpError::Length), "{first:?}");
+        }
+        // RFC 4585 §6.1: feedback names its sender and the source it is about.
+        assert_eq!(error(&[&[0x81, 206, 0, 1, 0, 0, 0, 7]]), Some(RtcpError::FirstType));
+        // The only packet is the last one too, which may be padded.
+        assert_eq!(error(&[&[0xa1, 203, 0, 2, 0, 0, 0, 7, 0, 0, 0, 4]]), None);
     }
 
     #[test]
@@ -312,6 +337,18 @@ mod tests {
         #[test]
         fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
             let _ = parse_compound(&bytes).map(walk);
+        }
+
+        /// Behind the report they are valid on their own.
+        #[test]
+        fn what_is_read_without_a_report_is_what_is_read_behind_one(
+            bytes in likely_compound(&[200, 201, 202, 203, 204, 205, 206, 207, 210])
+        ) {
+            let alone = &bytes[RR.len()..];
+            if let Ok(compound) = parse_compound(alone) {
+                let behind = parse_compound(&bytes).expect("each packet of it is valid");
+                prop_assert!(compound.iter().eq(behind.iter().skip(1)));
+            }
         }
 
         #[test]

@@ -12,6 +12,9 @@ pub(super) const RECEIVER_REPORT: u8 = 201;
 pub(super) const SDES: u8 = 202;
 pub(super) const BYE: u8 = 203;
 const APP: u8 = 204;
+/// Feedback on the transport and on the payload (RFC 4585 §6.1).
+const TRANSPORT_FEEDBACK: u8 = 205;
+const PAYLOAD_FEEDBACK: u8 = 206;
 pub(super) const EXTENDED: u8 = 207;
 
 /// Octets of one report block on the wire.
@@ -75,6 +78,26 @@ pub enum RtcpPacket<'a> {
         /// What follows the 4-octet header, without padding.
         body: &'a [u8],
     },
+}
+
+impl RtcpPacket<'_> {
+    /// Who sent it, if it says so: what an unknown type begins with is unknown as well.
+    pub(super) fn sender(&self) -> Option<Ssrc> {
+        match self {
+            RtcpPacket::SenderReport { ssrc, .. }
+            | RtcpPacket::ReceiverReport { ssrc, .. }
+            | RtcpPacket::App { ssrc, .. }
+            | RtcpPacket::Extended { ssrc, .. } => Some(*ssrc),
+            RtcpPacket::Sdes { chunks } => chunks.clone().next().map(|chunk| chunk.ssrc),
+            RtcpPacket::Bye { ssrcs, .. } => ssrcs.clone().next(),
+            RtcpPacket::Unknown {
+                packet_type: TRANSPORT_FEEDBACK | PAYLOAD_FEEDBACK,
+                body,
+                ..
+            } => body.first_chunk::<8>().map(|sources| Ssrc(word(sources, 0))),
+            RtcpPacket::Unknown { .. } => None,
+        }
+    }
 }
 
 /// The report blocks of an SR or RR, at most 31.
