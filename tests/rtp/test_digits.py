@@ -20,7 +20,7 @@ from roomkit.voice.events import DTMFEvent
 from roomkit.voice.frame import AudioFrame
 from rtp.sound import level, tone
 from rtp.test_session import call, to
-from rtp.wire import Peer
+from rtp.wire import Packet, Peer
 from support.keys import KEYS, keys_tone
 
 
@@ -80,6 +80,34 @@ async def test_cancelled_digits_do_not_leave_and_the_waiting_are_told(peer: Peer
     ends = [packet.payload[0] for packet in packets if packet.payload[1] & 0x80]
     assert ends[:3] == [1] * 3, "the key is released (RFC 4733 §2.5.1.4)"
     assert {packet.payload[0] for packet in packets} == {1, 6}
+
+
+async def test_rfc4733_2_5_1_4_a_session_that_closes_lets_go_of_the_key_before_the_bye(
+    peer: Peer,
+) -> None:
+    async with to(peer) as session:
+        session.send_dtmf("1", duration_ms=10_000)
+        await peer.until(lambda: len(peer.audio_packets(101)) >= 3)
+    await peer.until(lambda: bool(ends(peer)), what="the end of the key")
+    await peer.until(lambda: any(is_bye(packet.data) for packet in peer.reports), what="the BYE")
+    (end,) = ends(peer)
+    assert end.payload[0] == 1
+    bye = next(packet for packet in peer.reports if is_bye(packet.data))
+    assert end.at <= bye.at, "by the kernel's clock"
+
+
+def ends(peer: Peer) -> list[Packet]:
+    """The packets so far with the E bit (RFC 4733 §2.3.2)."""
+    return [packet for packet in peer.audio_packets(101) if packet.payload[1] & 0x80]
+
+
+def is_bye(compound: bytes) -> bool:
+    """Whether the last packet of an RTCP compound is a BYE (RFC 3550 §6.6)."""
+    while compound[1] != 203:
+        compound = compound[4 + 4 * int.from_bytes(compound[2:4], "big") :]
+        if not compound:
+            return False
+    return True
 
 
 async def test_who_waits_when_the_session_ends_is_told_that_not_all_left(peer: Peer) -> None:

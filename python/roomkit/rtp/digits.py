@@ -77,7 +77,7 @@ class SessionDigits:
         return self._native_for("cancel digits").cancel_dtmf()
 
     async def wait_dtmf(self) -> bool:
-        """Returns when the digits queued so far have left: True if all were sent."""
+        """Returns when the digits queued so far have left: True if all were sent whole."""
         return await self._dialling.wait()
 
     def inject_dtmf(self, digit: str, duration_ms: int = 160) -> None:

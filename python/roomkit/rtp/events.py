@@ -74,6 +74,7 @@ class DTMFSent:
     number: int
     """What `send_dtmf` returned."""
     cancelled: bool
+    """Whether some of it was not sent, or a key was let go early, by a hold for one."""
 
 
 RTPEvent: TypeAlias = (

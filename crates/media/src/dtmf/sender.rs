@@ -57,7 +57,7 @@ pub struct QueueFull;
 pub struct Dialled {
     /// The number it was queued under.
     pub batch: u64,
-    /// Whether some of it was not sent.
+    /// Whether some of it was not sent, or not for as long as it was to be.
     pub cancelled: bool,
 }
 
@@ -101,6 +101,8 @@ pub struct Sender {
     pausing: Option<u64>,
     /// The clock of the events that the far end takes, in Hz; `None` while it takes none.
     events: Option<u32>,
+    /// The batch of which a digit was cut short; 0 for none.
+    cut: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -173,6 +175,7 @@ impl Sender {
             started: 0,
             pausing: None,
             events: Some(clock_rate),
+            cut: 0,
         }
     }
 
@@ -242,15 +245,9 @@ impl Sender {
     /// a tone fades, so that no key is left pressed.
     pub fn cancel(&mut self, upto: u64) {
         let mut cancelled = 0;
+        let clock_rate = self.clock_rate;
         if let Some(sending) = self.now.as_mut().filter(|sending| sending.batch <= upto) {
-            let least = duration_to_ticks(SHORTEST_DIGIT, self.clock_rate);
-            match &mut sending.form {
-                Form::Event(train) => train.stop(least),
-                Form::Tone(sounding) => {
-                    sounding.total = sounding.total.min(sounding.elapsed);
-                    sounding.stopped = true;
-                }
-            }
+            sending.form.stop(duration_to_ticks(SHORTEST_DIGIT, clock_rate));
             cancelled = sending.batch;
             // It has been told: 0 is nobody's.
             (sending.batch, sending.last) = (0, false);
@@ -267,6 +264,24 @@ impl Sender {
                 self.tell(batch, true);
             }
         }
+    }
+
+    /// Lets go of the key that is pressed, as [`cancel`](Self::cancel) does, for nothing may be sent any longer; what waits
+    /// goes on waiting. Its batch is told as cancelled once the rest of it has left: not all of it was sent as it was asked for.
+    pub fn let_go(&mut self) {
+        let least = duration_to_ticks(SHORTEST_DIGIT, self.clock_rate);
+        if let Some(sending) = &mut self.now {
+            if sending.form.stop(least) && sending.batch != 0 {
+                self.cut = sending.batch;
+            }
+        }
+    }
+
+    /// Ends an event on its way with the one packet that there is still time for: nothing is sent after it.
+    pub fn hang_up(&mut self) -> Option<EventPacket> {
+        let Form::Event(mut train) = self.now.take()?.form else { return None };
+        train.stop(duration_to_ticks(SHORTEST_DIGIT, self.clock_rate));
+        Some(train.last_word())
     }
 
     /// The next batch that has left or was cancelled.
@@ -399,7 +414,23 @@ impl Sender {
     fn tell(&mut self, batch: u64, cancelled: bool) {
         // There are never more than the queue can hold, and the owner polls at every frame.
         if batch != 0 && self.dialled.len() < QUEUE {
+            let cancelled = cancelled || batch == self.cut;
             self.dialled.push_back(Dialled { batch, cancelled });
+        }
+    }
+}
+
+impl Form {
+    /// The key is let go: an event ends as soon as it has lasted for `least`, a tone fades at once. False if it was over.
+    fn stop(&mut self, least: u64) -> bool {
+        match self {
+            Form::Event(train) => train.stop(least),
+            Form::Tone(sounding) => {
+                sounding.stopped = true;
+                let cut = sounding.elapsed < sounding.total;
+                sounding.total = sounding.total.min(sounding.elapsed);
+                cut
+            }
         }
     }
 }
@@ -445,11 +476,23 @@ impl Train {
         ticks.clamp(1, u64::from(SEGMENT_TICKS)) as u16
     }
 
-    /// Ends it as soon as it has lasted for `least`, if it has not begun to end.
-    fn stop(&mut self, least: u64) {
+    /// Ends it as soon as it has lasted for `least`, if it has not begun to end; true if that makes it shorter.
+    fn stop(&mut self, least: u64) -> bool {
+        let before = self.total;
         if self.elapsed < self.total {
             self.total = self.total.min(self.elapsed.max(least));
         }
+        self.total < before
+    }
+
+    /// The packet with the E bit, whatever of the train is left.
+    fn last_word(&mut self) -> EventPacket {
+        self.elapsed = self.elapsed.max(self.total);
+        while !self.in_last_segment() {
+            self.segment += self.longest_segment();
+        }
+        self.finals = None;
+        self.step(0)
     }
 
     fn in_last_segment(&self) -> bool {

@@ -112,7 +112,7 @@ pub enum Event {
     Dialled {
         /// The batch.
         batch: u64,
-        /// Whether some of it was not sent.
+        /// Whether some of it was not sent, or not for as long as it was to be.
         cancelled: bool,
     },
     /// The first frame of a playback leaves.
@@ -303,6 +303,7 @@ impl Session {
         if !self.closed {
             self.outbound.pacer.cancel(u64::MAX);
             self.outbound.digits.cancel(u64::MAX);
+            self.hang_up_digit();
             self.tell_progress();
             self.send_report(now, Some(reason));
             self.closed = true;

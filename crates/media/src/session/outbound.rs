@@ -1,8 +1,10 @@
 //! The sending half of a session: one frame of audio and one event packet at every frame's deadline.
 
+use std::net::SocketAddr;
+
 use super::{frame_ticks, Direction, EventType, Output, Port, Session, SessionConfig};
 use crate::codec::{CodecSpec, Encoder};
-use crate::dtmf;
+use crate::dtmf::{self, EventPacket};
 use crate::pacer::Pacer;
 use crate::rng::Rng;
 use crate::rtp::{RtpHeader, HEADER_LEN};
@@ -65,8 +67,13 @@ impl Outbound {
         self.pacer.set_format(config.ptime, codec.sample_rate, codec.channels);
         self.digits.set_clock_rate(codec.clock_rate);
         self.ticks = frame_ticks(config.ptime, codec.clock_rate);
-        self.event = config.send_event();
-        self.digits.set_events(self.event.map(|event| event.clock_rate));
+        let event = config.send_event();
+        if event.is_none() || !config.direction.sends() {
+            self.digits.let_go();
+        }
+        // An event on its way ends under the type that it began with, where there is no other.
+        self.event = event.or(self.event);
+        self.digits.set_events(event.map(|event| event.clock_rate));
         self.direction = config.direction;
     }
 
@@ -117,17 +124,21 @@ impl Session {
             out.skip(1);
             return;
         };
-        if !out.direction.sends() {
+        let sends = out.direction.sends();
+        if !sends {
             // On hold: what is played waits, live audio passes with the time.
-            out.skip(1);
             out.pacer.pass_live();
-            self.tell_progress();
-            return;
+            if !out.digits.is_active() {
+                out.skip(1);
+                self.tell_progress();
+                return;
+            }
+            // A key that was let go for it has an end, which the far end is told.
         }
         let (timestamp, ticks) = (out.timestamp, out.ticks);
         out.timestamp = timestamp.plus(ticks);
         let mut pcm = core::mem::take(&mut out.pcm);
-        let audio = out.pacer.frame(&mut pcm);
+        let audio = sends && out.pacer.frame(&mut pcm);
         let event = out.digits.next(timestamp, ticks);
         if !audio {
             pcm.clear();
@@ -136,7 +147,7 @@ impl Session {
         let (rate, channels) = (out.codec.sample_rate, out.codec.channels);
         // Tones take the place of the audio, which goes on unheard behind them.
         let speaks = out.digits.fill(&mut pcm, rate, channels) || audio;
-        let fills = !speaks && self.idle.fills_with_silence();
+        let fills = sends && !speaks && self.idle.fills_with_silence();
         out.pcm = pcm;
         if speaks {
             self.idle.spoke();
@@ -156,21 +167,34 @@ impl Session {
         }
         // Silence that is sent is no silence on the wire: what follows it is no talkspurt of its own (RFC 3551 §4.1).
         self.outbound.talking = talks;
-        if !speaks && !fills {
+        if sends && !speaks && !fills {
             if let Some((payload_type, payload)) = self.idle.noise_due(self.ptime) {
                 self.send_beside(to, payload_type, timestamp, &payload);
             }
         }
-        let out = &mut self.outbound;
-        if let (Some(event), Some(EventType { payload_type, .. })) = (event, out.event) {
-            let mut bytes = out.header(event.marker, payload_type, event.timestamp);
-            bytes.extend_from_slice(&event.payload);
-            self.transmit(to, bytes);
+        if let Some(event) = event {
+            self.send_event(to, &event);
         }
         self.tell_progress();
     }
 
-    pub(super) fn transmit(&mut self, to: std::net::SocketAddr, bytes: Vec<u8>) {
+    /// Ends the event that is on its way: nothing is sent after it.
+    pub(super) fn hang_up_digit(&mut self) {
+        let Some(event) = self.outbound.digits.hang_up() else { return };
+        if let Some(to) = self.inbound.guard.destination() {
+            self.send_event(to, &event);
+        }
+    }
+
+    fn send_event(&mut self, to: SocketAddr, event: &EventPacket) {
+        let out = &mut self.outbound;
+        let Some(EventType { payload_type, .. }) = out.event else { return };
+        let mut bytes = out.header(event.marker, payload_type, event.timestamp);
+        bytes.extend_from_slice(&event.payload);
+        self.transmit(to, bytes);
+    }
+
+    pub(super) fn transmit(&mut self, to: SocketAddr, bytes: Vec<u8>) {
         self.stats.packets_sent += 1;
         self.stats.octets_sent += (bytes.len() - HEADER_LEN) as u64;
         self.reports.sent_something();
