@@ -54,8 +54,14 @@ impl Sockets {
         Ok(())
     }
 
-    /// The session that `over` belongs to gets another remote, unless it would clash.
-    pub fn retarget(&self, over: &Arc<AtomicBool>, addr: SocketAddr) -> Result<(), Ambiguous> {
+    /// The session that `over` belongs to gets another remote, unless it would clash, or `tell`, which gives it the order to
+    /// go there, fails: who has not been told has not moved.
+    pub fn retarget<E>(
+        &self,
+        over: &Arc<AtomicBool>,
+        addr: SocketAddr,
+        tell: impl FnOnce() -> Result<(), E>,
+    ) -> Result<Result<(), E>, Ambiguous> {
         let mut remotes = self.remotes();
         let is_self = |other: &Remote| Arc::ptr_eq(&other.over, over);
         let is_over = |other: &Remote| other.over.load(Ordering::SeqCst);
@@ -63,11 +69,12 @@ impl Sockets {
         if remotes.iter().any(|other| !is_self(other) && !is_over(other) && clash(other)) {
             return Err(Ambiguous);
         }
-        if let Some(own) = remotes.iter_mut().find(|other| is_self(other)) {
+        let told = tell();
+        if let (Ok(()), Some(own)) = (&told, remotes.iter_mut().find(|other| is_self(other))) {
             own.addr = Some(addr);
             own.ssrc = None;
         }
-        Ok(())
+        Ok(told)
     }
 
     fn remotes(&self) -> MutexGuard<'_, Vec<Remote>> {
@@ -222,9 +229,12 @@ mod tests {
         let other = remote(5000, None);
         let other_over = other.over.clone();
         assert_eq!(sockets.enter(other), Ok(()));
-        assert_eq!(sockets.retarget(&other_over, to), Err(Ambiguous));
+        let untold = || -> Result<(), ()> { unreachable!("a clash is told to nobody") };
+        assert_eq!(sockets.retarget(&other_over, to, untold), Err(Ambiguous));
         let elsewhere = SocketAddr::from(([10, 0, 0, 9], 9000));
-        assert_eq!(sockets.retarget(&over, elsewhere), Ok(()));
+        assert_eq!(sockets.retarget(&over, elsewhere, || Err("full")), Ok(Err("full")));
+        assert_eq!(sockets.enter(remote(4000, Some(1))), Err(Ambiguous), "it has not moved");
+        assert_eq!(sockets.retarget(&over, elsewhere, || Ok::<(), ()>(())), Ok(Ok(())));
         assert_eq!(sockets.enter(remote(4000, Some(1))), Ok(()), "its place is free");
         other_over.store(true, Ordering::SeqCst);
         assert_eq!(sockets.enter(remote(5000, None)), Ok(()), "the other session is over");

@@ -1,10 +1,10 @@
 //! The program's handle of a session.
 
-use crate::endpoint::Sockets;
+use crate::endpoint::{Ambiguous, Sockets};
 use crate::engine::PATIENCE;
 use crate::error::OpenError;
 use crate::line::Line;
-use crate::outbound::Outbound;
+use crate::outbound::{Outbound, PushError};
 use crate::shard::{Mailbox, Order};
 use crate::slot::Snapshot;
 use roomkit_media::seq::Ssrc;
@@ -62,19 +62,13 @@ impl Session {
 
     /// Sends to another address, and expects the remote there, from the next packet on.
     pub fn retarget(&self, remote: SocketAddr) -> Result<(), OpenError> {
-        if let Some(sockets) = self.sockets.upgrade() {
-            self.expect_from(&sockets, remote)?;
-        }
-        Ok(self.outbound.retarget(remote)?)
+        self.expect_from(Some(remote), || self.outbound.retarget(remote))
     }
 
     /// Goes over to another configuration in mid-call, see [`roomkit_media::session::Session::update`].
     pub fn update(&self, config: SessionConfig) -> Result<(), OpenError> {
         config.check().map_err(|error| OpenError::Config(error.to_string()))?;
-        if let (Some(sockets), Some(remote)) = (self.sockets.upgrade(), config.remote) {
-            self.expect_from(&sockets, remote)?;
-        }
-        Ok(self.outbound.update(config)?)
+        self.expect_from(config.remote, || self.outbound.update(config))
     }
 
     /// Whether it is over, by whatever reason.
@@ -98,11 +92,19 @@ impl Session {
         }
     }
 
-    /// The session's packets come from `remote` now, unless those of another one do.
-    fn expect_from(&self, sockets: &Sockets, remote: SocketAddr) -> Result<(), OpenError> {
-        sockets
-            .retarget(&self.over, remote)
-            .map_err(|_| OpenError::Ambiguous { local: self.local_addr, remote: Some(remote) })
+    /// Gives the order `tell`, with which the session's packets come from `remote`, unless those of another one do.
+    fn expect_from(
+        &self,
+        remote: Option<SocketAddr>,
+        tell: impl FnOnce() -> Result<(), PushError>,
+    ) -> Result<(), OpenError> {
+        let told = match (self.sockets.upgrade(), remote) {
+            (Some(sockets), Some(addr)) => sockets
+                .retarget(&self.over, addr, tell)
+                .map_err(|Ambiguous| OpenError::Ambiguous { local: self.local_addr, remote })?,
+            _ => tell(),
+        };
+        Ok(told?)
     }
 
     /// A fork has no media threads: its copy of the session does nothing.

@@ -38,7 +38,7 @@ def check_address(value: object, name: str, *, free_port: bool = False) -> Addre
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     if not free_port and host in ("0.0.0.0", "::"):
-        raise ValueError(f"{name}: host {host!r} is no destination; the peer's own address fits")
+        raise ValueError(f"{name}: host {host!r} is no destination; the address of one host fits")
     return host, port
 
 

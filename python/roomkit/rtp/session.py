@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Final, Unpack
 
 from roomkit import _bridge, _native
-from roomkit.errors import AddressConflictError, SessionEndedError
+from roomkit.errors import AddressConflictError, QueueFullError, SessionEndedError
 from roomkit.rtp.addresses import (
     Address,
     advertised_address,
@@ -231,12 +231,7 @@ class RTPSession(Signalled, SessionDigits):
 
         Raises `OSError` when there is no way.
         """
-        native = self._opened()
-        host = self.options.advertised_host or native.local_host()
-        local = native.local_addr
-        if host is not None:
-            return host, local[1]
-        return advertised_address(local, native.remote_addr())
+        return self._advertised(None)
 
     @property
     def rtcp_addr(self) -> Address | None:
@@ -343,7 +338,8 @@ class RTPSession(Signalled, SessionDigits):
         """Sends to another address from the next packet on, and expects the peer there. Its host is
         a numeric address, since looking up a name would take time. From any thread.
 
-        Raises `ValueError` for an address that does not fit, `AddressConflictError` as `open` does.
+        Raises `ValueError` for an address that does not fit, `AddressConflictError` as `open` does,
+        `QueueFullError` when too many changes wait. Nothing has changed then.
         """
         host, port = check_address(remote_addr, "remote_addr")
         if not is_numeric(host):
@@ -358,6 +354,8 @@ class RTPSession(Signalled, SessionDigits):
                 self._opened().retarget(host, port)
             except ValueError as error:
                 raise AddressConflictError(f"remote_addr: {error}") from None
+            except BlockingIOError:
+                raise QueueFullError("too many changes wait for the media thread") from None
             self.options, self._remote = options, (host, port)
 
     # --- what comes in --------------------------------------------------------------------------
@@ -502,6 +500,17 @@ class RTPSession(Signalled, SessionDigits):
         if self._closed or self._playout is None:
             raise SessionEndedError(self.id, doing)
         return self._playout
+
+    def _advertised(self, remote: Address | None) -> Address:
+        """`advertised_addr`; `remote`: where the peer will be, None for where it is."""
+        native = self._opened()
+        moves = remote is not None and (self._remote is None or remote[0] != self._remote[0])
+        # Where it sends to now says nothing of how it reaches us from elsewhere.
+        host = self.options.advertised_host or (None if moves else native.local_host())
+        local = native.local_addr
+        if host is not None:
+            return host, local[1]
+        return advertised_address(local, remote if moves else native.remote_addr())
 
     def _gone(self, event: Disconnected) -> None:
         self._disconnected = event

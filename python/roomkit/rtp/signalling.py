@@ -38,6 +38,7 @@ _CHANGEABLE: Final = frozenset(
         "fill",
         "keepalive",
         "ptime_ms",
+        "remote_addr",
         "remote_rtcp_addr",
         "direction",
         "rtp_timeout",
@@ -186,21 +187,26 @@ class Signalled(Holding):
         the far end, `codecs` ask for others. It changes nothing before `accept_answer`.
 
         Raises `ValueError` for what does not fit, `OSError` where the far end's address has no
-        route.
+        route, `RuntimeError` while `update` or `accept_answer` take what the far end has said
+        (RFC 3264 §4). Nothing has been offered then.
         """
         session = self._session()
         session._out("offer anything")
-        negotiation = self._negotiation
-        if negotiation is None:
+        if self._negotiation is None:
             raise RuntimeError(
                 "this session was made without SDP; RTPSession.for_offer or from_offer fits"
             )
+        if self._exchange.locked():
+            raise RuntimeError(
+                "what the far end has said is being taken; offer when that is done (RFC 3264 §4)"
+            )
+        negotiation = copy(self._negotiation)
         told, rtcp = self._told()
-        described = negotiation.offer(
-            told, rtcp, codecs=codecs, ptime_ms=ptime_ms, direction=direction
+        offer = str(
+            negotiation.offer(told, rtcp, codecs=codecs, ptime_ms=ptime_ms, direction=direction)
         )
-        self._offer = str(described)
-        return self._offer
+        self._negotiation, self._offer = negotiation, offer
+        return offer
 
     async def accept_answer(self, sdp: str | bytes) -> None:
         """What the far end answered to `offer` holds from the next frame on, without a gap.
@@ -209,16 +215,13 @@ class Signalled(Holding):
         `update` does; nothing has changed then.
         """
         async with self._exchange:
-            negotiation = self._negotiation
-            if negotiation is None:
+            if self._negotiation is None:
                 raise RuntimeError("there was no offer; RTPSession.for_offer and offer come first")
-            unchanged = copy(negotiation)
-            try:
-                await self._hold_to(negotiation.receive_answer(sdp), unchanged.agreement)
-            except BaseException:
-                self._negotiation = unchanged
-                raise
-            self._offer = None
+            negotiation = copy(self._negotiation)
+            before = negotiation.agreement
+            asked = self._asked(_as_changes(negotiation.receive_answer(sdp), before))
+            self._change(asked, await self._resolved(asked))
+            self._negotiation, self._offer = negotiation, None
 
     async def update(
         self,
@@ -236,46 +239,16 @@ class Signalled(Holding):
         A name in `remote_addr` is resolved first, and not again when something else changes; the
         change has its effect with the next frame. Raises `ValueError` for what does not fit or
         cannot change, `TypeError` for a name that no option has, `OSError` for a host name that
-        does not resolve, `AddressConflictError` as `open` does. Nothing has changed then.
+        does not resolve or an answer for want of a route, `AddressConflictError` as `open` does,
+        `QueueFullError` when too many changes wait. Nothing has changed then.
         """
-        session = self._session()
-        native = session._opened()
+        self._session()._opened()
         check_names(changes)
+        named = {} if remote_addr is None else {"remote_addr": remote_addr}
         if sdp is not None:
-            named = {} if remote_addr is None else {"remote_addr": remote_addr}
             return await self._answer_offer(sdp, {**changes, **named})
-        fixed = sorted(set(changes) - _CHANGEABLE)
-        if fixed:
-            can = ", ".join(sorted({*_CHANGEABLE, "remote_addr"}))
-            raise ValueError(f"{fixed[0]}: it cannot change in mid-call; {can} can")
-        asked: dict[str, Any] = {**changes}
-        if remote_addr is not None:
-            asked["remote_addr"] = remote_addr
-        if changes.get("srtp", self.options.srtp) is None and self.options.srtp is not None:
-            raise ValueError("srtp: None; a session that is encrypted stays so, other keys fit")
-        if "codecs" in changes:
-            if changes["codecs"] is None:
-                raise ValueError("codecs: None; at least one Codec or name fits in mid-call")
-            # Payload type and clock are the new codec's, frames stay as the program knows them.
-            asked.update(payload_type=0, clock_rate=8000)
-            asked.update(sample_rate=session._rate, channels=session._channels)
-        new = replace(self.options, **asked)
-        local, remote = native.local_addr, None
-        if remote_addr is not None and new.remote_addr is not None:
-            remote = await resolve(new.remote_addr, "remote_addr", like=local[0])
-        session._out("update it")
-        with self._changing:
-            new = replace(self.options, **asked)  # others may have changed it meanwhile
-            remote = remote or self._remote
-            try:
-                native.update(new.native(local, remote, shared=session._shared))
-            except ValueError as error:
-                raise AddressConflictError(f"remote_addr: {error}") from None
-            except BlockingIOError:
-                raise QueueFullError("too many changes wait for the media thread") from None
-            self._turned(self.options.direction, new.direction)
-            self.options, self._remote = new, remote
-        warn_of_fragments(session.id, new)
+        asked = self._asked({**changes, **named})
+        self._change(asked, await self._resolved(asked))
         return None
 
     async def rekey(self, srtp: SRTP) -> None:
@@ -299,41 +272,87 @@ class Signalled(Holding):
             self._answer = str(negotiation.answer(*self._told()))
 
     async def _answer_offer(self, sdp: str | bytes, changes: Mapping[str, Any]) -> str:
-        """`update(sdp=…)`."""
+        """`update(sdp=…)`: a copy negotiates, the answer is written, the media change, and only
+        then is anything else of it true."""
         for name in sorted(NEGOTIATED.intersection(changes)):
             raise ValueError(f"{name}: the description decides it; leave it out beside sdp")
         async with self._exchange:
-            negotiation = self._negotiation
-            holds, unheld = self._holds, self._before_hold
-            if negotiation is None:
-                wanted = self.options.direction if unheld is None else unheld[0]
-                negotiation = Negotiation.of_session(replace(self.options, direction=wanted))
-            before, direction = negotiation.agreement, self.options.direction
-            agreement = free = negotiation.receive_offer(sdp)
-            if holds is not None:
-                agreement = negotiation.hold(holds)
-            await self._hold_to(agreement, before, **changes)
+            negotiation = self._answering()
+            before = negotiation.agreement
+            free = negotiation.receive_offer(sdp)
+            asked = self._asked({**changes, **_as_changes(free, before)})
+            remote = await self._resolved(asked)
+            # No await from here on. Not earlier, since `hold` and `resume` may come meanwhile.
+            holds, unheld, direction = self._holds, self._before_hold, self.options.direction
+            agreement = free if holds is None else negotiation.hold(holds)
+            answer = str(negotiation.answer(*self._told(remote)))
+            self._change({**asked, "direction": agreement.direction}, remote)
             same = direction == agreement.direction == free.direction
             if holds is not None and unheld is not None and not same:
                 self._still_holds(unheld, holds, free.direction)
-            self._negotiation = negotiation
-            self._write_answer()
+            self._negotiation, self._answer = negotiation, answer
             self._offer = None  # one of ours that waits no longer: it was refused
-            return self.answer
+            return answer
 
-    async def _hold_to(
-        self, agreement: Agreement, before: Agreement | None, **changes: Unpack[RTPExtra]
-    ) -> None:
-        options = {**changes, **agreement.options()}
-        # The far end still sends as before until our answer has reached it, and what is on its way
-        # then is no stranger's: what it sent so far is understood once more.
-        options["codecs"] = (*agreement.codecs, *_still_heard(agreement, before))
-        await self._session().update(**options)
+    def _answering(self) -> Negotiation:
+        """What goes on from the call as it is, apart from it: it may yet come to nothing."""
+        if self._negotiation is not None:
+            return copy(self._negotiation)
+        unheld = self._before_hold
+        wanted = self.options.direction if unheld is None else unheld[0]
+        return Negotiation.of_session(replace(self.options, direction=wanted))
 
-    def _told(self) -> tuple[Address, Address | None]:
-        """The addresses of RTP and RTCP as the far end is told them."""
+    def _asked(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """`changes` as options of this session that may change in mid-call."""
+        fixed = sorted(set(changes) - _CHANGEABLE)
+        if fixed:
+            can = ", ".join(sorted(_CHANGEABLE))
+            raise ValueError(f"{fixed[0]}: it cannot change in mid-call; {can} can")
+        asked = dict(changes)
+        if changes.get("srtp", self.options.srtp) is None and self.options.srtp is not None:
+            raise ValueError("srtp: None; a session that is encrypted stays so, other keys fit")
+        if "codecs" in changes:
+            if changes["codecs"] is None:
+                raise ValueError("codecs: None; at least one Codec or name fits in mid-call")
+            # Payload type and clock are the new codec's, frames stay as the program knows them.
+            session = self._session()
+            asked.update(payload_type=0, clock_rate=8000)
+            asked.update(sample_rate=session._rate, channels=session._channels)
+        return asked
+
+    async def _resolved(self, asked: Mapping[str, Any]) -> Address | None:
+        """Where a change sends to, with the name looked up; None: where it did.
+
+        Raises `ValueError` for options that do not fit, before anything is looked up.
+        """
+        new = replace(self.options, **asked)
+        if "remote_addr" not in asked or new.remote_addr is None:
+            return None
+        local = self._session().local_addr
+        return await resolve(new.remote_addr, "remote_addr", like=local[0])
+
+    def _change(self, asked: Mapping[str, Any], remote: Address | None) -> None:
+        """Media and options go over to `asked` and `remote`; if it raises, neither has."""
         session = self._session()
-        told = session.advertised_addr
+        session._out("update it")
+        native = session._opened()
+        with self._changing:
+            new = replace(self.options, **asked)  # others may have changed it meanwhile
+            remote = remote or self._remote
+            try:
+                native.update(new.native(native.local_addr, remote, shared=session._shared))
+            except ValueError as error:
+                raise AddressConflictError(f"remote_addr: {error}") from None
+            except BlockingIOError:
+                raise QueueFullError("too many changes wait for the media thread") from None
+            self._turned(self.options.direction, new.direction)
+            self.options, self._remote = new, remote
+        warn_of_fragments(session.id, new)
+
+    def _told(self, remote: Address | None = None) -> tuple[Address, Address | None]:
+        """The addresses of RTP and RTCP as the far end is told them; `remote`: where it will be."""
+        session = self._session()
+        told = session._advertised(remote)
         rtcp = session.rtcp_addr
         return told, None if rtcp is None else (told[0], rtcp[1])
 
@@ -357,6 +376,14 @@ def _check_decided(options: Mapping[str, Any]) -> None:
     for name in ("remote_addr", "payload_type", "clock_rate", "preset", "srtp"):
         if options.get(name) is not None:
             raise ValueError(f"{name}: the description decides it; leave it out")
+
+
+def _as_changes(agreement: Agreement, before: Agreement | None) -> dict[str, Any]:
+    """What is agreed on as options of a change."""
+    # The far end still sends as before until our answer has reached it, and what is on its way
+    # then is no stranger's: what it sent so far is understood once more.
+    codecs = (*agreement.codecs, *_still_heard(agreement, before))
+    return {**agreement.options(), "codecs": codecs}
 
 
 def _still_heard(agreement: Agreement, before: Agreement | None) -> list[Codec]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
+from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from roomkit.rtp.addresses import check_address, is_numeric
 from roomkit.rtp.codecs import Codec, codecs_for
 from roomkit.rtp.sdp import security
 from roomkit.rtp.sdp.agreement import Agreement, agree, agree_on_answer, find_audio, turned
@@ -34,7 +36,8 @@ class Negotiation:
         answer = negotiation.answer(("192.0.2.1", 4000))
 
     or, with the first word ours, `offer` and then `receive_answer`. Either may follow again and
-    again: a re-INVITE. What is refused with an error has changed nothing.
+    again: a re-INVITE. What is refused with an error has changed nothing, and a copy (`copy.copy`)
+    goes on by itself, to try what may yet come to nothing.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -69,6 +72,12 @@ class Negotiation:
         negotiation = cls(**wishes)
         negotiation._mode = options.rtcp
         return negotiation
+
+    def __copy__(self) -> Negotiation:
+        twin = Negotiation.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin._numbers = copy(self._numbers)
+        return twin
 
     # --- the far end offers ---------------------------------------------------------------------
 
@@ -105,10 +114,11 @@ class Negotiation:
         """The answer to the offer received last, which then holds.
 
         `local`: where we are reached, a numeric host; `rtcp`: where RTCP is, None for the port
-        after it.
+        after it. Raises `ValueError` for what is no such address.
         """
         if self._received is None:
             raise RuntimeError("there is no offer to answer; receive_offer comes first")
+        local, rtcp = _told(local, rtcp)
         described, place, agreement = self._received
         offered = described.media[place]
         if agreement.ended:
@@ -137,8 +147,9 @@ class Negotiation:
         """An offer of ours; what it says holds with its answer.
 
         `codecs`, `ptime_ms` and `direction` (`"sendonly"`: the far end is put on hold) are wishes
-        from now on.
+        from now on. Raises `ValueError` for what does not fit.
         """
+        local, rtcp = _told(local, rtcp)
         wishes = self._wishes
         if codecs is not None:
             wishes = replace(wishes, codecs=codecs_for(0, 8000, codecs))
@@ -158,11 +169,14 @@ class Negotiation:
             None if now is None else now.srtp,
             media[self._place].protocol if media else None,
         )
-        offered = replace(self._our_offer(wishes, anew=codecs is not None), crypto=crypto)
-        ours = audio(offered, local, rtcp, protocol, (self._mode or wishes.rtcp) == "mux")
-        media[self._place : self._place + 1] = [ours]
+        numbers = copy(self._numbers)
+        ours = self._our_offer(wishes, numbers, anew=codecs is not None)
+        offered = replace(ours, crypto=crypto)
+        mux = (self._mode or wishes.rtcp) == "mux"
+        media[self._place : self._place + 1] = [audio(offered, local, rtcp, protocol, mux)]
         # What has ended before keeps its place, refused (RFC 3264 §8).
         self._wishes, self._offered, self._received = wishes, offered, None
+        self._numbers = numbers
         self._mode = self._mode or wishes.rtcp or "separate"
         return self._describe(local, tuple(media))
 
@@ -240,22 +254,20 @@ class Negotiation:
             for clock, number in types.items():
                 self._numbers.note(number, f"{name}/{clock}")
 
-    def _our_offer(self, wishes: Wishes, *, anew: bool) -> Agreement:
+    def _our_offer(self, wishes: Wishes, numbers: Numbers, *, anew: bool) -> Agreement:
         now = self.agreement
         codecs: list[Codec] = []
         taken: set[int] = set()
         for codec in wishes.offered if now is None or anew else now.codecs:
-            number = self._numbers.give(codec.rtpmap, codec.payload_type, taken)
+            number = numbers.give(codec.rtpmap, codec.payload_type, taken)
             taken.add(number)
             codecs.append(replace(codec, payload_type=number, send_payload_type=None))
         noise = (wishes.noise_types or {}) if now is None else now.noise
         return Agreement(
             codecs=tuple(codecs),
-            events=self._numbers.give_all(
-                "telephone-event", wishes.events_for(tuple(codecs)), taken
-            ),
+            events=numbers.give_all("telephone-event", wishes.events_for(tuple(codecs)), taken),
             send_events={},
-            noise=self._numbers.give_all("CN", noise, taken),
+            noise=numbers.give_all("CN", noise, taken),
             send_noise={},
             ptime_ms=wishes.ptime_ms or (20 if now is None else now.ptime_ms),
             direction=wishes.direction,
@@ -278,6 +290,18 @@ class Negotiation:
             described = replace(described, origin=replace(origin, version=str(self._version)))
             self._written = described
         return described
+
+
+def _told(local: Address, rtcp: Address | None) -> tuple[Address, Address | None]:
+    """The addresses of a description of ours, checked."""
+    return _numeric(local, "local"), None if rtcp is None else _numeric(rtcp, "rtcp")
+
+
+def _numeric(address: Address, name: str) -> Address:
+    host, port = check_address(address, name)
+    if not is_numeric(host):
+        raise ValueError(f"{name}: host {host!r}; a numeric address fits")
+    return host, port
 
 
 def _parsed(text: str | bytes | SessionDescription) -> SessionDescription:

@@ -17,6 +17,12 @@ class Numbers:
     def __init__(self) -> None:
         self._meant: dict[int, str] = {}
 
+    def __copy__(self) -> Numbers:
+        """Numbers that go on from these, and leave them as they are."""
+        twin = Numbers()
+        twin._meant = dict(self._meant)
+        return twin
+
     def note(self, number: int, rtpmap: str) -> None:
         """The far end's offer uses it, and so do we."""
         self._meant[number] = rtpmap.lower()

@@ -69,7 +69,7 @@ class Wishes:
 
     def events_for(self, codecs: tuple[Codec, ...]) -> dict[int, int]:
         """Payload types of digits beside these codecs, in an offer of ours: one for each clock
-        (RFC 4733 §2.1)."""
+        (RFC 4733 §2.1). Raises `ValueError` where none is left."""
         if self.event_types is not None:
             return dict(self.event_types)
         if self.event_type is None:
@@ -78,6 +78,11 @@ class Wishes:
         free = [number for number in range(96, 128) if number not in taken]
         types: dict[int, int] = {}
         for clock in sorted({codec.clock_rate for codec in codecs}):
+            if not free:
+                raise ValueError(
+                    f"codecs: no payload type is left for digits at {clock} Hz; fewer codecs, or"
+                    " dtmf_payload_type=None, fits"
+                )
             preferred = self.event_type if self.event_type in free else _EVENT_TYPE
             number = preferred if preferred in free else free[0]
             types[clock] = number
