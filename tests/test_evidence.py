@@ -219,10 +219,11 @@ async def test_one_lost_packet_costs_one_frame_and_no_delay(
 ) -> None:
     came: list[tuple[float, AudioFrame]] = []
     session.on_frame(lambda frame: came.append((time.monotonic(), frame)))
-    await peer.stream(session.local_addr, 30, lose={15})
+    late = await peer.stream(session.local_addr, 30, lose={15})
     speech = [(at, frame) for at, frame in came if (frame.timestamp_ms or 0) < 500]
-    # One for the packet; a busy machine may hold up one or two of the others that this test sends.
-    assert 1 <= [frame.kind for _, frame in speech].count("concealed") <= 3
+    concealed = [frame.kind for _, frame in speech].count("concealed")
+    # One for the packet, and none but for those that this test itself sent a frame too late.
+    assert 1 <= concealed <= 1 + sum(seconds > 0.02 for seconds in late)
     delays = [at - (frame.timestamp_ms or 0) / 1000 for at, frame in speech]
     assert median(delays[-8:]) - median(delays[:8]) < 0.03
     assert session.stats().packets_lost == 1

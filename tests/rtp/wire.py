@@ -95,19 +95,22 @@ class Peer:
         ptime: float = 0.02,
         pt: int = 0,
         clock: int = 8000,
-    ) -> None:
-        """Sends audio in real time, on absolute deadlines of a thread; some of it is lost.
+    ) -> list[float]:
+        """Sends audio in real time, on absolute deadlines of a thread; some of it is lost. Returns
+        by how many seconds each packet left late, which a busy machine is to blame for.
 
         `packets`: how many of `payload`, or the payload of each. For those of `skip` nothing is
         sent, and time goes on: they have no sequence number.
         """
         payloads = [payload] * packets if isinstance(packets, int) else packets
         ticks = threading.Event()
+        late: list[float] = []
 
         def send() -> None:
             start = time.monotonic()
             for number, payload in enumerate(payloads):
                 ticks.wait(max(0.0, start + number * ptime - time.monotonic()))
+                late.append(time.monotonic() - start - number * ptime)
                 if number not in lose and number not in skip:
                     header = (self.seq, self.timestamp, self.ssrc)
                     self._rtp.sendto(rtp(*header, payload, pt=pt), to)
@@ -115,6 +118,7 @@ class Peer:
                 self.timestamp = (self.timestamp + round(ptime * clock)) % 2**32
 
         await asyncio.to_thread(send)
+        return late
 
     def digit(self, to: tuple[str, int], event: int, *, pt: int = 101) -> None:
         """Sends a whole digit of 100 ms in one go."""
