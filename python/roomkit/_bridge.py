@@ -22,6 +22,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Any, Final, Protocol
 
 from roomkit import _native
+from roomkit._faults import log_fault
 from roomkit.rtp.checks import number
 
 __all__ = ["LoopBridge", "Receiver", "configure_media", "running_bridge"]
@@ -160,8 +161,8 @@ class LoopBridge:
                     receiver = self._receivers.get(key)
                     if receiver is not None:
                         receiver.on_media_item(kind, a, b, c)
-            except Exception:  # noqa: BLE001 (one session's failure is not the others')
-                _log.exception("session %d: receiving failed", key)
+            except Exception as error:  # noqa: BLE001 (one session's failure is not the others')
+                log_fault(_log, error, "session %d: receiving failed", key)
 
     def _retire(self) -> None:
         """Gives the inbox back, if no session came meanwhile. On the loop's thread, or after it."""

@@ -7,6 +7,8 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 
+from roomkit._faults import log_fault
+
 __all__ = ["SerialQueue"]
 
 Job = Callable[[], Awaitable[object]]
@@ -85,8 +87,8 @@ class SerialQueue:
                 job = self._jobs.popleft()
                 try:
                     await job()
-                except Exception:  # noqa: BLE001 (a job may raise anything; the next one runs)
-                    self._log.exception("%s raised", self._name)
+                except Exception as error:  # noqa: BLE001 (a job may raise anything; the next one runs)
+                    log_fault(self._log, error, "%s raised", self._name)
                 except asyncio.CancelledError:
                     # Either this task is being cancelled, or the job let a cancellation of its own
                     # escape: that ends the job only.

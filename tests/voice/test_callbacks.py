@@ -99,7 +99,7 @@ async def test_a_raising_async_callback_is_logged_and_goes_on_with_the_next(
     calls.fire(session(), 2)
     await calls.join()
     assert seen == [1, 2]
-    assert caplog.text.count("bad raised") == 2
+    assert caplog.text.count("bad raised") == 1, "the same fault of a moment ago"
 
 
 async def test_a_slow_async_callback_collects_no_more_than_its_limit(

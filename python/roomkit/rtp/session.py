@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Final, Unpack
 
 from roomkit import _bridge, _native
+from roomkit._faults import log_fault
 from roomkit.errors import AddressConflictError, QueueFullError, SessionEndedError
 from roomkit.rtp.addresses import (
     Address,
@@ -438,8 +439,8 @@ class RTPSession(Signalled, SessionDigits):
             )
             try:
                 callback(frame)
-            except Exception:  # noqa: BLE001 (one harms no other)
-                _log.exception("session %s: callback %r raised", self.id, callback)
+            except Exception as error:  # noqa: BLE001 (one harms no other)
+                log_fault(_log, error, "session %s: callback %r raised", self.id, callback)
 
     def on_media_item(self, kind: int, a: Any, b: Any, c: Any) -> None:
         """Anything else from the core."""

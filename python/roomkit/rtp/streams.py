@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from roomkit._faults import log_fault
 from roomkit.voice.base import Unsubscribe
 
 __all__ = ["Listeners", "Stream"]
@@ -47,8 +48,8 @@ class Listeners(Generic[_T]):
         for callback in self.calls:
             try:
                 callback(item)
-            except Exception:  # noqa: BLE001 (one harms no other)
-                _log.exception("callback %r raised; the others go on", callback)
+            except Exception as error:  # noqa: BLE001 (one harms no other)
+                log_fault(_log, error, "callback %r raised; the others go on", callback)
 
     def _refresh(self) -> None:
         self.calls = tuple(box[0] for box in self._boxes)

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+from roomkit._faults import log_fault
 from roomkit._serial import SerialQueue
 from roomkit.hooks import HookRunner, HookTrigger
 from roomkit.voice._presses import Presses
@@ -61,8 +62,8 @@ class FrameFeed:
             hearing.waiting -= 1
             try:
                 hearing.process(frame)
-            except Exception:  # noqa: BLE001 (one call's trouble must not stop the others' audio)
-                _log.exception("a frame could not be processed")
+            except Exception as error:  # noqa: BLE001 (one call's trouble must not stop the others' audio)
+                log_fault(_log, error, "a frame could not be processed")
             if time.monotonic() >= turn_ends and self._frames:
                 asyncio.get_running_loop().call_soon(self._work)
                 return

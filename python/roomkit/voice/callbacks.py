@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from roomkit._faults import log_fault
 from roomkit._serial import SerialQueue
 from roomkit.voice.base import Unsubscribe, VoiceSession
 
@@ -64,8 +65,8 @@ class CallbackList:
         for call in self._calls:
             try:
                 result = call(session, *args)
-            except (Exception, asyncio.CancelledError):  # noqa: BLE001 (one harms no other)
-                self._report(call)
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (one harms no other)
+                self._report(call, error)
             else:
                 if result is not None:
                     self._later(call, session, result)
@@ -81,8 +82,9 @@ class CallbackList:
         """Events that did not reach an async callback because too many waited for it."""
         return sum(entry.dropped for entry in self._entries)
 
-    def _report(self, call: Callable[..., Any]) -> None:
-        _log.exception("%s: callback %s raised; the others go on", self._name, _name_of(call))
+    def _report(self, call: Callable[..., Any], error: BaseException) -> None:
+        name = _name_of(call)
+        log_fault(_log, error, "%s: callback %s raised; the others go on", self._name, name)
 
     def _later(self, call: Callable[..., Any], session: VoiceSession, result: Any) -> None:
         """A plain function returned something: if that is an awaitable, it is awaited in order."""
