@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from array import array
 from pathlib import Path
@@ -11,6 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from interop.peers import require
 from roomkit.cli import speech
 from roomkit.cli.picture import Lane, Mark, Picture, Span, Timing, render
 
@@ -97,8 +97,8 @@ def test_thousands_of_packets_stay_a_small_file() -> None:
     assert len(text) < 200_000
 
 
-@pytest.mark.skipif(shutil.which("rsvg-convert") is None, reason="rsvg-convert is not installed")
 def test_a_renderer_of_svg_accepts_it(tmp_path: Path) -> None:
+    require("rsvg-convert", "librsvg2-bin")
     (tmp_path / "call.svg").write_text(render(picture()))
     png = tmp_path / "call.png"
     subprocess.run(["rsvg-convert", tmp_path / "call.svg", "-o", png], check=True, timeout=30)

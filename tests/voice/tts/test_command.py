@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import aclosing
 
 import pytest
 
+from interop.peers import require
 from roomkit.errors import ProviderUnavailableError, SynthesisError
 from roomkit.voice.frame import AudioFrame
 from roomkit.voice.tts import EspeakTTS, FliteTTS, TTSProvider
 from roomkit.voice.vad.energy import level_dbfs
 
-VOICES = [
-    pytest.param(kind, marks=pytest.mark.skipif(not shutil.which(name), reason=f"no {name} here"))
-    for kind, name in ((EspeakTTS, "espeak-ng"), (FliteTTS, "flite"))
-]
+VOICES = [(EspeakTTS, "espeak-ng"), (FliteTTS, "flite")]
 
 
-@pytest.mark.parametrize("kind", VOICES)
-async def test_a_longer_text_is_longer_speech(kind: type[TTSProvider]) -> None:
+@pytest.mark.parametrize(("kind", "package"), VOICES)
+async def test_a_longer_text_is_longer_speech(kind: type[TTSProvider], package: str) -> None:
+    require(package, package)
     voice = kind()
     short, long = [await voice.synthesize(text) for text in ("One.", "One, two, three, four.")]
     assert 200 < short.duration_ms < long.duration_ms < 10_000
@@ -27,8 +25,11 @@ async def test_a_longer_text_is_longer_speech(kind: type[TTSProvider]) -> None:
     assert -40 < level_dbfs(frame) < -6
 
 
-@pytest.mark.parametrize("kind", VOICES)
-async def test_stopping_early_leaves_no_process_behind(kind: type[TTSProvider]) -> None:
+@pytest.mark.parametrize(("kind", "package"), VOICES)
+async def test_stopping_early_leaves_no_process_behind(
+    kind: type[TTSProvider], package: str
+) -> None:
+    require(package, package)
     stream = kind().synthesize_stream("This is a long text. " * 100)
     async with aclosing(stream) as chunks:  # type: ignore[type-var]
         async for chunk in chunks:
@@ -36,13 +37,13 @@ async def test_stopping_early_leaves_no_process_behind(kind: type[TTSProvider]) 
             break
 
 
-@pytest.mark.skipif(not shutil.which("espeak-ng"), reason="no espeak-ng here")
 async def test_a_voice_that_does_not_exist_is_an_error_that_quotes_the_program() -> None:
+    require("espeak-ng", "espeak-ng")
     with pytest.raises(SynthesisError, match="espeak-ng"):
         await EspeakTTS(voice="klingonish").synthesize("hello")
 
 
-@pytest.mark.parametrize(("kind", "package"), [(EspeakTTS, "espeak-ng"), (FliteTTS, "flite")])
+@pytest.mark.parametrize(("kind", "package"), VOICES)
 def test_a_missing_program_names_the_package(
     kind: type[TTSProvider], package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -51,7 +52,7 @@ def test_a_missing_program_names_the_package(
         kind()
 
 
-@pytest.mark.skipif(not shutil.which("espeak-ng"), reason="no espeak-ng here")
 def test_a_speed_out_of_range_is_named() -> None:
+    require("espeak-ng", "espeak-ng")
     with pytest.raises(ValueError, match="words_per_minute: 79"):
         EspeakTTS(words_per_minute=79)
