@@ -315,6 +315,10 @@ impl OutboundEnd {
     /// Carries out all orders: to be called before every tick. Says where the session was sent to, if it was.
     pub fn apply(&mut self, now: Time, session: &mut Session) -> Option<SocketAddr> {
         self.gauges.changes.store(false, Ordering::SeqCst);
+        // Looked at before the orders are taken, so that all that was pushed before it was cancelled is among them: what
+        // came behind the last look at the ring would be played after all, or never be told as ended.
+        let cancelled = self.gauges.cancelled.load(Ordering::SeqCst);
+        let dial_cancelled = self.gauges.dial_cancelled.load(Ordering::SeqCst);
         let mut retargeted = None;
         let mut moved_ns = 0;
         let mut dialled_now = 0;
@@ -352,7 +356,6 @@ impl OutboundEnd {
             }
         }
         // After the audio above, so that every playback the session is to drop has been seen and is told as ended.
-        let cancelled = self.gauges.cancelled.load(Ordering::SeqCst);
         if cancelled > self.cancelled {
             self.cancelled = cancelled;
             session.cancel(cancelled);
@@ -366,7 +369,6 @@ impl OutboundEnd {
             self.gauges.digits_in_session.store(waiting, Ordering::SeqCst);
             self.gauges.digits_in_ring.fetch_sub(dialled_now, Ordering::SeqCst);
         }
-        let dial_cancelled = self.gauges.dial_cancelled.load(Ordering::SeqCst);
         if dial_cancelled > self.dial_cancelled {
             self.dial_cancelled = dial_cancelled;
             session.cancel_dial(dial_cancelled);
@@ -454,5 +456,90 @@ impl From<PushError> for OpenError {
             PushError::Misuse(message) => OpenError::Config(message),
             PushError::Full(what) => OpenError::Full(what),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use roomkit_media::dtmf::Method;
+    use roomkit_media::session::{Event, Output};
+
+    /// Enough that the two threads meet at every point of their ways: where cancellations were looked at after the orders,
+    /// one playback in fifty was never told as ended.
+    const ROUNDS: u64 = 10_000;
+    /// All rounds are a second's work, or a few where the machine is busy; what waits for so long is stuck.
+    const LONG: std::time::Duration = std::time::Duration::from_secs(120);
+
+    /// Runs a program on a thread of its own, beside a media thread that takes orders all the time and never comes to a
+    /// frame; the session as it was left, and the playbacks and batches that were told as over.
+    fn beside_the_media_thread(program: impl FnOnce(&Outbound) + Send) -> (Session, u64, u64) {
+        let far = "192.0.2.1:20000".parse().unwrap();
+        let mut session = Session::new(SessionConfig::pcmu(Some(far)), Time::ZERO, 7).unwrap();
+        let (outbound, mut end) = open(Duration::from_secs(1));
+        let (mut ended, mut dialled) = (0, 0);
+        std::thread::scope(|scope| {
+            let program = scope.spawn(|| program(&outbound));
+            let mut rounds_left = 2;
+            while rounds_left > 0 {
+                rounds_left -= u32::from(program.is_finished());
+                end.apply(Time::ZERO, &mut session);
+                while let Some(output) = session.poll() {
+                    match output {
+                        Output::Event(Event::PlaybackEnded { playback, .. }) => {
+                            ended += 1;
+                            end.ended(playback);
+                        }
+                        Output::Event(Event::Dialled { batch, .. }) => {
+                            dialled += 1;
+                            end.dialled(batch);
+                        }
+                        _ => {}
+                    }
+                }
+                end.show(&session);
+            }
+        });
+        (session, ended, dialled)
+    }
+
+    #[test]
+    fn a_playback_that_is_cancelled_while_orders_are_taken_is_told_as_ended_too() {
+        let began = std::time::Instant::now();
+        let (session, ended, _) = beside_the_media_thread(|outbound| {
+            for playback in 1..=ROUNDS {
+                while outbound.push(&[0; 320], 8000, 1, playback, true) == Ok(0) {
+                    if began.elapsed() > LONG {
+                        return;
+                    }
+                    std::thread::yield_now();
+                }
+                outbound.cancel(playback);
+            }
+        });
+        assert_eq!((ended, session.is_idle()), (ROUNDS, true));
+    }
+
+    #[test]
+    fn digits_that_are_cancelled_while_orders_are_taken_do_not_leave_later() {
+        let seven = Signal::Digit {
+            digit: Digit::parse('7').unwrap(),
+            duration: Duration::from_millis(100),
+            gap: Duration::from_millis(100),
+            method: Method::Event,
+        };
+        let began = std::time::Instant::now();
+        let (session, _, dialled) = beside_the_media_thread(|outbound| {
+            for _ in 0..ROUNDS {
+                while outbound.dial(&[seven]).is_err() {
+                    if began.elapsed() > LONG {
+                        return; // what should have been dropped fills the queue
+                    }
+                    std::thread::yield_now();
+                }
+                outbound.cancel_dial();
+            }
+        });
+        assert_eq!((dialled, session.dialling()), (ROUNDS, 0));
     }
 }
