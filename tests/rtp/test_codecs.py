@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from roomkit.rtp.codecs import G722, OPUS, PCMA, PCMU, Codec, codecs_for, static_codec
+from roomkit.rtp.options import RTPOptions
 from roomkit.rtp.opus import OpusSettings
 
 
@@ -29,7 +30,7 @@ def test_types_10_and_11_are_l16_at_44100_hz(
 
 
 @pytest.mark.parametrize("clock_rate", [8000, 11025, 12000, 16000, 44100, 48000, 192000])
-@pytest.mark.parametrize("payload_type", [96, 127])
+@pytest.mark.parametrize("payload_type", [35, 63, 96, 127])
 def test_a_dynamic_type_is_l16_mono_at_the_clock_rate(payload_type: int, clock_rate: int) -> None:
     assert codecs_for(payload_type, clock_rate, None) == (Codec("L16", payload_type, clock_rate),)
 
@@ -38,6 +39,19 @@ def test_a_dynamic_type_is_l16_mono_at_the_clock_rate(payload_type: int, clock_r
 def test_other_types_are_refused_and_the_answer_lists_what_fits(payload_type: int) -> None:
     with pytest.raises(ValueError, match=f"payload_type: {payload_type}.*127"):
         codecs_for(payload_type, 8000, None)
+
+
+@pytest.mark.parametrize("payload_type", [64, 72, 95])
+def test_rfc5761_s4_types_from_64_to_95_collide_with_rtcp_and_are_refused(
+    payload_type: int,
+) -> None:
+    for make in (lambda: Codec("opus", payload_type), lambda: codecs_for(payload_type, 8000, None)):
+        with pytest.raises(ValueError, match="35 to 63, fits .64 to 95 collide with RTCP, RFC 576"):
+            make()
+    with pytest.raises(ValueError, match=f"send_payload_type: {payload_type}; 0 to 63 or 96 to"):
+        Codec("opus", 96, send_payload_type=payload_type)
+    with pytest.raises(ValueError, match=f"dtmf_payload_type: {payload_type}; a dynamic type"):
+        RTPOptions(dtmf_payload_type=payload_type)
 
 
 @pytest.mark.parametrize("payload_type", [True, None, "0", 0.0])

@@ -462,9 +462,11 @@ LINES = st.one_of(
         "m=audio {} {} {}".format,
         st.sampled_from([0, 1, 9, 5005, 65534, 65535]),
         st.sampled_from(["RTP/AVP", "RTP/SAVP", "RTP/AVPF", "UDP/TLS/RTP/SAVPF"]),
-        st.lists(st.sampled_from([*range(20), *range(96, 112)]), min_size=1, max_size=6).map(
-            lambda types: " ".join(map(str, types))
-        ),
+        st.lists(
+            st.sampled_from([*range(20), *range(33, 37), *range(62, 65), *range(95, 112)]),
+            min_size=1,
+            max_size=6,
+        ).map(lambda types: " ".join(map(str, types))),
     ),
     st.builds(
         "c=IN {}".format,
@@ -474,7 +476,7 @@ LINES = st.one_of(
     ),
     st.builds(
         "a=rtpmap:{} {}/{}".format,
-        st.integers(90, 127),
+        st.sampled_from([*range(33, 37), *range(62, 65), *range(90, 128)]),
         st.sampled_from(["L16", "opus", "G722", "CN", "telephone-event", "PCMU", "speex"]),
         st.sampled_from(["8000", "11025", "16000", "22050", "44100/2", "48000/2", "192000"]),
     ),

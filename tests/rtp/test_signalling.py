@@ -62,8 +62,11 @@ async def heard(of: RTPSession, by: RTPSession) -> list[AudioFrame]:
 
 @pytest.mark.parametrize(
     "codecs",
-    [["PCMU"], ["PCMA", "PCMU"], ["G722"], [Codec("L16", 96, 16000)], ["opus"], None],
-    ids=["PCMU", "PCMA", "G722", "L16", "opus", "all there are"],
+    [
+        *(["PCMU"], ["PCMA", "PCMU"], ["G722"], [Codec("L16", 96, 16000)], ["opus"], None),
+        *([Codec("opus", 35)], [Codec("L16", 63, 16000)]),
+    ],
+    ids=["PCMU", "PCMA", "G722", "L16", "opus", "all there are", "opus as 35", "L16 as 63"],
 )
 async def test_from_an_offer_to_audio_both_ways(codecs: Any) -> None:
     async with call({"codecs": codecs} if codecs else {}) as (alice, bob):

@@ -9,11 +9,26 @@ from typing import Any, Final, Literal, cast
 from roomkit.rtp.checks import number
 from roomkit.rtp.opus import OPUS_RATES, OpusSettings
 
-__all__ = ["G722", "OPUS", "PCMA", "PCMU", "Codec", "codecs_for", "static_codec"]
+__all__ = [
+    "COLLIDING_TYPES",
+    "DYNAMIC_TYPES",
+    "G722",
+    "OPUS",
+    "PCMA",
+    "PCMU",
+    "Codec",
+    "codecs_for",
+    "static_codec",
+]
 
 CodecName = Literal["PCMU", "PCMA", "G722", "L16", "opus"]
 _NAMES: Final = ("PCMU", "PCMA", "G722", "L16", "opus")
-_DYNAMIC: Final = range(96, 128)
+DYNAMIC_TYPES: Final = (*range(96, 128), *range(35, 64))
+"""Payload types that have no meaning of their own, in the order in which they are given: those of
+RFC 3551 §6, and where they run out the unassigned ones below 64 (RFC 5761 §4), as browsers do."""
+COLLIDING_TYPES: Final = range(64, 96)
+"""Payload types that nothing has: with the marker they look like RTCP (RFC 5761 §4)."""
+_DYNAMIC_FITS: Final = "96 to 127 or 35 to 63"
 _L16_RATES: Final = (
     *(8000, 11025, 12000, 16000, 22050, 24000, 32000),
     *(44100, 48000, 96000, 192000),
@@ -34,7 +49,7 @@ class Codec:
     """`"PCMU"`, `"PCMA"` (G.711, RFC 3551 §4.5.14), `"G722"` (§4.5.2), `"L16"` (linear PCM,
     §4.5.11) or `"opus"` (RFC 7587)."""
     payload_type: int
-    """The static number of RFC 3551 §6, or a dynamic one, 96 to 127."""
+    """The static number of RFC 3551 §6, or a dynamic one, 96 to 127 or 35 to 63."""
     clock_rate: int = 0
     """RTP ticks per second; 0: those of the codec. G.711 and G.722: 8000, Opus: 48000. L16: its
     sample rate, 8000 to 192000 Hz."""
@@ -76,7 +91,7 @@ class Codec:
             )
         if self.send_payload_type is not None:
             number(self.send_payload_type, "send_payload_type", 0, 127)
-            if 64 <= self.send_payload_type <= 95:
+            if self.send_payload_type in COLLIDING_TYPES:
                 raise ValueError(
                     f"send_payload_type: {self.send_payload_type}; 0 to 63 or 96 to 127 fits"
                     " (others collide with RTCP, RFC 5761 §4)"
@@ -88,9 +103,9 @@ class Codec:
             if known != own and not (known[0] == "L16" and own == ("L16", 8000, 1)):
                 raise ValueError(
                     f"payload_type: {self.payload_type} is {_rtpmap(*known)} (RFC 3551 §6),"
-                    f" not {self.rtpmap}; 96 to 127 fits"
+                    f" not {self.rtpmap}; {_DYNAMIC_FITS} fits"
                 )
-        elif self.payload_type not in _DYNAMIC:
+        elif self.payload_type not in DYNAMIC_TYPES:
             raise _unknown_type(self.payload_type)
         for given, name in ((self.fmtp, "fmtp"), (self.send_fmtp, "send_fmtp")):
             if given is not None and not isinstance(given, str):
@@ -226,7 +241,7 @@ def codecs_for(
         return _listed(codecs, payload_type, clock_rate)
     known = static_codec(payload_type)
     if known is None:
-        if payload_type not in _DYNAMIC:
+        if payload_type not in DYNAMIC_TYPES:
             raise _unknown_type(payload_type)
         return (Codec("L16", payload_type, clock_rate),)
     if payload_type in (10, 11) and clock_rate == 8000:
@@ -284,8 +299,10 @@ def _codec(item: object) -> Codec:
 
 def _unknown_type(payload_type: int) -> ValueError:
     static = ", ".join(f"{number} {_rtpmap(*entry)}" for number, entry in _STATIC.items())
+    collides = " (64 to 95 collide with RTCP, RFC 5761 §4)"
     return ValueError(
-        f"payload_type: {payload_type}; {static}, or a dynamic type from 96 to 127 fits"
+        f"payload_type: {payload_type}; {static}, or a dynamic type, {_DYNAMIC_FITS}, fits"
+        + collides * (payload_type in COLLIDING_TYPES)
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, TypeAlias, TypedDict, get_args
 
 from roomkit.rtp.addresses import Address, check_address, is_numeric
 from roomkit.rtp.checks import flag, number, one_of, seconds
-from roomkit.rtp.codecs import Codec, codecs_for
+from roomkit.rtp.codecs import DYNAMIC_TYPES, Codec, codecs_for
 from roomkit.rtp.presets import preset_options
 from roomkit.rtp.srtp import SRTP
 
@@ -104,8 +104,8 @@ class RTPOptions:
     remote_addr: Address | None = None
     """(host, port) to send to; None: told later, or learned (`source_policy="learn"`)."""
     payload_type: int = 0
-    """0 PCMU, 8 PCMA, 9 G.722, 10 and 11 L16 at 44.1 kHz (RFC 3551 §6); 96 to 127: L16 mono at
-    `clock_rate`."""
+    """0 PCMU, 8 PCMA, 9 G.722, 10 and 11 L16 at 44.1 kHz (RFC 3551 §6); 96 to 127, or
+    35 to 63: L16 mono at `clock_rate`."""
     clock_rate: int = 8000
     """RTP ticks per second of `payload_type`, in Hz."""
     dtmf_payload_type: int | None = _EVENT_TYPE
@@ -475,7 +475,7 @@ class RTPOptions:
                     f"comfort_noise_types: {noise} is also the payload type of {taken[noise]};"
                     " one that nothing else has fits"
                 )
-            if not (96 <= noise <= 127 or 35 <= noise <= 63 or (noise, clock) == (13, 8000)):
+            if noise not in DYNAMIC_TYPES and (noise, clock) != (13, 8000):
                 raise ValueError(
                     f"comfort_noise_types: {noise} at {clock} Hz; 13 at 8000 Hz or a dynamic type,"
                     " 96 to 127 or 35 to 63, fits (RFC 3389 §4)"
@@ -517,7 +517,7 @@ def _seconds(value: float | None) -> float | None:
 
 
 def _event_type(value: int, name: str) -> None:
-    if not (96 <= value <= 127 or 35 <= value <= 63):
+    if value not in DYNAMIC_TYPES:
         raise ValueError(
             f"{name}: {value}; a dynamic type fits: 96 to 127, or 35 to 63"
             " (others are static, or collide with RTCP, RFC 5761 §4)"

@@ -355,6 +355,13 @@ mod tests {
     }
 
     #[test]
+    fn rfc5761_4_types_from_64_to_95_look_like_rtcp_and_those_below_are_as_good_as_dynamic_ones() {
+        let fits = |pt: &u8| CodecSpec::l16(*pt, 16_000, 1).check().is_ok();
+        let fitting: Vec<u8> = (0..=255).filter(fits).collect();
+        assert_eq!(fitting, (0..64).chain(96..128).collect::<Vec<u8>>());
+    }
+
+    #[test]
     fn a_bad_spec_names_the_field_the_value_and_what_fits() {
         let good = CodecSpec::l16(96, 16_000, 1);
         let says = |spec: CodecSpec| spec.check().map_err(|e| e.to_string());

@@ -26,8 +26,9 @@ pub enum Fill {
 /// rate open; five packets a second are a tenth of what speech takes.
 const NOISE_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Of the dynamic types the last ones are the least likely to be in anybody's map.
-const UNUSED_TYPES: core::ops::RangeInclusive<u8> = 96..=127;
+/// Dynamic types, and behind them those below 64 that may take their place (RFC 5761 §4). Of each the last ones are the
+/// least likely to be in anybody's map.
+const UNUSED_TYPES: [core::ops::RangeInclusive<u8>; 2] = [96..=127, 35..=63];
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -69,7 +70,10 @@ impl Idle {
         self.noise = NoiseShape::white(config.noise_level);
         self.since_noise = None;
         self.keepalive = config.keepalive;
-        self.unused_type = UNUSED_TYPES.rev().find(|number| !config.uses_type(*number));
+        self.unused_type = UNUSED_TYPES
+            .into_iter()
+            .flat_map(core::ops::RangeInclusive::rev)
+            .find(|number| !config.uses_type(*number));
     }
 
     /// Speech leaves: the silence after it is a new one.

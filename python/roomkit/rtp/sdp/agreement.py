@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from roomkit.rtp.addresses import is_numeric
-from roomkit.rtp.codecs import Codec
+from roomkit.rtp.codecs import COLLIDING_TYPES, DYNAMIC_TYPES, Codec
 from roomkit.rtp.sdp.errors import SDPError
 from roomkit.rtp.sdp.media import Media
 from roomkit.rtp.sdp.security import answered, take
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from roomkit.rtp.addresses import Address
     from roomkit.rtp.options import MediaDirection
     from roomkit.rtp.sdp.description import SessionDescription
+    from roomkit.rtp.sdp.parts import Encoding
     from roomkit.rtp.srtp import SRTP, CryptoLine
 
 __all__ = ["PROFILES", "Agreement", "agree", "agree_on_answer", "find_audio", "turned"]
@@ -156,6 +157,7 @@ def agree_on_answer(
     for encoding in media.encodings:
         for codec in offered.codecs:
             same = encoding.is_same(codec.name, codec.clock_rate, codec.channels)
+            same &= encoding.payload_type not in COLLIDING_TYPES
             if not same or any(_same(codec, known) for known in codecs):
                 continue
             theirs = encoding.payload_type
@@ -275,7 +277,7 @@ def _types_of(media: Media, name: str) -> dict[int, int]:
     for encoding in media.encodings:
         number = encoding.payload_type
         static = (number, encoding.clock_rate, name) == (13, 8000, "CN")
-        fits = static or 96 <= number <= 127 or 35 <= number <= 63
+        fits = static or number in DYNAMIC_TYPES
         if encoding.name.upper() == name.upper() and fits:
             found.setdefault(encoding.clock_rate, number)
     return found
@@ -302,10 +304,17 @@ def _same(one: Codec, other: Codec) -> bool:
 
 
 def _nothing_in_common(media: Media, wishes: Wishes) -> SDPError:
-    theirs = ", ".join(encoding.rtpmap for encoding in media.encodings) or "nothing known"
+    theirs = ", ".join(map(_told, media.encodings)) or "nothing known"
     ours = ", ".join(codec.rtpmap for codec in wishes.offered)
     also = "" if wishes.codecs is not None else " or L16"
     return media.error(f"no codec in common: it has {theirs}; {ours}{also} fits")
+
+
+def _told(encoding: Encoding) -> str:
+    number = encoding.payload_type
+    if number in COLLIDING_TYPES:
+        return f"{encoding.rtpmap} as {number}, which collides with RTCP (RFC 5761 §4)"
+    return encoding.rtpmap
 
 
 def _parameters_of(media: Media, payload_type: int, problem: str) -> SDPError:

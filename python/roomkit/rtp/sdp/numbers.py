@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+
+from roomkit.rtp.codecs import DYNAMIC_TYPES
 
 __all__ = ["Numbers"]
-
-_DYNAMIC: Final = range(96, 128)
 
 
 class Numbers:
@@ -31,9 +30,9 @@ class Numbers:
         """A number for an encoding: that of before, or the one wished, or one that nobody used."""
         meaning, used = rtpmap.lower(), set(taken)
         known = [number for number, meant in self._meant.items() if meant == meaning]
-        unused = [number for number in (wished, *_DYNAMIC) if number not in self._meant]
+        unused = [number for number in (wished, *DYNAMIC_TYPES) if number not in self._meant]
         # The last resort, after more encodings than there are numbers: one that rests now.
-        choice: list[int] = [*known, *unused, *_DYNAMIC]
+        choice: list[int] = [*known, *unused, *DYNAMIC_TYPES]
         for number in choice:
             if number not in used:
                 self._meant[number] = meaning

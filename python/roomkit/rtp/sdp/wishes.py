@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from roomkit.rtp.codecs import G722, OPUS, PCMA, PCMU, Codec
+from roomkit.rtp.codecs import DYNAMIC_TYPES, G722, OPUS, PCMA, PCMU, Codec
 from roomkit.rtp.options import RTPOptions, check_names
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Wishes:
         if self.event_type is None:
             return {}
         taken = {codec.payload_type for codec in codecs}
-        free = [number for number in range(96, 128) if number not in taken]
+        free = [number for number in DYNAMIC_TYPES if number not in taken]
         types: dict[int, int] = {}
         for clock in sorted({codec.clock_rate for codec in codecs}):
             if not free:
@@ -99,11 +99,11 @@ class Wishes:
             return None
         asked = encoding.parameters if name == "opus" else None
         number = encoding.payload_type
+        try:
+            known = Codec(name, number, encoding.clock_rate, encoding.channels)  # type: ignore[arg-type]
+        except ValueError:
+            return None  # a rate, or a number, under which we have no such codec
         if self.codecs is None:
-            try:
-                known = Codec(name, number, encoding.clock_rate, encoding.channels)  # type: ignore[arg-type]
-            except ValueError:
-                return None  # a rate, or a number, under which we have no such codec
             return replace(known, send_fmtp=asked) if asked is not None else known
         for codec in self.codecs:
             if encoding.is_same(codec.name, codec.clock_rate, codec.channels):
