@@ -86,6 +86,7 @@ class LoopBridge:
         self._receivers: dict[int, Receiver] = {}
         # The bound methods of the same receivers: one look-up per frame.
         self._frames: dict[int, Callable[[bytes, float, int], None]] = {}
+        self._ended: set[int] = set()  # sessions whose last item was handed out
         self._ending = False
         self._inbox = _native.Inbox()
         try:
@@ -116,11 +117,16 @@ class LoopBridge:
         """Whether the caller runs on this loop."""
         return _running_loop() is self.loop
 
-    async def close(self, session: _native.Session, reason: str) -> None:
+    async def close(
+        self, session: _native.Session, reason: str, *, to_the_end: bool = False
+    ) -> None:
         """Closes a session and forgets it; from any loop. If the caller is cancelled meanwhile,
-        that is raised when all is done."""
+        that is raised when all is done. `to_the_end`, on this loop: its receiver gets every item
+        before that, `CLOSED` the last."""
         try:
             await _in_thread(lambda: session.close(reason))
+            if to_the_end:
+                await self._drain_to_the_end(session.key)
         finally:
             self._forget(session)
 
@@ -135,6 +141,7 @@ class LoopBridge:
         if self._receivers.pop(session.key, None) is None:
             return
         self._frames.pop(session.key, None)
+        self._ended.discard(session.key)
         _process.release()
         if self._receivers:
             return
@@ -150,7 +157,7 @@ class LoopBridge:
         if self.closed:
             return
         frames = self._frames
-        frame_kind = _native.FRAME
+        frame_kind, closed_kind = _native.FRAME, _native.CLOSED
         for key, kind, a, b, c in self._inbox.drain(_DRAIN_LIMIT):
             try:
                 if kind == frame_kind:
@@ -160,9 +167,17 @@ class LoopBridge:
                 else:
                     receiver = self._receivers.get(key)
                     if receiver is not None:
+                        if kind == closed_kind:
+                            self._ended.add(key)
                         receiver.on_media_item(kind, a, b, c)
             except Exception as error:  # noqa: BLE001 (one session's failure is not the others')
                 log_fault(_log, error, "session %d: receiving failed", key)
+
+    async def _drain_to_the_end(self, key: int) -> None:
+        # A session that is closed has put its last item in; items of others may come first.
+        while key in self._receivers and key not in self._ended:
+            self._drain()
+            await asyncio.sleep(0)
 
     def _retire(self) -> None:
         """Gives the inbox back, if no session came meanwhile. On the loop's thread, or after it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -271,6 +272,34 @@ async def test_masked_digits_are_told_but_in_no_frame_repr_or_log(
 
 def level_of(frame: AudioFrame) -> float:
     return level(frame.data)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_masking_held_back_is_heard_before_the_session_has_closed(
+    peer: Peer, stream: bool
+) -> None:
+    heard: list[AudioFrame] = []
+    async with to(peer) as session:
+        session.mask_digits()
+        frames = aiter(session)
+        if not stream:
+            session.on_frame(heard.append)
+        await peer.stream(session.local_addr, 25)
+        await anext(frames)
+        time.sleep(0.05)  # sleep: the stall in which frames come to wait behind those held back
+    if stream:
+        heard = [frame async for frame in frames]
+        heard.insert(0, AudioFrame(heard[0].data, 8000))  # the one that was taken
+    stats = session.stats()
+    kinds = (
+        stats.frames_received,
+        stats.frames_concealed,
+        stats.frames_silence,
+        stats.frames_comfort_noise,
+    )
+    assert len(heard) == sum(kinds) > 10
+    times = [frame.timestamp_ms or 0 for frame in heard]
+    assert [b - a for a, b in pairwise(times)] == [20] * (len(times) - 1)
 
 
 async def test_q23_spandsp_hears_the_tones_that_are_sent(peer: Peer) -> None:

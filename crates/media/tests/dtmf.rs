@@ -178,6 +178,53 @@ fn masking_holds_speech_back_and_loses_none_of_it() {
     assert_eq!(plain, masked, "and nothing is different in the end");
 }
 
+/// What b delivers of audio while it masks, or not, until its end comes at `at` by one or the other.
+fn heard_until(at: u64, pcm: &[i16], mask: bool, hangs_up: bool, ptime: u64) -> Vec<i16> {
+    let mut call = Call::new(good(), 13, |c| c.ptime = ms(ptime));
+    call.b.session.mask_digits(mask);
+    call.a.play(1, pcm.to_vec(), 8000);
+    call.run(Time::ms(at));
+    let leaving = if hangs_up { &mut call.a } else { &mut call.b };
+    leaving.session.close(call.now, "");
+    call.drain();
+    call.run(Time::ms(at + 500));
+    let due: Vec<Duration> = call.b.frames.iter().map(|frame| frame.timestamp).collect();
+    assert!(due.windows(2).all(|pair| pair[1] - pair[0] == ms(ptime)), "no frame is missing");
+    call.b.heard()
+}
+
+#[test]
+fn masking_loses_nothing_of_speech_when_the_call_ends() {
+    let speech = voice(8000 * 4, 8000);
+    for hangs_up in [false, true] {
+        for (at, ptime) in [(1003, 20), (1015, 10), (1021, 30), (2010, 60)] {
+            let plain = heard_until(at, &speech, false, hangs_up, ptime);
+            assert!(plain.len() > 8 * (at as usize - 250), "{}", plain.len());
+            let masked = heard_until(at, &speech, true, hangs_up, ptime);
+            assert!(plain == masked, "hangs up: {hangs_up} at {at} ms, {ptime} ms frames");
+        }
+    }
+}
+
+#[test]
+fn a_tone_that_begins_as_the_call_ends_is_not_heard_in_what_was_held_back() {
+    for hangs_up in [false, true] {
+        for begins in (400..620).step_by(3) {
+            for ptime in [10, 20, 60] {
+                let pcm = tones("4", begins, 300, 0, 8000);
+                let heard = heard_until(603, &pcm, true, hangs_up, ptime);
+                let mut detector = InbandDetector::new(8000, 1).unwrap();
+                detector.process(&heard);
+                let key = format!("at {begins} ms, {ptime} ms frames, hangs up: {hangs_up}");
+                assert_eq!(detector.take_suspicion(), None, "{key}");
+                // What is left of a tone that has only begun is too short for anyone to tell which it is.
+                let left = heard.iter().filter(|s| s.abs() > 50).count();
+                assert!(left < 8 * 10, "{key}: {left} samples");
+            }
+        }
+    }
+}
+
 #[test]
 fn muted_while_masked_nothing_of_what_is_held_back_is_heard() {
     let mut call = Call::new(good(), 12, |_| {});

@@ -28,6 +28,8 @@ class SessionDigits:
     options: RTPOptions
     _events: Listeners[RTPEvent]
     _dialling: Dialling
+    _held_back: bool
+    """Digits were masked: frames may be held back."""
 
     def send_dtmf(
         self,
@@ -105,9 +107,11 @@ class SessionDigits:
         behind the packets of a signalled digit. Digits are still told, those in the audio too
         whether or not `dtmf_inband` is set, with `masked` set, and roomkit logs none of them.
 
-        Unmasked again, the session stays masked until a tone that sounds is over.
+        Unmasked again, the session stays masked until a tone that sounds is over. Closed, it is
+        heard to the end first, without a tone that has just begun.
         """
         self._native_for("mask digits").mask_digits(bool(masked))
+        self._held_back = self._held_back or bool(masked)
 
     @contextmanager
     def digits_masked(self) -> Iterator[None]:

@@ -123,6 +123,8 @@ class RTPSession(Signalled, SessionDigits):
         self._opening = False
         self._closing: asyncio.Future[None] | None = None
         self._closed = False
+        self._hears_out = False  # closed, and what masking held back is still to be heard
+        self._held_back = False
         self._disconnected: Disconnected | None = None
         self._rate = options.frame_rate
         self._channels = options.frame_channels
@@ -181,19 +183,27 @@ class RTPSession(Signalled, SessionDigits):
 
     async def close(self, reason: str = "") -> None:
         """Says RTCP BYE (with `reason`) and gives the ports back. What plays is cancelled,
-        iterators end. Idempotent; concurrent calls return when the first has done it."""
+        iterators end. Idempotent; concurrent calls return when the first has done it.
+
+        Frames on their way are not heard any longer; only where digits were masked
+        (`mask_digits`), what that held back is, before this returns."""
         loop = asyncio.get_running_loop()
         if self._closed:
             if self._closing is not None and self._closing.get_loop() is loop:
                 await asyncio.wait((self._closing,))
             return
+        bridge = self._bridge
+        self._hears_out = self._held_back and bridge is not None and bridge.here
         self._end()
-        if self._native is None or self._bridge is None:
+        if self._native is None or bridge is None:
             return
         self._closing = loop.create_future()
         try:
-            await self._bridge.close(self._native, reason)
+            await bridge.close(self._native, reason, to_the_end=self._hears_out)
         finally:
+            if self._hears_out:
+                self._hears_out = False
+                self._finish_streams()
             self._closing.set_result(None)
 
     async def __aenter__(self) -> RTPSession:
@@ -423,7 +433,7 @@ class RTPSession(Signalled, SessionDigits):
 
     def on_media_frame(self, pcm: bytes, timestamp_ms: float, kind: int) -> None:
         """One tick of audio from the core: the way that every frame of every call takes."""
-        if self._closed:
+        if self._closed and not self._hears_out:
             return  # it was on its way when the session was closed
         if self._tap is not None:
             self._now_ms = timestamp_ms + len(pcm) / (2 * self._channels) * 1000 / self._rate
@@ -533,6 +543,8 @@ class RTPSession(Signalled, SessionDigits):
         if self._playout is not None:
             self._playout.on_over()
         bridge = self._bridge
+        if self._hears_out:
+            return  # the streams end when all has been heard
         if bridge is None or bridge.here:
             self._finish_streams()
         elif not bridge.loop.is_closed():

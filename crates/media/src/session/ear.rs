@@ -5,9 +5,13 @@ use std::collections::VecDeque;
 use super::mask::Mask;
 use super::{Event, Output};
 use crate::dtmf::{Digit, InbandDetector, Merger, Origin, Press, ReceivedDigit, Receiver};
-use crate::playout::{Frame, FrameKind};
+use crate::playout::{samples, Frame, FrameKind};
 use crate::stats::Stats;
 use crate::time::{Duration, Time};
+
+/// A tone that began this long before the audio ends is in windows that have not been looked at: one is 13 ms long, they are
+/// 5 ms apart, and the detector's resampler holds 1 ms back.
+const UNSEEN: Duration = Duration::from_millis(20);
 
 /// What listens for digits, and keeps them from being heard where that is asked for.
 #[derive(Debug)]
@@ -79,12 +83,12 @@ impl Ear {
             output.push_back(Output::Frame(frame));
             return;
         };
-        mask.hold(due, frame);
+        mask.hold(due, due + length, frame);
         let sounds = self.detector.as_ref().is_some_and(|detector| detector.sounding().is_some());
         // A digit that is still to be told was pressed while masked, and says so.
         let untold = self.receiver.current().is_some() || self.merger.holds();
         let over = mask.is_played(due, delay) && mask.is_clear(due) && !sounds && !untold;
-        while let Some(mut frame) = mask.release(due + length, length, over) {
+        while let Some(mut frame) = mask.release(due + length, over) {
             // What was held back before it was muted is not heard either.
             if self.muted {
                 hush(&mut frame);
@@ -116,12 +120,23 @@ impl Ear {
         self.merger.report(now, press);
     }
 
-    /// No more audio comes of where it came from: what is certain is told, and what was held back is delivered as silence,
-    /// for the beginning of a tone may be in it.
+    /// No more audio comes of where it came from: what is certain is told, and what was held back is delivered, masked where
+    /// it has to be.
     pub(super) fn audio_ends(&mut self, now: Time, output: &mut VecDeque<Output>) {
+        if let (Some(detector), Some(mask)) = (&mut self.detector, &mut self.mask) {
+            // The last windows are half silence, in which a tone that has just begun is suspected all the same.
+            let silence = samples(UNSEEN, self.sample_rate) * usize::from(self.channels);
+            detector.process(&vec![0; silence]);
+            if let Some((from, to)) = detector.take_suspicion() {
+                let began = self.began + self.delay;
+                mask.tones(began + from, began + to);
+            }
+        }
         if let Some(mask) = &mut self.mask {
-            while let Some(mut frame) = mask.release(now, Duration::ZERO, true) {
-                hush(&mut frame);
+            while let Some(mut frame) = mask.release(now, true) {
+                if self.muted {
+                    hush(&mut frame);
+                }
                 output.push_back(Output::Frame(frame));
             }
         }

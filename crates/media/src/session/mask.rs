@@ -23,7 +23,8 @@ const STRETCHES: usize = 64;
 /// Frames held back, and what is to be silenced in them. All times are deadlines of frames.
 #[derive(Debug, Default)]
 pub(super) struct Mask {
-    held: VecDeque<(Time, Frame)>,
+    /// From when to when, and what.
+    held: VecDeque<(Time, Time, Frame)>,
     stretches: VecDeque<(Time, Time)>,
     /// It is to end as soon as nothing of a digit is left.
     pub(super) ending: bool,
@@ -42,22 +43,22 @@ impl Mask {
         self.silence(due.back(LEAK), due + LEAK);
     }
 
-    /// Takes the frame due at `due`.
-    pub(super) fn hold(&mut self, due: Time, frame: Frame) {
-        self.held.push_back((due, frame));
+    /// Takes the frame that is due at `due` and lasts until `end`.
+    pub(super) fn hold(&mut self, due: Time, end: Time, frame: Frame) {
+        self.held.push_back((due, end, frame));
     }
 
     /// The next frame that may be delivered at `now`; with `all`, whether its time has come or not.
-    pub(super) fn release(&mut self, now: Time, ptime: Duration, all: bool) -> Option<Frame> {
-        let &(due, _) = self.held.front()?;
-        if !all && due + ptime + HOLD > now {
+    pub(super) fn release(&mut self, now: Time, all: bool) -> Option<Frame> {
+        let &(due, end, _) = self.held.front()?;
+        if !all && end + HOLD > now {
             return None;
         }
-        let silent = self.reaches(due, due + ptime);
+        let silent = self.reaches(due, end);
         while self.stretches.front().is_some_and(|&(_, to)| to <= due) {
             self.stretches.pop_front();
         }
-        let (_, mut frame) = self.held.pop_front()?;
+        let (.., mut frame) = self.held.pop_front()?;
         if silent {
             hush(&mut frame);
         }
@@ -76,7 +77,7 @@ impl Mask {
 
     /// Whether nothing of a digit is left in what is held, nor right behind it.
     pub(super) fn is_clear(&self, now: Time) -> bool {
-        let first = self.held.front().map_or(now, |&(due, _)| due);
+        let first = self.held.front().map_or(now, |&(due, ..)| due);
         !self.stretches.iter().any(|&(_, to)| to > first)
     }
 

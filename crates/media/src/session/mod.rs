@@ -298,9 +298,11 @@ impl Session {
         Ok(())
     }
 
-    /// Says goodbye; nothing is sent or received after it (RFC 3550 §6.6).
+    /// Says goodbye; nothing is sent or received after it (RFC 3550 §6.6). What masking held back of the audio so far is
+    /// delivered.
     pub fn close(&mut self, now: Time, reason: &str) {
         if !self.closed {
+            self.inbound.ear.audio_ends(now, &mut self.output);
             self.outbound.pacer.cancel(u64::MAX);
             self.outbound.digits.cancel(u64::MAX);
             self.hang_up_digit();
