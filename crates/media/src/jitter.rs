@@ -93,6 +93,8 @@ pub struct JitterBuffer {
     /// Sequence numbers that carried no audio (digits, unknown types), of the newest timeline, ascending.
     silent: VecDeque<u64>,
     slack: SlackWindow,
+    /// What arrived before this is over: nobody listened when it was to be played.
+    unheard_before: Time,
 }
 
 /// The position of playout in the present timeline.
@@ -137,6 +139,7 @@ impl JitterBuffer {
             playing: None,
             silent: VecDeque::new(),
             slack: SlackWindow::default(),
+            unheard_before: Time::ZERO,
         }
     }
 
@@ -159,6 +162,9 @@ impl JitterBuffer {
 
     /// Finds the packet's place in the timeline that plays, and moves playout where the packet shows that it must.
     fn place(&mut self, packet: &Packet, due: Time) -> Option<Insert> {
+        if self.is_unheard(packet) {
+            return Some(Insert::Late);
+        }
         let (target_ticks, max_step) = (self.ticks(self.target), self.ticks(MAX_STEP));
         let playing = self.playing.as_mut().filter(|p| p.epoch == self.epoch)?;
         if packet.seq <= playing.seq {
@@ -196,10 +202,31 @@ impl JitterBuffer {
         {
             self.waiting.pop_front();
         }
+        self.begin_with_what_waits();
+        before - self.waiting.len()
+    }
+
+    /// Time up to `now` has passed unheard: playout goes on with what came so late that it is due from now on. Says how many
+    /// packets are over.
+    pub fn pass(&mut self, now: Time) -> usize {
+        self.unheard_before = now.back(self.target);
+        let mut waiting = std::mem::take(&mut self.waiting);
+        let before = waiting.len();
+        waiting.retain(|(_, packet)| !self.is_unheard(packet));
+        self.waiting = waiting;
+        self.begin_with_what_waits();
+        before - self.waiting.len()
+    }
+
+    /// Of noise there is nothing to be missed: what it describes goes on.
+    fn is_unheard(&self, packet: &Packet) -> bool {
+        packet.arrival < self.unheard_before && !packet.noise
+    }
+
+    fn begin_with_what_waits(&mut self) {
         self.new_timeline();
         let epoch = self.epoch;
         self.waiting.iter_mut().for_each(|(e, _)| *e = epoch);
-        before - self.waiting.len()
     }
 
     /// Notes that a sequence number of the trusted source carried no audio, so that its absence is not taken for loss.

@@ -298,11 +298,14 @@ impl Playout {
         Some(Frame { pcm, kind, timestamp })
     }
 
-    /// Leaves `count` frames out of the timeline: their time has passed unheard (the machine slept).
-    pub fn pass(&mut self, count: u64) {
+    /// Leaves `count` frames out of the timeline, up to the one that is due at `now`: their time has passed unheard (the
+    /// machine slept). Says how many of the packets that wait are over with it.
+    pub fn pass(&mut self, count: u64, now: Time) -> usize {
         if self.jitter.is_playing() {
             self.position += self.ptime.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
         }
+        self.ready.clear();
+        self.jitter.pass(now)
     }
 
     /// What was counted since the session began.

@@ -140,6 +140,11 @@ impl Ear {
                 output.push_back(Output::Frame(frame));
             }
         }
+        self.finish(now);
+    }
+
+    /// What was heard so far has nothing to do with what comes next: a tone that sounds is over.
+    pub(super) fn finish(&mut self, now: Time) {
         if let Some(detector) = &mut self.detector {
             detector.finish();
         }

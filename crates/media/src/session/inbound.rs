@@ -186,6 +186,11 @@ impl Inbound {
         }
     }
 
+    /// `span` before `now` does not count as silence.
+    pub(super) fn excuse(&mut self, span: Duration, now: Time) {
+        self.last_heard = (self.last_heard + span).min(now);
+    }
+
     /// The far end gave a sign of life; true if it had been taken for gone.
     fn hear(&mut self, at: Time) -> bool {
         self.last_heard = self.last_heard.max(at);

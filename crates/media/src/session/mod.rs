@@ -322,10 +322,7 @@ impl Session {
         self.stats.worst_lateness = self.stats.worst_lateness.max(behind);
         let frames = (behind.as_nanos() / self.ptime.as_nanos()) as u64 + 1;
         if behind > LONGEST_STALL {
-            self.inbound.playout.pass(frames - 1);
-            self.outbound.skip(frames - 1);
-            self.stats.frames_skipped += frames - 1;
-            self.frame += frames - 1;
+            self.pass(frames - 1, now);
             self.serve_frame(true);
         } else {
             let skipped = if frames > CATCH_UP_FRAMES + 1 { frames - 1 } else { 0 };
@@ -427,6 +424,21 @@ impl Session {
         } else {
             self.outbound.skip(1);
         }
+    }
+
+    /// The time of `frames` frames has passed, and nobody was there: the machine slept, or the process was stopped.
+    fn pass(&mut self, frames: u64, now: Time) {
+        self.frame += frames;
+        self.stats.frames_skipped += frames;
+        self.outbound.skip(frames);
+        let due = self.frame_time(self.frame);
+        self.stats.late += self.inbound.playout.pass(frames, due) as u64;
+        self.inbound.ear.finish(due);
+        self.tell_digits(now);
+        // Who did not listen has not heard that nobody was there.
+        let span = self.ptime.saturating_mul(u32::try_from(frames).unwrap_or(u32::MAX));
+        self.inbound.excuse(span, now);
+        self.reports.excuse(span, now);
     }
 
     fn tell_progress(&mut self) {

@@ -91,6 +91,11 @@ impl Reports {
         (self.timed_out, self.last_heard) = (false, None);
     }
 
+    /// `span` before `now` does not count as silence.
+    pub(super) fn excuse(&mut self, span: Duration, now: Time) {
+        self.last_heard = self.last_heard.map(|heard| (heard + span).min(now));
+    }
+
     /// RTP left.
     pub(super) fn sent_something(&mut self) {
         self.sender_for = SENDER_FOR_REPORTS;
@@ -214,7 +219,7 @@ impl Session {
         }
         self.stats.rtcp_received += 1;
         self.reports.remote = Some(from);
-        self.reports.last_heard = Some(now);
+        self.reports.last_heard = self.reports.last_heard.max(Some(now));
         if core::mem::take(&mut self.reports.timed_out) && !self.inbound.timed_out {
             self.output.push_back(Output::Event(Event::RtpResumed));
         }
