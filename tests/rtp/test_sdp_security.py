@@ -98,16 +98,21 @@ def test_two_ends_encrypt_where_both_want_to(ours: str, theirs: str, encrypted: 
         (offer(), "accept", "line 6: .*no line a=crypto brings a key"),
         (offer(crypto(LINE)), "off", "line 6: .*it wants encryption"),
         (offer(profile="RTP/AVP"), "require", "line 6: .*it brings no keys"),
-        (offer("a=crypto:1 NEWER inline:abcd"), "accept", "line 6: .*suite 'NEWER'"),
+        (offer("a=crypto:1 NEWER inline:abcd"), "accept", "line 7: .*suite 'NEWER'"),
         (
             offer("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:c2hvcnQ="),
             "accept",
-            "line 6: .*crypto 1",
+            "line 7: 'a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:…': crypto 1",
         ),
         (
             offer("a=crypto:1 NEWER inline:abcd", profile="RTP/AVP"),
             "require",
-            "line 6: .*suite 'NEWER'",
+            "line 7: .*suite 'NEWER'",
+        ),
+        (
+            offer("a=ptime:20", "a=crypto:1 NEWER inline:abcd", "a=crypto:nonsense"),
+            "accept",
+            "line 8: 'a=crypto:1 NEWER inline:…': crypto 1: suite 'NEWER'.*; line 9: crypto: the l",
         ),
     ],
 )
@@ -216,3 +221,27 @@ def test_a_description_does_not_show_the_secrets_of_its_lines(line: str) -> None
     with pytest.raises(SDPError) as refused:
         SessionDescription.parse(text("v=0", line.format(secret)))
     assert secret not in str(refused.value)
+
+
+KEY = "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz"
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (f"1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^99", "1 AES_CM_128_HMAC_SHA1_80 inline:…"),
+        (f"1 AES_CM_128_HMAC_SHA1_80 {KEY}", "1 AES_CM_128_HMAC_SHA1_80 …"),
+        (f"1 AES_CM_128_HMAC_SHA1_80 inline: {KEY[:20]} {KEY[20:]}", "_SHA1_80 inline:…"),
+        (f"1 AES_CM_128_HMAC_SHA1_80 inline:{KEY[:20]} {KEY[20:]}", "_SHA1_80 inline:…"),
+        (f"1 {KEY}", "'a=crypto:1 …'"),
+        (KEY, "'a=crypto:…'"),
+        (f" 1\tNEWER\tINLINE:{KEY}", "'a=crypto:1 NEWER inline:…'"),
+    ],
+)
+def test_a_malformed_line_is_shown_and_its_key_nowhere(line: str, shown: str) -> None:
+    with pytest.raises(SDPError, match="line 7: ") as caught:
+        Negotiation(sdp_security="require").receive_offer(offer(f"a=crypto:{line}"))
+    assert shown in str(caught.value)
+    for half in (KEY[:12], KEY[20:32]):
+        assert half not in repr(caught.value)
+        assert half not in caught.value.line + caught.value.problem

@@ -415,7 +415,9 @@ def _check_parameter(text: str, where: str) -> None:
             raise ValueError(f"{where}: WSH {_quoted(value)}; 64 or more fits (RFC 4568 §6.3.7)")
     elif not name.startswith("-"):
         # With a hyphen before it, it may be ignored (RFC 4568 §6.3.8).
-        raise ValueError(f"{where}: unknown session parameter {_quoted(name)}; none fits")
+        # In capitals as all are written (RFC 4568 §9.2); else it may be half of a key.
+        said = f" {name!r}" if re.fullmatch(r"[A-Z_]{1,24}", name) else ""
+        raise ValueError(f"{where}: unknown session parameter{said}; none fits")
 
 
 def _write_key(key: SRTPKey) -> str:

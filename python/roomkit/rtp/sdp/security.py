@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from roomkit.rtp.srtp import SRTP, CryptoLine, SRTPSuite, choose_line
+from roomkit.rtp.sdp.errors import SDPError
+from roomkit.rtp.srtp import SRTP, CryptoLine, SRTPSuite
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from roomkit.rtp.options import SDPSecurity
     from roomkit.rtp.sdp.media import Media
+    from roomkit.rtp.sdp.parts import Attribute
 
 __all__ = ["answered", "offered", "take"]
 
@@ -30,16 +34,16 @@ def take(
     Raises `SDPError` where keys are a must, and there are none that fit.
     """
     secure = _is_secure(media)
-    lines = [attribute.value or "" for attribute in media.named("crypto")]
+    lines = media.named("crypto")
     if security == "off":
         if secure:
             raise media.error("it wants encryption, and sdp_security is 'off'")
-        lines = []
+        lines = ()
     try:
-        theirs = choose_line(lines) if lines else None
-    except ValueError as error:
+        theirs = _chosen(lines) if lines else None
+    except SDPError:
         if secure or security == "require" or now is not None:
-            raise media.error(str(error)) from None
+            raise
         theirs = None  # best effort: it takes plain RTP as well
     if theirs is not None:
         ours = theirs.answer()
@@ -95,6 +99,21 @@ def answered(media: Media, ours: tuple[CryptoLine, ...], *, must: bool) -> SRTP 
                 raise line.error(str(error)) from None
     tags = ", ".join(str(each.tag) for each in ours)
     raise line.error(f"tag {theirs.tag} was not offered; {tags} fits (RFC 4568 §7.1.3)")
+
+
+def _chosen(lines: Sequence[Attribute]) -> CryptoLine:
+    """The first line of an offer that can be taken (RFC 4568 §7.1.2).
+
+    Raises `SDPError` of the first where there is none, with the reasons of all.
+    """
+    reasons = []
+    for line in lines:
+        try:
+            return CryptoLine.parse(line.value or "")
+        except ValueError as error:
+            where = "" if not reasons or line.line_number is None else f"line {line.line_number}: "
+            reasons.append(f"{where}{error}")
+    raise lines[0].error("; ".join(reasons))
 
 
 def _is_secure(media: Media) -> bool:

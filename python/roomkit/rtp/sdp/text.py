@@ -13,6 +13,9 @@ _SECRET: Final = re.compile(
     r"(inline:)[^|;\s]+|^(k=\w+:).*|(key-mgmt:\w+ |ice-pwd:).*", re.IGNORECASE
 )
 
+_CRYPTO: Final = re.compile(r"((?:a=)?\s*crypto\s*:)", re.IGNORECASE)
+_NO_KEY: Final = 24  # characters: the names of suites have so many, keys have more
+
 
 def whole(text: str, low: int, high: int) -> int | None:
     """The number that `text` is, if it is one of that range, in plain digits."""
@@ -30,5 +33,17 @@ def one_line(text: str, what: str) -> None:
 
 def shown(line: str) -> str:
     """`line` fit for an error or a log: no key, no more than one can read."""
+    crypto = _CRYPTO.match(line)
+    if crypto is not None:
+        line = _without_keys(crypto[1], line[crypto.end() :])
     line = _SECRET.sub(lambda match: f"{match[match.lastindex or 0]}…", line)
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+
+
+def _without_keys(name: str, value: str) -> str:
+    """A line `a=crypto` (RFC 4568 §9.1). Where it is malformed, its key may stand anywhere."""
+    words = value.split(None, 2)
+    head = " ".join(word if len(word) <= _NO_KEY else "…" for word in words[:2])
+    if len(words) < 3:
+        return f"{name}{head}"
+    return f"{name}{head} {'inline:' if words[2].lower().startswith('inline:') else ''}…"
