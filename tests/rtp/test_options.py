@@ -128,7 +128,7 @@ def test_replacing_one_option_keeps_what_follows_from_the_others() -> None:
 
 def test_the_core_gets_numbers_of_the_right_kind_only() -> None:
     options = RTPOptions(codecs=[Codec("L16", 96, 48000, 2), "PCMA"], rtcp_interval=5, channels=1)
-    native = options.native(("127.0.0.1", 0), None, shared=False)
+    native = options.native(("127.0.0.1", 0), None, None, shared=False)
     assert [codec["payload_type"] for codec in native["codecs"]] == [96, 8]
     assert (native["sample_rate"], native["channels"]) == (48000, 1)
     assert isinstance(native["rtcp_interval"], float)

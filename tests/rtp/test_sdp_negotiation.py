@@ -200,6 +200,13 @@ def test_rfc_3605_rtcp_is_sent_where_it_is_said_to_be() -> None:
     assert agreed(LINPHONE).remote_rtcp_addr == ("192.0.2.33", 33445)
     assert agreed(ASTERISK).remote_rtcp_addr is None
     assert agreed(offer("a=rtcp:5005")).remote_rtcp_addr is None
+    elsewhere = agreed(offer("a=rtcp:5006 IN IP4 reports.example"))
+    assert elsewhere.remote_rtcp_addr == ("reports.example", 5006)
+    at_home = offer("a=rtcp:5005 IN IP4 a.example").replace(
+        "c=IN IP4 192.0.2.1", "c=IN IP4 a.example"
+    )
+    assert agreed(at_home).remote_rtcp_addr is None
+    assert agreed(offer("a=rtcp:5006 IN IP4 held.invalid")).remote_rtcp_addr is None
     negotiation = Negotiation()
     negotiation.receive_offer(ASTERISK)
     assert "a=rtcp:9001\r\n" in str(negotiation.answer(OURS, (OURS[0], 9001)))

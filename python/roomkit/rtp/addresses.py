@@ -15,6 +15,7 @@ __all__ = [
     "check_family",
     "is_numeric",
     "resolve",
+    "resolve_rtcp",
 ]
 
 Address: TypeAlias = tuple[str, int]
@@ -65,6 +66,16 @@ async def resolve(address: Address, name: str, *, like: str | None = None) -> Ad
     # A name of both families with nothing to match: IPv4, the one that telephony speaks.
     found.sort(key=lambda entry: entry[0] != socket.AF_INET)
     return str(found[0][4][0]), port
+
+
+async def resolve_rtcp(
+    rtcp: Address | None, rtp: Address | None, known: Address | None, *, like: str
+) -> Address | None:
+    """`resolve` of `remote_rtcp_addr`. Beside RTP under the same name, `rtp`, it is at the address
+    that was found for that, `known`: a name may stand for many hosts."""
+    if rtcp is not None and rtp is not None and known is not None and rtcp[0] == rtp[0]:
+        return known[0], rtcp[1]
+    return None if rtcp is None else await resolve(rtcp, "remote_rtcp_addr", like=like)
 
 
 def advertised_address(local: Address, remote: Address | None) -> Address:

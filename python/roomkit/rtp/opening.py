@@ -24,18 +24,19 @@ def open_native(
     options: RTPOptions,
     local: Address,
     remote: Address | None,
+    rtcp: Address | None,
     session: _bridge.Receiver,
     *,
     shared: bool,
 ) -> _native.Session:
-    """Binds the sockets and starts the media, whose items then come to `session`. Both addresses
+    """Binds the sockets and starts the media, whose items then come to `session`. The addresses
     are numeric.
 
     Raises `AddressConflictError`, `PortsExhaustedError`, and `OSError` for what else the system
     refuses. Nothing is left open then.
     """
     try:
-        return bridge.open(options.native(local, remote, shared=shared), session)
+        return bridge.open(options.native(local, remote, rtcp, shared=shared), session)
     except ValueError as error:
         # The options were checked before; the rest is between the sessions of one address.
         raise AddressConflictError(f"remote_addr: {error}") from None

@@ -192,8 +192,7 @@ class RTPOptions:
     rtcp_xr: bool = True
     """Whether our RTCP also tells how the far end's voice arrives: VoIP metrics, RFC 3611 §4.7."""
     remote_rtcp_addr: Address | None = None
-    """(host, port) of the far end's RTCP where it is not on its RTP port + 1 (RFC 3605); a numeric
-    host."""
+    """(host, port) of the far end's RTCP where it is not on its RTP port + 1 (RFC 3605)."""
     advertised_host: str | None = None
     """The numeric address that SDP tells the far end, where a NAT gives this host another; None:
     the one that packets to it leave from."""
@@ -287,10 +286,8 @@ class RTPOptions:
             # What stands there instead may well be a key.
             raise ValueError(f"srtp: {type(self.srtp).__name__}; an SRTP, or None, fits")
         if self.remote_rtcp_addr is not None:
-            host, port = check_address(self.remote_rtcp_addr, "remote_rtcp_addr")
-            if not is_numeric(host):
-                raise ValueError(f"remote_rtcp_addr: host {host!r}; a numeric address fits")
-            put(self, "remote_rtcp_addr", (host, port))
+            address = check_address(self.remote_rtcp_addr, "remote_rtcp_addr")
+            put(self, "remote_rtcp_addr", address)
         if self.advertised_host is not None:
             host, _ = check_address((self.advertised_host, 1), "advertised_host")
             if not is_numeric(host):
@@ -365,9 +362,11 @@ class RTPOptions:
         width = 2 * codec.channels * codec.sample_rate if codec.name == "L16" else 8000
         return 12 + width * self.ptime_ms // 1000
 
-    def native(self, local: Address, remote: Address | None, *, shared: bool) -> dict[str, Any]:
-        """In the media core's form. Both addresses are numeric; `shared`: sessions may share
-        `local`."""
+    def native(
+        self, local: Address, remote: Address | None, rtcp: Address | None, *, shared: bool
+    ) -> dict[str, Any]:
+        """In the media core's form. The addresses are numeric, `rtcp` is that of
+        `remote_rtcp_addr`; `shared`: sessions may share `local`."""
         return {
             "local": local,
             "remote": remote,
@@ -384,7 +383,7 @@ class RTPOptions:
             "direction": self.direction,
             "ptime_ms": self.ptime_ms,
             "rtcp": self.rtcp,
-            "remote_rtcp": self.remote_rtcp_addr,
+            "remote_rtcp": rtcp,
             "rtcp_interval": float(self.rtcp_interval),
             "rtcp_xr": self.rtcp_xr,
             "policy": self.source_policy,

@@ -21,6 +21,7 @@ from roomkit.rtp.addresses import (
     check_family,
     is_numeric,
     resolve,
+    resolve_rtcp,
 )
 from roomkit.rtp.audio import Audio, PieceReader
 from roomkit.rtp.codecs import Codec
@@ -116,7 +117,7 @@ class RTPSession(Signalled, SessionDigits):
         self._shared = shared
         self._exchange = asyncio.Lock()
         self._changing = threading.Lock()
-        self._remote = None
+        self._remote = self._remote_rtcp = None
         self._native: _native.Session | None = None
         self._bridge: _bridge.LoopBridge | None = None
         self._playout: Playout | None = None
@@ -156,13 +157,15 @@ class RTPSession(Signalled, SessionDigits):
         remote = options.remote_addr
         if remote is not None:
             remote = await resolve(remote, "remote_addr", like=local[0])
+        rtcp = None if options.rtcp == "off" else options.remote_rtcp_addr
+        rtcp = await resolve_rtcp(rtcp, options.remote_addr, remote, like=local[0])
         if self._closed:
             raise SessionEndedError(self.id, "open it")
         bridge = _bridge.running_bridge()
         # No await from here on: either all of it exists, or nothing.
-        native = open_native(bridge, options, local, remote, self, shared=self._shared)
+        native = open_native(bridge, options, local, remote, rtcp, self, shared=self._shared)
         self._native = native
-        self._remote = remote
+        self._remote, self._remote_rtcp = remote, rtcp
         self._bridge = bridge
         self._playout = Playout(
             native,

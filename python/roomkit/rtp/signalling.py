@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack, cast
 
 from roomkit.errors import AddressConflictError, QueueFullError
-from roomkit.rtp.addresses import Address, resolve
+from roomkit.rtp.addresses import Address, resolve, resolve_rtcp
 from roomkit.rtp.codecs import Codec
 from roomkit.rtp.hold import Holding
 from roomkit.rtp.opening import warn_of_fragments
@@ -78,6 +78,8 @@ class Signalled(Holding):
     """While options change, which `retarget` does from any thread."""
     _remote: Address | None
     """`remote_addr` with its name resolved: once, since a name may stand for many hosts."""
+    _remote_rtcp: Address | None
+    """`remote_rtcp_addr` in the same way."""
     _answer: str | None = None
     _offer: str | None = None
 
@@ -220,7 +222,7 @@ class Signalled(Holding):
             negotiation = copy(self._negotiation)
             before = negotiation.agreement
             asked = self._asked(_as_changes(negotiation.receive_answer(sdp), before))
-            self._change(asked, await self._resolved(asked))
+            self._change(asked, await self._found(asked))
             self._negotiation, self._offer = negotiation, None
 
     async def update(
@@ -236,11 +238,12 @@ class Signalled(Holding):
         the rate and channels of the frames always. With `sdp`, an offer of the far end's, that
         decides, and the answer is returned.
 
-        A name in `remote_addr` is resolved first, and not again when something else changes; the
-        change has its effect with the next frame. Raises `ValueError` for what does not fit or
-        cannot change, `TypeError` for a name that no option has, `OSError` for a host name that
-        does not resolve or an answer for want of a route, `AddressConflictError` as `open` does,
-        `QueueFullError` when too many changes wait. Nothing has changed then.
+        A name in `remote_addr` or `remote_rtcp_addr` is resolved first, and not again when
+        something else changes; the change has its effect with the next frame. Raises `ValueError`
+        for what does not fit or cannot change, `TypeError` for a name that no option has, `OSError`
+        for a host name that does not resolve or an answer for want of a route,
+        `AddressConflictError` as `open` does, `QueueFullError` when too many changes wait. Nothing
+        has changed then.
         """
         self._session()._opened()
         check_names(changes)
@@ -248,7 +251,7 @@ class Signalled(Holding):
         if sdp is not None:
             return await self._answer_offer(sdp, {**changes, **named})
         asked = self._asked({**changes, **named})
-        self._change(asked, await self._resolved(asked))
+        self._change(asked, await self._found(asked))
         return None
 
     async def rekey(self, srtp: SRTP) -> None:
@@ -281,12 +284,12 @@ class Signalled(Holding):
             before = negotiation.agreement
             free = negotiation.receive_offer(sdp)
             asked = self._asked({**changes, **_as_changes(free, before)})
-            remote = await self._resolved(asked)
+            found = await self._found(asked)
             # No await from here on. Not earlier, since `hold` and `resume` may come meanwhile.
             holds, unheld, direction = self._holds, self._before_hold, self.options.direction
             agreement = free if holds is None else negotiation.hold(holds)
-            answer = str(negotiation.answer(*self._told(remote)))
-            self._change({**asked, "direction": agreement.direction}, remote)
+            answer = str(negotiation.answer(*self._told(found.get("remote_addr"))))
+            self._change({**asked, "direction": agreement.direction}, found)
             same = direction == agreement.direction == free.direction
             if holds is not None and unheld is not None and not same:
                 self._still_holds(unheld, holds, free.direction)
@@ -320,33 +323,40 @@ class Signalled(Holding):
             asked.update(sample_rate=session._rate, channels=session._channels)
         return asked
 
-    async def _resolved(self, asked: Mapping[str, Any]) -> Address | None:
-        """Where a change sends to, with the name looked up; None: where it did.
+    async def _found(self, asked: Mapping[str, Any]) -> dict[str, Address | None]:
+        """The far end's addresses among `asked`, with their names looked up.
 
         Raises `ValueError` for options that do not fit, before anything is looked up.
         """
         new = replace(self.options, **asked)
-        if "remote_addr" not in asked or new.remote_addr is None:
-            return None
-        local = self._session().local_addr
-        return await resolve(new.remote_addr, "remote_addr", like=local[0])
+        local = self._session().local_addr[0]
+        found: dict[str, Address | None] = {}
+        known = self._remote
+        if "remote_addr" in asked and new.remote_addr is not None:
+            found["remote_addr"] = known = await resolve(new.remote_addr, "remote_addr", like=local)
+        if "remote_rtcp_addr" in asked:
+            rtcp = None if new.rtcp == "off" else new.remote_rtcp_addr
+            found["remote_rtcp_addr"] = await resolve_rtcp(rtcp, new.remote_addr, known, like=local)
+        return found
 
-    def _change(self, asked: Mapping[str, Any], remote: Address | None) -> None:
-        """Media and options go over to `asked` and `remote`; if it raises, neither has."""
+    def _change(self, asked: Mapping[str, Any], found: Mapping[str, Address | None]) -> None:
+        """Media and options go over to `asked`, with the addresses `found`; if it raises, neither
+        has."""
         session = self._session()
         session._out("update it")
         native = session._opened()
         with self._changing:
             new = replace(self.options, **asked)  # others may have changed it meanwhile
-            remote = remote or self._remote
+            remote = found.get("remote_addr", self._remote)
+            rtcp = found.get("remote_rtcp_addr", self._remote_rtcp)
             try:
-                native.update(new.native(native.local_addr, remote, shared=session._shared))
+                native.update(new.native(native.local_addr, remote, rtcp, shared=session._shared))
             except ValueError as error:
                 raise AddressConflictError(f"remote_addr: {error}") from None
             except BlockingIOError:
                 raise QueueFullError("too many changes wait for the media thread") from None
             self._turned(self.options.direction, new.direction)
-            self.options, self._remote = new, remote
+            self.options, self._remote, self._remote_rtcp = new, remote, rtcp
         warn_of_fragments(session.id, new)
 
     def _told(self, remote: Address | None = None) -> tuple[Address, Address | None]:

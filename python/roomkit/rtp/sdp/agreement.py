@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
-from roomkit.rtp.addresses import is_numeric
 from roomkit.rtp.codecs import COLLIDING_TYPES, DYNAMIC_TYPES, Codec
 from roomkit.rtp.sdp.errors import SDPError
 from roomkit.rtp.sdp.media import Media
@@ -250,8 +249,7 @@ def _rtcp_of(description: SessionDescription, media: Media) -> Address | None:
     port, elsewhere = said
     host = (elsewhere or connection).host
     unspecified = (elsewhere or connection).is_unspecified
-    # A name would have to be looked up by itself; that it differs from RTP's has not been seen.
-    if unspecified or not is_numeric(host) or (host, port) == (connection.host, media.port + 1):
+    if unspecified or (host, port) == (connection.host, media.port + 1):
         return None
     return host, port
 

@@ -106,7 +106,7 @@ def _chosen(lines: Sequence[Attribute]) -> CryptoLine:
 
     Raises `SDPError` of the first where there is none, with the reasons of all.
     """
-    reasons = []
+    reasons: list[str] = []
     for line in lines:
         try:
             return CryptoLine.parse(line.value or "")
