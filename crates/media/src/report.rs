@@ -4,12 +4,18 @@ use crate::rtcp::{ReportBlock, SenderInfo};
 use crate::seq::{RtpTime, SeqTracker, Ssrc};
 use crate::time::{Duration, NtpTime, Time};
 
+/// More numbers than [`SeqTracker::MAX_MISORDER`], the most that a packet may be older than the newest.
+const SEEN: u64 = 128;
+
 /// Reception of one remote source, from its first packet on. A source that restarts, or a new one, gets a new record.
 #[derive(Clone, Debug)]
 pub struct Reception {
     first: u64,
     newest: u64,
     received: u64,
+    /// Which of the 128 numbers up to the newest came (bit 0 is itself), and how many came more than once.
+    seen: u128,
+    duplicates: u64,
     expected_before: u64,
     received_before: u64,
     jitter: Jitter,
@@ -26,6 +32,8 @@ impl Reception {
             first: first_extended_seq,
             newest: first_extended_seq,
             received: 0,
+            seen: 0,
+            duplicates: 0,
             expected_before: 0,
             received_before: 0,
             jitter: Jitter::new(clock_rate),
@@ -47,8 +55,17 @@ impl Reception {
     /// A packet came whose timestamp says nothing of when it left: the packets of a telephone event all carry the
     /// event's start (RFC 4733 §2.1), and would read as jitter.
     pub fn on_untimed_packet(&mut self, extended_seq: u64) {
-        self.newest = self.newest.max(extended_seq);
         self.received += 1;
+        if let Some(ahead) = extended_seq.checked_sub(self.newest).filter(|&ahead| ahead > 0) {
+            self.seen = if ahead < SEEN { self.seen << ahead } else { 0 };
+            self.newest = extended_seq;
+        }
+        // What is older has left the bounds in which a packet is taken at all (RFC 3550 §A.1).
+        let age = self.newest - extended_seq;
+        if age < SEEN {
+            self.duplicates += u64::from(self.seen >> age & 1 == 1);
+            self.seen |= 1 << age;
+        }
     }
 
     /// A sender report of this source came: the next blocks tell it when, so that it can measure the round trip.
@@ -69,6 +86,11 @@ impl Reception {
     /// Packets lost; negative when there were more duplicates than losses (RFC 3550 §A.3).
     pub fn lost(&self) -> i64 {
         self.expected() as i64 - self.received as i64
+    }
+
+    /// Packets that never came, however often the others did (RFC 3611 §4.7.1).
+    pub fn missing(&self) -> u64 {
+        self.expected().saturating_sub(self.received - self.duplicates)
     }
 
     /// Interarrival jitter in ticks of the RTP clock (RFC 3550 §A.8).
@@ -231,6 +253,23 @@ mod tests {
         let block = reception.block(SSRC, Time::ms(60));
         assert_eq!((reception.lost(), block.cumulative_lost), (-3, -3));
         assert_eq!(block.fraction_lost, 0, "duplicates never make the fraction negative");
+    }
+
+    #[test]
+    fn rfc3611_4_7_1_duplicates_do_not_make_up_for_what_never_came() {
+        let first = first(65_500);
+        let mut reception = Reception::new(first, RATE);
+        // Every packet twice, one of them at the very edge of what is taken at all, and every tenth not at all.
+        let (twice, late) = ((0..200).filter(|n| n % 10 != 3), 99..=99);
+        receive(&mut reception, first, twice.clone().flat_map(|n| [n, n]).chain(late));
+        assert_eq!((reception.expected(), reception.missing()), (200, 20));
+        assert_eq!(reception.lost(), 200 - 361);
+        // A packet that came late is none that is missing.
+        receive(&mut reception, first, [193, 103]);
+        assert_eq!(reception.missing(), 18);
+        // After a jump beyond all that is remembered, nothing is taken for a duplicate.
+        receive(&mut reception, first, [1000, 872, 873]);
+        assert_eq!(reception.missing(), 1001 - 182 - 3);
     }
 
     #[test]

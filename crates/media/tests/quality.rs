@@ -6,7 +6,8 @@ use common::{good, voice, Call};
 use roomkit_media::bursts::Bursts;
 use roomkit_media::rtcp::xr::{VoipMetrics, XrBlock, NO_LEVEL, UNAVAILABLE};
 use roomkit_media::rtcp::{parse_compound, RtcpPacket};
-use roomkit_media::rtp::RtpPacket;
+use roomkit_media::rtp::{RtpHeader, RtpPacket};
+use roomkit_media::seq::{RtpTime, SeqNo, Ssrc};
 use roomkit_media::session::{Port, SessionConfig};
 use roomkit_media::stats::Stats;
 use roomkit_media::time::{Duration, Time};
@@ -101,6 +102,71 @@ fn rfc3611_4_7_2_a_dropped_stretch_of_a_known_stream_is_the_burst_that_was_cut_o
     assert_eq!(stats.burst_duration, Duration::from_millis(20 * 13));
     assert_eq!(pattern.burst_packets, 13.0);
     assert!((stats.gap_density - pattern.gap_density as f32).abs() < 1e-4);
+}
+
+#[test]
+fn rfc3611_4_7_1_duplicates_take_nothing_from_the_loss_that_is_reported() {
+    let link = LinkConfig { loss: Loss::Random(0.1), duplicate: 1.0, ..good() };
+    let mut call = Call::new(link, 21, often);
+    call.a.play(1, voice(59 * 8000, 8000), 8000);
+    call.run(Time::secs(50));
+    let counts = call.a_to_b.counts();
+    let rate = counts.lost as f64 / counts.sent as f64;
+    let metrics = *metrics(&call.b.rtcp()).last().unwrap();
+    // The reports of A are among what the link counted, and the last half second is not in the report.
+    assert!((f64::from(metrics.loss_rate) / 256.0 - rate).abs() < 0.01, "{rate}: {metrics:?}");
+    assert!(call.b.session.stats().packets_lost < 0, "they make the other count negative");
+    assert_eq!(metrics.discard_rate, 0, "a duplicate is no discarded packet");
+}
+
+#[test]
+fn rfc3611_4_7_1_what_came_late_before_a_restart_is_not_charged_to_what_came_after_it() {
+    let mut call = Call::new(good(), 22, often);
+    call.b.play(1, voice(8000, 8000), 8000);
+    let far = call.a.addr;
+    let mut header = RtpHeader {
+        marker: false,
+        payload_type: 0,
+        seq: SeqNo(100),
+        timestamp: RtpTime(0),
+        ssrc: Ssrc(77),
+    };
+    let mut speak = |call: &mut Call, packets: u16, late: bool| {
+        for n in 0..packets {
+            // Once it has proved itself, every other one comes 200 ms after its turn.
+            let back = if late && n > 40 && n % 2 == 1 { 10 } else { 0 };
+            let seq = header.seq.plus(n.wrapping_sub(back));
+            let timestamp = header
+                .timestamp
+                .plus(160 * u32::from(n))
+                .plus(0u32.wrapping_sub(160 * u32::from(back)));
+            let mut bytes = Vec::new();
+            RtpHeader { seq, timestamp, ..header }.write(&mut bytes);
+            bytes.resize(bytes.len() + 160, 0xff);
+            call.b.session.receive(call.now, far, Port::Rtp, &bytes);
+            let next = call.now + Duration::from_millis(20);
+            call.run(next);
+        }
+        header.seq = header.seq.plus(20_000);
+        header.timestamp = header.timestamp.plus(1_000_000);
+    };
+    speak(&mut call, 200, true);
+    let before = *metrics(&call.b.rtcp()).last().unwrap();
+    assert!(before.discard_rate > 64, "{before:?}");
+    speak(&mut call, 200, false);
+    let after = *metrics(&call.b.rtcp()).last().unwrap();
+    assert_eq!((after.discard_rate, after.loss_rate), (0, 0), "{after:?}");
+}
+
+#[test]
+fn rfc3611_4_7_6_and_4_7_7_a_buffer_of_fixed_delay_says_so_and_has_one_maximum() {
+    let call = minute(Loss::None, 1);
+    for metrics in metrics(&call.b.rtcp()) {
+        assert_eq!(metrics.rx_config, 0b1010_0000, "enhanced concealment, not adaptive");
+        assert_eq!(metrics.jb_nominal_ms, 60);
+        // 200 packets of 20 ms.
+        assert_eq!((metrics.jb_maximum_ms, metrics.jb_absolute_ms), (4000, 4000));
+    }
 }
 
 #[test]

@@ -102,9 +102,9 @@ pub struct VoipMetrics {
     pub rx_config: u8,
     /// The delay the jitter buffer holds packets for now.
     pub jb_nominal_ms: u16,
-    /// The most that it holds the packets it has for.
+    /// For how long it would hold the earliest packet that it takes.
     pub jb_maximum_ms: u16,
-    /// The most that it can.
+    /// The most that this can come to; of a buffer of fixed delay, the same.
     pub jb_absolute_ms: u16,
 }
 

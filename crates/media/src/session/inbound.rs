@@ -57,7 +57,7 @@ pub(super) struct Source {
     pub(super) reception: Reception,
     seq: SeqTracker,
     times: TimeUnwrapper,
-    /// Packets of the sources before it that came too late or found no room.
+    /// Packets before those that its reception counts, that came too late or found no room.
     pub(super) late_before: u64,
     /// The packet after a jump that is not believed yet: if the next one confirms it, it was the first of a restart.
     doubtful: Option<(Time, Vec<u8>)>,
@@ -361,6 +361,7 @@ impl Session {
             SeqUpdate::Restarted(seq) => {
                 self.stats.source_changes += 1;
                 source.reception = Reception::new(seq - 1, clock_rate);
+                source.late_before = self.stats.late + self.stats.overflow;
                 source.times = TimeUnwrapper::default();
                 let first = source.doubtful.take();
                 self.inbound.ear.receiver.new_timeline();

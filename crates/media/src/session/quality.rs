@@ -41,7 +41,7 @@ impl Session {
         let playout = &self.inbound.playout;
         let pattern = playout.bursts().pattern();
         let expected = source.reception.expected().max(1) as f64;
-        let lost = source.reception.lost().max(0) as f64;
+        let lost = source.reception.missing() as f64;
         let late =
             (self.stats.late + self.stats.overflow).saturating_sub(source.late_before) as f64;
         let packet_ms = self.packet_span().as_secs_f64() * 1e3;
@@ -50,7 +50,7 @@ impl Session {
         let score = |value: Option<f64>| value.map_or(UNAVAILABLE, |v| (v * 10.0).round() as u8);
         let levels = playout.levels();
         let level = |value: Option<f64>| value.map_or(NO_LEVEL, |dbm0| dbm0.round() as i8);
-        let (buffered, target) = playout.depth();
+        let (_, target) = playout.depth();
         Some(VoipMetrics {
             ssrc: source.ssrc,
             loss_rate: in_256ths(lost / expected),
@@ -72,7 +72,8 @@ impl Session {
             mos_cq: score(rated.map(|rating| rating.mos)),
             rx_config: ENHANCED_AND_FIXED,
             jb_nominal_ms: millis(target),
-            jb_maximum_ms: millis(target.max(buffered)),
+            // For a buffer of fixed delay these two are one (§4.7.7): what comes earlier than that finds no room.
+            jb_maximum_ms: millis(playout.longest()),
             jb_absolute_ms: millis(playout.longest()),
         })
     }
