@@ -22,7 +22,7 @@ from roomkit.errors import (
 )
 from roomkit.hooks import HookContext, HookExecution, HookHandler, HookRunner, HookTrigger
 from roomkit.rooms import Channel, ChannelBinding, ChannelCategory, Participant, Room
-from roomkit.voice.base import Unsubscribe, VoiceSession
+from roomkit.voice.base import Unsubscribe, VoiceSession, check_session
 from roomkit.voice.channel import VoiceChannel
 from roomkit.voice.events import SessionEndedEvent, SessionStartedEvent
 
@@ -229,6 +229,7 @@ class RoomKit:
         Raises `SessionNotFoundError` for a session of no channel here, and what failed while
         ending; the call is over nevertheless.
         """
+        check_session(session)
         channel = self._channels.get(session.channel_id)
         if not isinstance(channel, VoiceChannel):
             raise SessionNotFoundError(session.id, "the sessions of this RoomKit")

@@ -110,7 +110,7 @@ class SessionDigits:
         Unmasked again, the session stays masked until a tone that sounds is over. Closed, it is
         heard to the end first, without a tone that has just begun.
         """
-        self._native_for("mask digits").mask_digits(bool(masked))
+        self._native_for("mask digits").mask_digits(checks.flag(masked, "masked"))
         self._held_back = self._held_back or bool(masked)
 
     @contextmanager

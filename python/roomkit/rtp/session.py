@@ -24,6 +24,7 @@ from roomkit.rtp.addresses import (
     resolve_rtcp,
 )
 from roomkit.rtp.audio import Audio, PieceReader
+from roomkit.rtp.checks import flag
 from roomkit.rtp.codecs import Codec
 from roomkit.rtp.digits import Dialling, SessionDigits
 from roomkit.rtp.events import (
@@ -346,7 +347,7 @@ class RTPSession(Signalled, SessionDigits):
 
     def set_input_muted(self, muted: bool) -> None:
         """While muted, the frames delivered are silence. From any thread."""
-        self._opened().set_input_muted(bool(muted))
+        self._opened().set_input_muted(flag(muted, "muted"))
 
     def retarget(self, remote_addr: Address) -> None:
         """Sends to another address from the next packet on, and expects the peer there. Its host is

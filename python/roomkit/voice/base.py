@@ -194,6 +194,15 @@ def check_pcm(data: Any, sample_rate: int, channels: int) -> bytes:
     return pcm
 
 
+def check_session(session: object) -> None:
+    """Raises `TypeError` for anything but a `VoiceSession`."""
+    if not isinstance(session, VoiceSession):
+        given = (
+            repr(session) if session is None or isinstance(session, str) else type(session).__name__
+        )
+        raise TypeError(f"session: {given}; a VoiceSession, as connect and join return it, fits")
+
+
 def check_timestamp(timestamp_ms: Any) -> None:
     """None or a finite number."""
     if timestamp_ms is None:

@@ -15,7 +15,7 @@ from roomkit.voice._hearing import FrameFeed, Hearing
 from roomkit.voice._sources import chunks_of, close_source, sentences
 from roomkit.voice._speaking import Playback, Reason, Speaking
 from roomkit.voice.backends.base import VoiceBackend
-from roomkit.voice.base import AudioChunk, Unsubscribe, VoiceSession
+from roomkit.voice.base import AudioChunk, Unsubscribe, VoiceSession, check_session
 from roomkit.voice.events import (
     AfterTTSEvent,
     BargeInEvent,
@@ -205,6 +205,7 @@ class VoiceChannel(Channel):
         """Ends a call: what plays is cut short, the recording completed, the backend's session
         closed, ON_SESSION_ENDED emitted. Idempotent. All of it is tried; then the first failure is
         raised."""
+        check_session(session)
         ending = self._ending.get(session.id)
         if ending is None:
             # A task of its own: a hook or a model that hangs up may be cancelled by doing so.
@@ -384,6 +385,7 @@ class VoiceChannel(Channel):
         return self._kit.hooks
 
     def _call(self, session: VoiceSession) -> _Call:
+        check_session(session)
         call = self._calls.get(session.id)
         if call is None:
             raise SessionNotFoundError(

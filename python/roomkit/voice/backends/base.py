@@ -21,6 +21,7 @@ from roomkit.voice.base import (
     Unsubscribe,
     VoiceCapability,
     VoiceSession,
+    check_session,
 )
 from roomkit.voice.callbacks import CallbackList
 from roomkit.voice.events import DTMFEvent
@@ -239,6 +240,7 @@ class VoiceBackend(ABC):
 
     def require(self, session: VoiceSession) -> VoiceSession:
         """`session`, if it is one of this backend's that is up; else `SessionNotFoundError`."""
+        check_session(session)
         if self.sessions.get(session.id) is not session:
             raise SessionNotFoundError(session.id, f"{self.name}'s sessions that are up")
         return session

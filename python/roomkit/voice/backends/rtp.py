@@ -6,19 +6,19 @@ import asyncio
 import logging
 import weakref
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
-from dataclasses import fields, replace
 from functools import partial
-from typing import Any, Final, Literal, Unpack
+from typing import Any, Literal, Unpack
 from uuid import uuid4
 
 from roomkit.errors import BackendClosedError, CloseError, SessionEndedError, SessionNotFoundError
 from roomkit.rtp.addresses import Address, check_address
+from roomkit.rtp.checks import flag
 from roomkit.rtp.codecs import Codec
 from roomkit.rtp.events import Disconnected, Resumed, RTPEvent
 from roomkit.rtp.options import DTMFMethod, MediaDirection, RTPExtra, RTPOptions, check_names
-from roomkit.rtp.presets import preset_options
 from roomkit.rtp.session import RTPSession
 from roomkit.rtp.stats import RTPStats
+from roomkit.voice.backends._metadata import SessionMetadata
 from roomkit.voice.backends.base import VoiceBackend
 from roomkit.voice.base import (
     AudioChunk,
@@ -29,17 +29,13 @@ from roomkit.voice.base import (
     VoiceCapability,
     VoiceSession,
     VoiceSessionState,
+    check_session,
 )
 from roomkit.voice.events import DTMFEvent
 
 __all__ = ["RTPVoiceBackend"]
 
 _log = logging.getLogger("roomkit.voice.backends.rtp")
-
-# The options that `connect(metadata=…)` may have: all but the port, which sessions may share.
-_PER_SESSION: Final = tuple(
-    option.name for option in fields(RTPOptions) if option.init and option.name != "local_addr"
-)
 
 
 class RTPVoiceBackend(VoiceBackend):
@@ -101,7 +97,8 @@ class RTPVoiceBackend(VoiceBackend):
             rtcp_interval=rtcp_interval,
             **extra,
         )
-        self._log_transcripts = log_transcripts
+        self._metadata = SessionMetadata(self._options)
+        self._log_transcripts = flag(log_transcripts, "log_transcripts")
         self._media: dict[str, RTPSession] = {}
         self._tells_played = False
         # What can still be asked about a session that has ended, for as long as someone holds it.
@@ -138,7 +135,8 @@ class RTPVoiceBackend(VoiceBackend):
 
         `metadata` is copied into the session's. Its keys that are names of options override the
         backend's for this session: `remote_addr`, a (host, port) pair, `codecs`, `payload_type`,
-        `ptime_ms`, `source_policy`, … (all but `local_addr`). None leaves the backend's.
+        `ptime_ms`, `source_policy`, `local_addr`, … None leaves the backend's. All other keys are
+        the application's own; one that is almost an option's is warned of, once.
 
         With `sdp`, a gateway's offer, that decides on addresses, codecs, payload types and
         direction, and the options are wishes, as in `RTPSession.from_offer`;
@@ -151,7 +149,13 @@ class RTPVoiceBackend(VoiceBackend):
         a port is taken or a name does not resolve. Nothing is left open then.
         """
         self._check_open()
-        media = self._media_for(metadata)
+        for name, value in (
+            *(("room_id", room_id), ("participant_id", participant_id)),
+            ("channel_id", channel_id),
+        ):
+            if not isinstance(value, str):
+                raise TypeError(f"{name}: {value!r}; a str fits")
+        media = self._metadata.media_for(metadata)
         session = VoiceSession(str(uuid4()), room_id, participant_id, channel_id)
         media.on_frame(partial(self.audio_received.fire, session))
         media.on_dtmf(partial(self._on_dtmf, session))
@@ -165,7 +169,7 @@ class RTPVoiceBackend(VoiceBackend):
             session.metadata = {**(metadata or {})}
             if session.metadata.get("offer_sdp"):
                 media.offer()
-            self._describe(session, media)
+            self._metadata.describe(session, media)
             self.sessions[session.id] = session
             self.session_ready.fire(session)
             await asyncio.sleep(0)  # async callbacks begin
@@ -184,7 +188,7 @@ class RTPVoiceBackend(VoiceBackend):
     async def disconnect(self, session: VoiceSession) -> None:
         """Ends the session: what plays is cancelled, the peer gets an RTCP BYE, the ports are free
         when this returns. Idempotent, at any moment, also from another event loop."""
-        media = self._media.get(session.id)
+        media = self._known(session)
         session.state = VoiceSessionState.ENDED
         self.sessions.pop(session.id, None)
         if media is None:
@@ -240,28 +244,28 @@ class RTPVoiceBackend(VoiceBackend):
     async def cancel_audio(self, session: VoiceSession) -> bool:
         """Stops what plays and forgets what waits, before the next packet leaves; pending
         `send_audio` calls return. True only if there was something."""
-        media = self._media.get(session.id)
+        media = self._known(session)
         return media is not None and media.cancel()
 
     def interrupt(self, session: VoiceSession) -> None:
         """`cancel_audio` for code that cannot await; from any thread."""
-        media = self._media.get(session.id)
+        media = self._known(session)
         if media is not None:
             media.cancel()
 
     def is_playing(self, session: VoiceSession) -> bool:
         """Whether audio plays or waits to be played."""
-        media = self._media.get(session.id)
+        media = self._known(session)
         return media is not None and media.playing
 
     async def wait_playback(self, session: VoiceSession) -> bool:
         """Returns when all that plays or waits now has ended: True if all of it was played."""
-        media = self._media.get(session.id)
+        media = self._known(session)
         return True if media is None else await media.wait_playback()
 
     def end_of_response(self, session: VoiceSession) -> None:
         """The audio given to `send_audio_sync` so far is a whole."""
-        media = self._media.get(session.id)
+        media = self._known(session)
         if media is not None:
             media.end_live()
 
@@ -328,6 +332,10 @@ class RTPVoiceBackend(VoiceBackend):
     ) -> None:
         """Logs that there is a transcript (RTP has no screen to show it on); its text only at
         DEBUG, unless the backend was made with `log_transcripts=True`."""
+        check_session(session)
+        for name, value in (("text", text), ("role", role)):
+            if not isinstance(value, str):
+                raise TypeError(f"{name}: {type(value).__name__}; a str fits")
         if self._log_transcripts:
             _log.info("session %s: %s: %s", session.id, role, text)
         else:
@@ -336,6 +344,7 @@ class RTPVoiceBackend(VoiceBackend):
 
     def stats(self, session: VoiceSession) -> RTPStats:
         """Counters and measurements of this moment; after the end of the session, the last ones."""
+        check_session(session)
         last = self._last_stats.get(session)
         return self._require(session, "tell its statistics").stats() if last is None else last
 
@@ -357,7 +366,7 @@ class RTPVoiceBackend(VoiceBackend):
         what a re-INVITE offers; the answer is returned, and is the new `sdp_answer`."""
         media = self._require(session, "update it")
         answer = await media.update(remote_addr=remote_addr, sdp=sdp, **changes)
-        self._describe(session, media)
+        self._metadata.describe(session, media)
         return answer
 
     def offer(
@@ -372,7 +381,7 @@ class RTPVoiceBackend(VoiceBackend):
         `RTPSession.offer`. What comes back is for `accept_answer`."""
         media = self._require(session, "offer anything")
         offer = media.offer(codecs=codecs, ptime_ms=ptime_ms, direction=direction)
-        self._describe(session, media)
+        self._metadata.describe(session, media)
         return offer
 
     async def accept_answer(self, session: VoiceSession, sdp: str | bytes) -> None:
@@ -380,7 +389,7 @@ class RTPVoiceBackend(VoiceBackend):
         `RTPSession.accept_answer`."""
         media = self._require(session, "take an answer")
         await media.accept_answer(sdp)
-        self._describe(session, media)
+        self._metadata.describe(session, media)
 
     async def hold(
         self, session: VoiceSession, direction: Literal["sendonly", "inactive"] = "sendonly"
@@ -390,94 +399,24 @@ class RTPVoiceBackend(VoiceBackend):
         See `RTPSession.hold`. Idempotent."""
         media = self._require(session, "put it on hold")
         await media.hold(direction)
-        self._describe(session, media)
+        self._metadata.describe(session, media)
 
     async def resume(self, session: VoiceSession) -> None:
         """Takes the far end off hold, to what it was before; the session is ACTIVE again.
         Idempotent."""
         media = self._require(session, "take it off hold")
         await media.resume()
-        self._describe(session, media)
+        self._metadata.describe(session, media)
 
     # --- inside ---------------------------------------------------------------------------------
 
-    def _media_for(self, metadata: Mapping[str, Any] | None) -> RTPSession:
-        """The session that `connect` opens."""
-        if metadata is not None and not isinstance(metadata, Mapping):
-            raise ValueError(f"metadata: {metadata!r}; a dict or None fits")
-        given = metadata or {}
-        asked = {key: given[key] for key in _PER_SESSION if given.get(key) is not None}
-        shared = self._options.local_addr[1] != 0
-        sdp, offers = given.get("sdp"), given.get("offer_sdp")
-        if sdp is None and not offers:
-            return RTPSession.from_options(self._options_for(asked), shared=shared)
-        if sdp is not None and offers:
-            raise ValueError("metadata: sdp and offer_sdp; only one of the two can come first")
-        for name in ("remote_addr", "payload_type", "clock_rate", "preset", "srtp"):
-            if name in asked:
-                raise ValueError(f"metadata: {name}: SDP decides it; leave it out")
-        wishes = {**self._wishes(), **asked}
-        if sdp is not None:
-            return RTPSession.from_offer(sdp, shared=shared, **wishes)
-        return RTPSession.for_offer(shared=shared, **wishes)
-
-    def _wishes(self) -> dict[str, Any]:
-        """What the program said of the backend's sessions; the rest is for SDP to decide."""
-        said = {
-            option.name: getattr(self._options, option.name)
-            for option in fields(RTPOptions)
-            if option.init and getattr(self._options, option.name) != option.default
-        }
-        if "codecs" not in said and said.get("payload_type"):
-            said["codecs"] = self._options.active
-        for name in ("remote_addr", "payload_type", "clock_rate"):
-            said.pop(name, None)
-        preset = said.pop("preset", None)
-        if preset is not None:
-            # It stands in for SDP, and what it knows of the peer is not the program's wish.
-            for name in preset_options(preset):
-                said.pop(name, None)
-        return said
-
-    def _options_for(self, asked: dict[str, Any]) -> RTPOptions:
-        if {"codecs", "payload_type", "preset"} & asked.keys():
-            # Another codec: what the backend's own says of it does not count.
-            of_codec = {"codecs": None, "payload_type": 0, "clock_rate": 8000}
-            asked = {**of_codec, **asked}
-        if {"dtmf_payload_type", "preset"} & asked.keys():
-            # So with digits: types by clock come before the one type, and before the preset's.
-            asked = {"dtmf_types": None, **asked}
-        options = replace(self._options, **asked) if asked else self._options
-        if options.remote_addr is None and not options.learns:
-            raise ValueError(
-                "remote_addr: None; give one to RTPVoiceBackend, or per session as"
-                ' metadata={"remote_addr": (host, port)}, or set source_policy="learn"'
-            )
-        return options
-
-    def _describe(self, session: VoiceSession, media: RTPSession) -> None:
-        """What the session's metadata and state tell of its media."""
-        session.metadata.update(
-            backend="rtp",
-            remote_addr=media.options.remote_addr,
-            local_addr=media.local_addr,
-            payload_type=media.codec.payload_type,
-            clock_rate=media.codec.clock_rate,
-            codec=media.codec.name,
-            sample_rate=media.sample_rate,
-            channels=media.channels,
-        )
-        if media.options.srtp is not None:
-            session.metadata["srtp"] = media.options.srtp.suite
-        if media.agreement is not None:
-            session.metadata.pop("sdp_offer", None)  # unless it still waits for its answer
-        session.metadata.update(media.descriptions)
-        if not session.ended:
-            paused = media.on_hold
-            session.state = VoiceSessionState.PAUSED if paused else VoiceSessionState.ACTIVE
+    def _known(self, session: VoiceSession) -> RTPSession | None:
+        """Its media, while it is one of this backend's. Raises `TypeError` for what is none."""
+        check_session(session)
+        return self._media.get(session.id)
 
     def _require(self, session: VoiceSession, doing: str) -> RTPSession:
-        media = self._media.get(session.id)
+        media = self._known(session)
         if media is None or session.state is VoiceSessionState.ENDED:
             if session.ended:
                 raise SessionEndedError(session.id, doing)

@@ -1,0 +1,135 @@
+"""`SessionMetadata`: what the metadata of `connect` asks for, and what it tells of the media."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from difflib import get_close_matches
+from typing import Any, Final
+
+from roomkit.rtp.checks import flag
+from roomkit.rtp.options import RTPOptions
+from roomkit.rtp.presets import preset_options
+from roomkit.rtp.session import RTPSession
+from roomkit.voice.base import VoiceSession, VoiceSessionState
+
+__all__ = ["SessionMetadata"]
+
+_log = logging.getLogger("roomkit.voice.backends.rtp")
+
+_OPTIONS: Final = tuple(option.name for option in fields(RTPOptions) if option.init)
+_READ: Final = frozenset({*_OPTIONS, "sdp", "offer_sdp"})
+_TOLD: Final = frozenset({"backend", "codec", "sdp_answer"})
+"""What the backend itself writes there, and so may come back with a copy of the metadata."""
+_ANOTHER_WORD: Final = {"sdp_offer": "sdp", "offer": "sdp"}
+_NEAR: Final = 0.85
+"""Of `difflib`: one letter of seven may be another one, and `remote_address` is as near."""
+_MOST_WARNINGS: Final = 64
+
+
+class SessionMetadata:
+    """The metadata of the sessions of one backend. Its keys that are names of options override the
+    backend's; all others are the application's own."""
+
+    def __init__(self, options: RTPOptions) -> None:
+        """`options`: the backend's."""
+        self._options = options
+        self._warned: set[str] = set()
+
+    def media_for(self, metadata: Mapping[str, Any] | None) -> RTPSession:
+        """The session that `connect` opens. Raises `ValueError` for what does not fit."""
+        if metadata is not None and not isinstance(metadata, Mapping):
+            raise ValueError(f"metadata: {metadata!r}; a dict or None fits")
+        given = metadata or {}
+        self._warn_of_misspelt(given)
+        asked = {key: given[key] for key in _OPTIONS if given.get(key) is not None}
+        sdp, offers = given.get("sdp"), flag(given.get("offer_sdp", False), "metadata: offer_sdp")
+        if sdp is None and not offers:
+            options = self._options_for(asked)
+            return RTPSession.from_options(options, shared=_is_shared(options.local_addr))
+        if sdp is not None and offers:
+            raise ValueError("metadata: sdp and offer_sdp; only one of the two can come first")
+        for name in ("remote_addr", "payload_type", "clock_rate", "preset", "srtp"):
+            if name in asked:
+                raise ValueError(f"metadata: {name}: SDP decides it; leave it out")
+        wishes = {**self._wishes(), **asked}
+        shared = _is_shared(asked.get("local_addr", self._options.local_addr))
+        if sdp is not None:
+            return RTPSession.from_offer(sdp, shared=shared, **wishes)
+        return RTPSession.for_offer(shared=shared, **wishes)
+
+    def describe(self, session: VoiceSession, media: RTPSession) -> None:
+        """What the session's metadata and state tell of its media."""
+        session.metadata.update(
+            backend="rtp",
+            remote_addr=media.options.remote_addr,
+            local_addr=media.local_addr,
+            payload_type=media.codec.payload_type,
+            clock_rate=media.codec.clock_rate,
+            codec=media.codec.name,
+            sample_rate=media.sample_rate,
+            channels=media.channels,
+        )
+        if media.options.srtp is not None:
+            session.metadata["srtp"] = media.options.srtp.suite
+        if media.agreement is not None:
+            session.metadata.pop("sdp_offer", None)  # unless it still waits for its answer
+        session.metadata.update(media.descriptions)
+        if not session.ended:
+            paused = media.on_hold
+            session.state = VoiceSessionState.PAUSED if paused else VoiceSessionState.ACTIVE
+
+    def _wishes(self) -> dict[str, Any]:
+        """What the program said of the backend's sessions; the rest is for SDP to decide."""
+        said = {
+            option.name: getattr(self._options, option.name)
+            for option in fields(RTPOptions)
+            if option.init and getattr(self._options, option.name) != option.default
+        }
+        if "codecs" not in said and said.get("payload_type"):
+            said["codecs"] = self._options.active
+        for name in ("remote_addr", "payload_type", "clock_rate"):
+            said.pop(name, None)
+        preset = said.pop("preset", None)
+        if preset is not None:
+            # It stands in for SDP, and what it knows of the peer is not the program's wish.
+            for name in preset_options(preset):
+                said.pop(name, None)
+        return said
+
+    def _options_for(self, asked: dict[str, Any]) -> RTPOptions:
+        if {"codecs", "payload_type", "preset"} & asked.keys():
+            # Another codec: what the backend's own says of it does not count.
+            of_codec = {"codecs": None, "payload_type": 0, "clock_rate": 8000}
+            asked = {**of_codec, **asked}
+        if {"dtmf_payload_type", "preset"} & asked.keys():
+            # So with digits: types by clock come before the one type, and before the preset's.
+            asked = {"dtmf_types": None, **asked}
+        options = replace(self._options, **asked) if asked else self._options
+        if options.remote_addr is None and not options.learns:
+            raise ValueError(
+                "remote_addr: None; give one to RTPVoiceBackend, or per session as"
+                ' metadata={"remote_addr": (host, port)}, or set source_policy="learn"'
+            )
+        return options
+
+    def _warn_of_misspelt(self, given: Mapping[Any, Any]) -> None:
+        """A key that is almost an option's may be the application's own: so it is no error."""
+        for key in given:
+            if not isinstance(key, str) or key in _READ or key in _TOLD or key in self._warned:
+                continue
+            near = get_close_matches(key, _READ, 1, _NEAR)
+            meant = _ANOTHER_WORD.get(key, near[0] if near else None)
+            if meant is not None and len(self._warned) < _MOST_WARNINGS:
+                self._warned.add(key)
+                _log.warning(
+                    "metadata: %r is no option, and kept as the application's own; %r is one",
+                    key,
+                    meant,
+                )
+
+
+def _is_shared(local: object) -> bool:
+    """Whether sessions may share their socket: on a fixed port there is no other way."""
+    return isinstance(local, (tuple, list)) and len(local) == 2 and local[1] != 0
