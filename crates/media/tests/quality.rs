@@ -242,3 +242,38 @@ fn a_score_is_not_told_of_a_call_that_has_hardly_begun() {
     let stats = call.b.session.stats();
     assert_eq!((stats.mos, stats.r_factor, stats.remote_mos), (None, None, None));
 }
+
+#[test]
+fn what_the_far_end_before_it_said_is_not_told_of_the_one_that_took_its_place() {
+    let mut call = Call::new(LinkConfig { loss: Loss::Random(0.05), ..good() }, 31, often);
+    call.a.play(1, voice(59 * 8000, 8000), 8000);
+    call.b.play(1, voice(10 * 8000, 8000), 8000);
+    call.run(Time::secs(12));
+    let before = call.a.session.stats();
+    assert!(before.remote_mos.is_some() && before.remote_packets_sent.is_some(), "{before:?}");
+    // B is gone without a word. Somebody else, at the same address, speaks and reports nothing.
+    let gone = call.now;
+    while call.now < gone + Duration::from_secs(3) {
+        let n = ((call.now - gone).as_millis() / 20) as u16;
+        let mut bytes = Vec::new();
+        let timestamp = RtpTime(u32::from(n) * 160);
+        let (seq, ssrc) = (SeqNo(n), Ssrc(4321));
+        RtpHeader { marker: n == 0, payload_type: 0, seq, timestamp, ssrc }.write(&mut bytes);
+        bytes.resize(bytes.len() + 160, 0xff);
+        call.a.session.receive(call.now, call.b.addr, Port::Rtp, &bytes);
+        call.a.session.handle_deadline(call.now);
+        call.drain();
+        call.now += Duration::from_millis(20);
+    }
+    assert_eq!(call.a.session.source(), Some((call.b.addr, Ssrc(4321))));
+    let stats = call.a.session.stats();
+    let told = (stats.remote_mos, stats.remote_burst_density, stats.remote_packets_sent);
+    assert_eq!(told, (None, None, None));
+    assert_eq!((stats.remote_lost, stats.round_trip), (None, None));
+    // Nor is the one that is gone told how long ago its reference time came (RFC 3611 §4.5).
+    let (_, last) = call.a.rtcp().pop().unwrap();
+    for packet in parse_compound(&last).unwrap() {
+        let RtcpPacket::Extended { mut blocks, .. } = packet else { continue };
+        assert!(!blocks.any(|block| matches!(block, XrBlock::Dlrr(_))), "{last:?}");
+    }
+}

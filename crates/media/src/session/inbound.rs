@@ -311,6 +311,9 @@ impl Session {
     /// A source has proved itself: reception begins anew (RFC 3550 §8.2), unless it is the same one at another address.
     fn change_source(&mut self, now: Time, addr: SocketAddr, ssrc: Ssrc, continues: bool) {
         let event = if self.inbound.source.is_some() {
+            if !continues {
+                self.reports.forget_far_end();
+            }
             self.stats.source_changes += 1;
             Event::SourceChanged { addr, ssrc }
         } else {

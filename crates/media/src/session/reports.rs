@@ -91,6 +91,11 @@ impl Reports {
         (self.timed_out, self.last_heard) = (false, None);
     }
 
+    /// What the far end said was another's: nobody has said anything of our stream or theirs.
+    pub(super) fn forget_far_end(&mut self) {
+        self.far = FarEnd { clock_rate: self.far.clock_rate, ..FarEnd::default() };
+    }
+
     /// `span` before `now` does not count as silence.
     pub(super) fn excuse(&mut self, span: Duration, now: Time) {
         self.last_heard = self.last_heard.map(|heard| (heard + span).min(now));
