@@ -222,9 +222,11 @@ class Session:
 
     def update(self, config: dict[str, Any]) -> None:
         """Goes over to another configuration, with the keys of `Engine.open`, at the next frame and
-        without a gap. The local address, RTCP mode, policy, bounds and the format of frames stay.
+        without a gap. The local address, whether there is RTCP, policy, bounds and the format of
+        frames stay. RTCP that no longer shares RTP's port gets the next one.
 
-        Raises `ValueError` and `BlockingIOError` as `retarget` does; nothing has changed then.
+        Raises `ValueError` and `BlockingIOError` as `retarget` does, and `OSError` where that port
+        cannot be had; nothing has changed then.
         """
 
     def position(self) -> tuple[int, float]:

@@ -358,9 +358,9 @@ def test_rfc_5761_an_offer_of_ours_may_share_the_port() -> None:
     alice, bob = call({"rtcp": "mux"}, {})
     assert (alice.rtcp_mode, bob.rtcp_mode) == ("mux", "mux")
     alice, bob = call({"rtcp": "mux"}, {"rtcp": "separate"})
-    assert (alice.rtcp_mode, bob.rtcp_mode) == ("mux", "separate")
+    assert (alice.rtcp_mode, bob.rtcp_mode) == ("separate", "separate")
     assert alice.agreement is not None
-    assert alice.agreement.remote_rtcp_addr == ("192.0.2.1", 5005)
+    assert alice.agreement.remote_rtcp_addr is None, "the port after RTP's"
 
 
 # --- in the middle of a call ---------------------------------------------------------------------
@@ -444,19 +444,33 @@ def test_an_offer_of_ours_keeps_the_places_of_refused_media() -> None:
     assert [(each.kind, each.port) for each in media] == [("audio", 4000), ("video", 0)]
 
 
-def test_the_way_of_rtcp_is_settled_when_the_call_begins() -> None:
-    separate = Negotiation()
-    separate.receive_offer(offer())
-    separate.answer(OURS)
-    agreement = separate.receive_offer(offer("a=rtcp-mux"))
-    assert agreement.remote_rtcp_addr == ("192.0.2.1", 5004)
-    assert "rtcp-mux" not in str(separate.answer(OURS))
-    mux = Negotiation()
-    mux.receive_offer(offer("a=rtcp-mux"))
-    mux.answer(OURS)
-    agreement = mux.receive_offer(offer())
-    assert agreement.remote_rtcp_addr == ("192.0.2.1", 5005)
-    assert "rtcp-mux" not in str(mux.answer(OURS))
+def test_rfc_5761_section_5_1_1_each_offer_says_anew_whether_rtcp_shares_the_port() -> None:
+    negotiation = Negotiation()
+    for muxed in (False, True, False, True):
+        agreement = negotiation.receive_offer(offer(*["a=rtcp-mux"][: int(muxed)]))
+        assert negotiation.rtcp_mode == ("mux" if muxed else "separate")
+        assert agreement.remote_rtcp_addr is None
+        assert ("a=rtcp-mux" in str(negotiation.answer(OURS))) is muxed
+    # Where it is elsewhere, it is there again after the port was shared.
+    assert negotiation.receive_offer(offer("a=rtcp:9001")).remote_rtcp_addr == ("192.0.2.1", 9001)
+
+
+def test_rfc_5761_section_5_1_1_an_offer_of_ours_in_mid_call_goes_on_sharing_the_port() -> None:
+    for theirs, modes in (({}, ("mux", "mux")), ({"rtcp": "separate"}, ("separate", "separate"))):
+        alice, bob = call({"rtcp": "mux"}, theirs)
+        hold = str(alice.offer(OURS, direction="sendonly"))
+        assert ("a=rtcp-mux" in hold) is (modes[0] == "mux")
+        bob.receive_offer(hold)
+        alice.receive_answer(str(bob.answer(OURS)))
+        assert (alice.rtcp_mode, bob.rtcp_mode) == modes
+
+
+def test_rfc_5761_section_5_1_1_an_answer_shares_no_port_that_the_offer_did_not() -> None:
+    negotiation = Negotiation()
+    negotiation.offer(OURS)
+    agreement = negotiation.receive_answer(offer("a=rtcp-mux"))
+    assert (negotiation.rtcp_mode, agreement.mux) == ("separate", False)
+    assert agreement.remote_rtcp_addr == ("192.0.2.1", 5004), "where the far end takes it"
 
 
 # --- any offer, any wishes -----------------------------------------------------------------------

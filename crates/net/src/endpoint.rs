@@ -2,6 +2,7 @@
 
 use crate::clock;
 use crate::demux::{Demux, Id};
+use crate::error::OpenError;
 use crate::ports::GiveBack;
 use crate::socket::{Datagram, Pair, SendCount};
 use roomkit_media::seq::Ssrc;
@@ -22,6 +23,10 @@ pub struct Sockets {
     /// Whether further sessions may join.
     pub shared: bool,
     give_back: GiveBack,
+    /// The highest port that may be bound: the last one of the range that the sockets are from.
+    highest: u16,
+    /// Held while a socket is added. The program's; the media thread never takes this lock.
+    adding: Mutex<()>,
     /// Who the sessions' remotes are. The engine's; the media thread never takes this lock.
     remotes: Mutex<Vec<Remote>>,
 }
@@ -40,7 +45,27 @@ pub struct Remote {
 impl Sockets {
     /// Sockets that belong to `shard`.
     pub fn new(pair: Pair, shard: usize, shared: bool, give_back: GiveBack) -> Sockets {
-        Sockets { pair, shard, shared, give_back, remotes: Mutex::default() }
+        Sockets {
+            pair,
+            shard,
+            shared,
+            give_back,
+            highest: u16::MAX,
+            adding: Mutex::default(),
+            remotes: Mutex::default(),
+        }
+    }
+
+    /// Sockets that are from a range, and stay in it.
+    pub fn within(mut self, range: Option<(u16, u16)>) -> Sockets {
+        self.highest = range.map_or(u16::MAX, |(_, high)| high);
+        self
+    }
+
+    /// Makes sure of a socket for RTCP on a port of its own.
+    pub fn add_rtcp(&self) -> Result<(), OpenError> {
+        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        self.pair.add_rtcp(self.highest)
     }
 
     /// Enters a session, unless nothing would tell its packets from another's.

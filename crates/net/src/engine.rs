@@ -133,7 +133,7 @@ impl Engine {
         let rtcp_addr = match config.rtcp {
             RtcpMode::Off => None,
             RtcpMode::Mux => Some(sockets.pair.rtp_addr),
-            RtcpMode::Separate => sockets.pair.rtcp.as_ref().map(|(_, addr)| *addr),
+            RtcpMode::Separate => sockets.pair.rtcp.get().map(|(_, addr)| *addr),
         };
         let session = MediaSession::new(config, start_in(phase), random()).map_err(|error| {
             over.store(true, Ordering::SeqCst);
@@ -175,7 +175,7 @@ impl Engine {
             sockets: weak,
             pid: self.pid,
             local_addr: local,
-            rtcp_addr,
+            rtcp_addr: Mutex::new(rtcp_addr),
         })
     }
 
@@ -271,18 +271,14 @@ impl State {
         let separate = options.session.rtcp == RtcpMode::Separate;
         let known = self.sockets.get(&options.local).and_then(Weak::upgrade);
         if let Some(known) = known.filter(|known| known.shared && options.shared) {
-            if separate && known.pair.rtcp.is_none() {
-                return Err(OpenError::Config(format!(
-                    "rtcp \"separate\": the sessions that share {} have no RTCP port; \
-                     \"mux\" and \"off\" fit",
-                    options.local
-                )));
-            }
             if known.pair.options.dscp != options.dscp {
                 return Err(OpenError::Config(format!(
                     "dscp {}: the sessions that share {} have {}",
                     options.dscp, options.local, known.pair.options.dscp
                 )));
+            }
+            if separate {
+                known.add_rtcp()?;
             }
             return Ok((known, false));
         }
@@ -295,7 +291,8 @@ impl State {
         })?;
         let least = self.shards.iter().map(|s| s.mailbox.sessions.load(Ordering::SeqCst));
         let shard = least.enumerate().min_by_key(|(_, sessions)| *sessions).map_or(0, |(i, _)| i);
-        Ok((Arc::new(Sockets::new(pair, shard, options.shared, give_back)), true))
+        let sockets = Sockets::new(pair, shard, options.shared, give_back).within(range);
+        Ok((Arc::new(sockets), true))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::outbound::{Outbound, PushError};
 use crate::shard::{Mailbox, Order};
 use crate::slot::Snapshot;
 use roomkit_media::seq::Ssrc;
-use roomkit_media::session::SessionConfig;
+use roomkit_media::session::{RtcpMode, SessionConfig};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
@@ -26,7 +26,7 @@ pub struct Session {
     pub(crate) sockets: Weak<Sockets>,
     pub(crate) pid: u32,
     pub(crate) local_addr: SocketAddr,
-    pub(crate) rtcp_addr: Option<SocketAddr>,
+    pub(crate) rtcp_addr: Mutex<Option<SocketAddr>>,
 }
 
 impl Session {
@@ -45,9 +45,9 @@ impl Session {
         self.local_addr
     }
 
-    /// The bound RTCP address, if there is RTCP.
+    /// Where RTCP is received, if there is any: the address of RTP, or the port after it.
     pub fn rtcp_addr(&self) -> Option<SocketAddr> {
-        self.rtcp_addr
+        *self.rtcp_addr.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Audio, digits and orders.
@@ -65,10 +65,25 @@ impl Session {
         self.expect_from(Some(remote), || self.outbound.retarget(remote))
     }
 
-    /// Goes over to another configuration in mid-call, see [`roomkit_media::session::Session::update`].
+    /// Goes over to another configuration in mid-call, see [`roomkit_media::session::Session::update`]. RTCP that no longer
+    /// shares RTP's port gets a socket on the next one, if the session does not have it yet: where it cannot be had, nothing
+    /// has changed.
     pub fn update(&self, config: SessionConfig) -> Result<(), OpenError> {
         config.check().map_err(|error| OpenError::Config(error.to_string()))?;
-        self.expect_from(config.remote, || self.outbound.update(config))
+        let mut rtcp_addr = self.rtcp_addr.lock().unwrap_or_else(PoisonError::into_inner);
+        let sockets = self.sockets.upgrade().filter(|_| !self.is_forked());
+        let new = match (*rtcp_addr, config.rtcp, &sockets) {
+            // Whether there is RTCP is settled when a session opens; one that is over, or a fork's, changes nothing.
+            (None, ..) | (_, RtcpMode::Off, _) | (.., None) => *rtcp_addr,
+            (_, RtcpMode::Mux, _) => Some(self.local_addr),
+            (_, RtcpMode::Separate, Some(sockets)) => {
+                sockets.add_rtcp()?;
+                sockets.pair.rtcp.get().map(|(_, addr)| *addr)
+            }
+        };
+        self.expect_from(config.remote, || self.outbound.update(config))?;
+        *rtcp_addr = new;
+        Ok(())
     }
 
     /// Whether it is over, by whatever reason.

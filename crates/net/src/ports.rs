@@ -151,7 +151,7 @@ mod tests {
         pairs.sort_by_key(|pair| pair.rtp_addr);
         let got: Vec<_> = pairs
             .iter()
-            .map(|pair| (pair.rtp_addr.port(), pair.rtcp.as_ref().unwrap().1.port()))
+            .map(|pair| (pair.rtp_addr.port(), pair.rtcp.get().unwrap().1.port()))
             .collect();
         assert_eq!(got, [(41_002, 41_003), (41_004, 41_005), (41_006, 41_007)]);
         let error = bind(&mut ports, Time::ZERO, (41_001, 41_008), 7).unwrap_err();

@@ -106,7 +106,7 @@ impl Io {
             return;
         }
         let pair = &endpoint.sockets.pair;
-        let rtcp_socket = pair.rtcp.as_ref().map_or(&pair.rtp, |(socket, _)| socket);
+        let rtcp_socket = pair.rtcp.get().map_or(&pair.rtp, |(socket, _)| socket);
         for (socket, queue) in [(&pair.rtp, rtp), (rtcp_socket, rtcp)] {
             match (&mut *self, &queue[..]) {
                 (_, []) => {}
@@ -159,7 +159,7 @@ fn port_index(port: Port) -> usize {
 fn socket_of(sockets: &Sockets, port: Port) -> Option<&UdpSocket> {
     match port {
         Port::Rtp => Some(&sockets.pair.rtp),
-        Port::Rtcp => sockets.pair.rtcp.as_ref().map(|(socket, _)| socket),
+        Port::Rtcp => sockets.pair.rtcp.get().map(|(socket, _)| socket),
     }
 }
 

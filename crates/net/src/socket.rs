@@ -4,6 +4,7 @@ use crate::error::OpenError;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::OnceLock;
 
 /// One received datagram.
 #[derive(Debug)]
@@ -70,8 +71,8 @@ pub struct Pair {
     pub rtp: UdpSocket,
     /// Its bound address.
     pub rtp_addr: SocketAddr,
-    /// Carries RTCP when separate.
-    pub rtcp: Option<(UdpSocket, SocketAddr)>,
+    /// Carries RTCP when separate. Once there it stays, also while RTCP goes to RTP's port.
+    pub rtcp: OnceLock<(UdpSocket, SocketAddr)>,
     /// As they were asked for.
     pub options: SocketOptions,
     /// How many of them the system did not let be marked with the code point: a call can do without.
@@ -119,7 +120,8 @@ pub fn draw_pair(
         let drawn_is_even = drawn_addr.port() == even;
         if drawn_is_even && !separate {
             let unmarked = u64::from(!drawn_marked);
-            return Ok(Pair { rtp: drawn, rtp_addr: drawn_addr, rtcp: None, options, unmarked });
+            let rtcp = OnceLock::new();
+            return Ok(Pair { rtp: drawn, rtp_addr: drawn_addr, rtcp, options, unmarked });
         }
         // The other half of the pair: the odd port above an even one drawn, or the even port below an odd one.
         let missing = with_port(local, even + u16::from(drawn_is_even));
@@ -132,9 +134,9 @@ pub fn draw_pair(
         };
         let unmarked = u64::from(!marked) + u64::from(!drawn_marked && separate);
         let (rtp, rtp_addr, rtcp) = match (separate, drawn_is_even) {
-            (false, _) => (other, missing, None),
-            (true, true) => (drawn, drawn_addr, Some((other, missing))),
-            (true, false) => (other, missing, Some((drawn, drawn_addr))),
+            (false, _) => (other, missing, OnceLock::new()),
+            (true, true) => (drawn, drawn_addr, OnceLock::from((other, missing))),
+            (true, false) => (other, missing, OnceLock::from((drawn, drawn_addr))),
         };
         return Ok(Pair { rtp, rtp_addr, rtcp, options, unmarked });
     }
@@ -145,27 +147,53 @@ pub fn draw_pair(
 /// nothing is left open.
 pub fn bind_fixed(local: SocketAddr, options: SocketOptions) -> Result<Pair, OpenError> {
     let separate = options.separate;
-    let rtcp_port = local.port().checked_add(1);
-    if separate && rtcp_port.is_none() {
-        return Err(OpenError::Config(format!(
-            "local: port {} leaves no port + 1 for RTCP; take 1 to 65534, or rtcp \"mux\" or \"off\"",
-            local.port()
-        )));
+    if separate && local.port() == u16::MAX {
+        return Err(no_rtcp_port(local.port()));
     }
     let (rtp, marked) = bind(local, options).map_err(|e| bind_error("RTP", local, "", e))?;
-    let mut unmarked = u64::from(!marked);
-    let rtcp = match rtcp_port.filter(|_| separate) {
-        None => None,
-        Some(port) => {
-            let addr = with_port(local, port);
-            let hint = " (RTP port + 1; rtcp \"mux\" or \"off\" needs no second port)";
-            let (rtcp, marked) =
-                bind(addr, options).map_err(|e| bind_error("RTCP", addr, hint, e))?;
-            unmarked += u64::from(!marked);
-            Some((rtcp, addr))
+    let mut pair =
+        Pair { rtp, rtp_addr: local, rtcp: OnceLock::new(), options, unmarked: u64::from(!marked) };
+    if separate {
+        let hint = " (RTP port + 1; rtcp \"mux\" or \"off\" needs no second port)";
+        pair.unmarked += u64::from(!pair.bind_rtcp(hint)?);
+    }
+    Ok(pair)
+}
+
+impl Pair {
+    /// Binds the RTCP socket to the port after RTP's, if it is not there yet, and says whether it could be marked as asked.
+    /// From one thread at a time.
+    fn bind_rtcp(&self, hint: &str) -> Result<bool, OpenError> {
+        if self.rtcp.get().is_some() {
+            return Ok(true);
         }
-    };
-    Ok(Pair { rtp, rtp_addr: local, rtcp, options, unmarked })
+        let Some(port) = self.rtp_addr.port().checked_add(1) else {
+            return Err(no_rtcp_port(self.rtp_addr.port()));
+        };
+        let addr = with_port(self.rtp_addr, port);
+        let (socket, marked) =
+            bind(addr, self.options).map_err(|e| bind_error("RTCP", addr, hint, e))?;
+        let _ = self.rtcp.set((socket, addr));
+        Ok(marked)
+    }
+
+    /// Binds the RTCP socket of a pair that has begun without, as far as `highest` lets it.
+    pub fn add_rtcp(&self, highest: u16) -> Result<(), OpenError> {
+        if self.rtcp.get().is_none() && self.rtp_addr.port() >= highest {
+            let what = format!("rtcp \"separate\": port_range ends with RTP's own port, {highest}");
+            return Err(OpenError::Socket { what, error: io::ErrorKind::AddrNotAvailable.into() });
+        }
+        self.bind_rtcp(
+            " (RTP port + 1, since RTCP no longer shares the port of RTP, RFC 5761 §5.1.1)",
+        )?;
+        Ok(())
+    }
+}
+
+fn no_rtcp_port(port: u16) -> OpenError {
+    OpenError::Config(format!(
+        "local: port {port} leaves no port + 1 for RTCP; take 1 to 65534, or rtcp \"mux\" or \"off\""
+    ))
 }
 
 fn bind_error(what: &str, addr: SocketAddr, hint: &str, error: io::Error) -> OpenError {
@@ -266,13 +294,13 @@ mod tests {
         for pair in &pairs {
             assert_eq!(pair.rtp_addr.port() % 2, 0);
             assert_eq!(pair.rtp.local_addr().unwrap(), pair.rtp_addr);
-            let (rtcp, rtcp_addr) = pair.rtcp.as_ref().unwrap();
+            let (rtcp, rtcp_addr) = pair.rtcp.get().unwrap();
             assert_eq!(rtcp_addr.port(), pair.rtp_addr.port() + 1);
             assert_eq!(rtcp.local_addr().unwrap(), *rtcp_addr);
         }
         let single = bind_pair(addr("[::1]:0"), false).unwrap();
         assert_eq!(single.rtp_addr.port() % 2, 0);
-        assert!(single.rtcp.is_none());
+        assert!(single.rtcp.get().is_none());
     }
 
     #[test]
@@ -297,7 +325,7 @@ mod tests {
         for local in ["127.0.0.1:0", "[::1]:0"] {
             let pair = super::bind_pair(addr(local), expedited).unwrap();
             assert_eq!(pair.unmarked, 0);
-            for socket in [&pair.rtp, &pair.rtcp.as_ref().unwrap().0] {
+            for socket in [&pair.rtp, &pair.rtcp.get().unwrap().0] {
                 let socket = socket2::SockRef::from(socket);
                 let octet =
                     if pair.rtp_addr.is_ipv4() { socket.tos_v4() } else { socket.tclass_v6() };

@@ -221,7 +221,7 @@ fn a_goodbye_leaves_a_frame_behind_the_last_packet() {
         Batch::new().receive(socket, 100, take).unwrap();
         newest.expect("it came")
     };
-    let (audio, goodbye) = (newest(&far.rtp), newest(&far.rtcp.unwrap().0));
+    let (audio, goodbye) = (newest(&far.rtp), newest(&far.rtcp.get().unwrap().0));
     let apart = Duration::from_nanos(goodbye.saturating_sub(audio));
     assert!(apart >= PTIME / 2, "the goodbye came {apart:?} after the last packet");
 }
@@ -386,6 +386,101 @@ fn rtcp_modes_have_the_sockets_they_say() {
         let next = session.local_addr().port() + 1;
         UdpSocket::bind((home(), next)).expect("the next port is not ours");
     }
+}
+
+/// What a session is told that changes nothing but the way of RTCP.
+fn turned(remote: SocketAddr, rtcp: RtcpMode) -> SessionConfig {
+    let rtcp_interval = Duration::from_millis(100);
+    SessionConfig { rtcp, rtcp_interval, ..options(Some(remote)).session }
+}
+
+#[test]
+fn rfc5761_5_1_1_reports_arrive_whichever_way_rtcp_goes_over_to() {
+    for mut program in Program::both_paths() {
+        for first in [RtcpMode::Mux, RtcpMode::Separate] {
+            let far =
+                program.open(OpenOptions { session: turned(local(9), first), ..options(None) });
+            let to_far = turned(far.local_addr(), first);
+            let near = program.open(OpenOptions { session: to_far, ..options(None) });
+            let second = [RtcpMode::Mux, RtcpMode::Separate][usize::from(first == RtcpMode::Mux)];
+            for (playback, mode) in (1..).zip([first, second, first, second]) {
+                far.update(turned(near.local_addr(), mode)).unwrap();
+                near.update(turned(far.local_addr(), mode)).unwrap();
+                for session in [&near, &far] {
+                    let own = session.local_addr().port();
+                    let port = if mode == RtcpMode::Mux { own } else { own + 1 };
+                    assert_eq!(session.rtcp_addr().map(|addr| addr.port()), Some(port));
+                }
+                let before = [&near, &far].map(|session| session.snapshot().media.rtcp_received);
+                // What was on its way from before is at most one report of each end.
+                let speech = speech(16_000);
+                near.outbound().push(&speech, 8000, 1, playback, false).unwrap();
+                far.outbound().push(&speech, 8000, 1, playback, false).unwrap();
+                program.wait(&near, "reports both ways", |_| {
+                    let now = [&near, &far].map(|session| session.snapshot().media.rtcp_received);
+                    now.iter().zip(before).all(|(now, before)| *now >= before + 3)
+                });
+                near.outbound().cancel(playback);
+                far.outbound().cancel(playback);
+            }
+            let stats = near.snapshot();
+            assert_eq!((stats.media.rtcp_stranger, stats.socket.unmatched), (0, 0));
+        }
+    }
+}
+
+#[test]
+fn a_port_of_its_own_for_rtcp_that_cannot_be_had_is_named_and_nothing_has_changed() {
+    let program = Program::new(EngineOptions::default());
+    let mut muxed = options(Some(local(9)));
+    muxed.session.rtcp = RtcpMode::Mux;
+    let session = program.open(muxed.clone());
+    let own = session.local_addr();
+    let next = SocketAddr::new(own.ip(), own.port() + 1);
+    let taken = UdpSocket::bind(next).unwrap();
+    let separate = turned(local(9), RtcpMode::Separate);
+    let error = session.update(separate.clone()).unwrap_err().to_string();
+    assert!(error.contains(&format!("RTCP socket to {next}")), "{error}");
+    assert!(error.contains("RFC 5761"), "{error}");
+    assert_eq!(session.rtcp_addr(), Some(own));
+    drop(taken);
+    session.update(separate.clone()).unwrap();
+    assert_eq!(session.rtcp_addr(), Some(next));
+    // It stays while RTCP shares the port again, and is given back with the session.
+    session.update(turned(local(9), RtcpMode::Mux)).unwrap();
+    UdpSocket::bind(next).unwrap_err();
+    session.close("").unwrap();
+    UdpSocket::bind(next).expect("it was given back");
+    // A range that a firewall lets through ends where it ends.
+    muxed.local.set_port(0);
+    muxed.port_range = Some((own.port(), own.port()));
+    let last = program.open(muxed);
+    let error = last.update(separate).unwrap_err().to_string();
+    assert!(error.contains("port_range ends"), "{error}");
+}
+
+#[test]
+fn sessions_that_share_an_address_share_the_socket_that_one_of_them_adds() {
+    let program = Program::new(EngineOptions::default());
+    let shared = |port, rtcp| {
+        let mut options = options(Some(local(port)));
+        (options.shared, options.session.rtcp) = (true, rtcp);
+        options
+    };
+    let first = program.open(shared(9, RtcpMode::Mux));
+    let join = |port, rtcp| OpenOptions { local: first.local_addr(), ..shared(port, rtcp) };
+    let second = program.open(join(11, RtcpMode::Mux));
+    first.update(turned(local(9), RtcpMode::Separate)).unwrap();
+    second.update(turned(local(11), RtcpMode::Separate)).unwrap();
+    let third = program.open(join(13, RtcpMode::Separate));
+    let next = first.local_addr().port() + 1;
+    for session in [&first, &second, &third] {
+        assert_eq!(session.rtcp_addr().map(|addr| addr.port()), Some(next));
+    }
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::new(home(), port)
 }
 
 #[test]

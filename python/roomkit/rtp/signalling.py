@@ -20,6 +20,7 @@ from roomkit.rtp.sdp.negotiation import Negotiation
 from roomkit.rtp.srtp import SRTP
 
 if TYPE_CHECKING:
+    from roomkit.rtp.options import RTCPMode
     from roomkit.rtp.session import RTPSession
 
 __all__ = ["NEGOTIATED", "Signalled", "begin_with_offer"]
@@ -43,6 +44,7 @@ _CHANGEABLE: Final = frozenset(
         "direction",
         "rtp_timeout",
         "rtp_timeout_on_hold",
+        "rtcp",
         "rtcp_timeout",
         "srtp",
     }
@@ -221,7 +223,8 @@ class Signalled(Holding):
                 raise RuntimeError("there was no offer; RTPSession.for_offer and offer come first")
             negotiation = copy(self._negotiation)
             before = negotiation.agreement
-            asked = self._asked(_as_changes(negotiation.receive_answer(sdp), before))
+            agreed = negotiation.receive_answer(sdp)
+            asked = self._asked(_as_changes(agreed, before, negotiation.rtcp_mode))
             self._change(asked, await self._found(asked))
             self._negotiation, self._offer = negotiation, None
 
@@ -234,9 +237,12 @@ class Signalled(Holding):
     ) -> str | None:
         """Changes options in the middle of the call, as a re-INVITE asks for, without a gap either
         way: `codecs`, payload types of digits and comfort noise, `fill`, `ptime_ms`, `remote_addr`,
-        `remote_rtcp_addr`, `direction`, timeouts, `srtp` (see `rekey`). What is not named stays,
-        the rate and channels of the frames always. With `sdp`, an offer of the far end's, that
-        decides, and the answer is returned.
+        `remote_rtcp_addr`, `rtcp`, `direction`, timeouts, `srtp` (see `rekey`). What is not named
+        stays, the rate and channels of the frames always. With `sdp`, an offer of the far end's,
+        that decides, and the answer is returned.
+
+        RTCP that no longer shares the port of RTP (RFC 5761 §5.1.1) gets the port after it, which
+        is then kept to the end: `OSError` where that is taken.
 
         A name in `remote_addr` or `remote_rtcp_addr` is resolved first, and not again when
         something else changes; the change has its effect with the next frame. Raises `ValueError`
@@ -283,7 +289,7 @@ class Signalled(Holding):
             negotiation = self._answering()
             before = negotiation.agreement
             free = negotiation.receive_offer(sdp)
-            asked = self._asked({**changes, **_as_changes(free, before)})
+            asked = self._asked({**changes, **_as_changes(free, before, negotiation.rtcp_mode)})
             found = await self._found(asked)
             # No await from here on. Not earlier, since `hold` and `resume` may come meanwhile.
             holds, unheld, direction = self._holds, self._before_hold, self.options.direction
@@ -312,6 +318,11 @@ class Signalled(Holding):
             can = ", ".join(sorted(_CHANGEABLE))
             raise ValueError(f"{fixed[0]}: it cannot change in mid-call; {can} can")
         asked = dict(changes)
+        if (changes.get("rtcp", self.options.rtcp) == "off") != (self.options.rtcp == "off"):
+            raise ValueError(
+                f"rtcp: {changes['rtcp']!r}; a session that began with rtcp={self.options.rtcp!r}"
+                " has reports, or none, to its end"
+            )
         if changes.get("srtp", self.options.srtp) is None and self.options.srtp is not None:
             raise ValueError("srtp: None; a session that is encrypted stays so, other keys fit")
         if "codecs" in changes:
@@ -388,12 +399,12 @@ def _check_decided(options: Mapping[str, Any]) -> None:
             raise ValueError(f"{name}: the description decides it; leave it out")
 
 
-def _as_changes(agreement: Agreement, before: Agreement | None) -> dict[str, Any]:
+def _as_changes(agreement: Agreement, before: Agreement | None, rtcp: RTCPMode) -> dict[str, Any]:
     """What is agreed on as options of a change."""
     # The far end still sends as before until our answer has reached it, and what is on its way
     # then is no stranger's: what it sent so far is understood once more.
     codecs = (*agreement.codecs, *_still_heard(agreement, before))
-    return {**agreement.options(), "codecs": codecs}
+    return {**agreement.options(), "codecs": codecs, "rtcp": rtcp}
 
 
 def _still_heard(agreement: Agreement, before: Agreement | None) -> list[Codec]:

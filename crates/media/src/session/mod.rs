@@ -211,8 +211,8 @@ impl Session {
         match port {
             Port::Rtp if !rtcp => self.receive_media(now, from, datagram),
             _ if self.reports.mode == RtcpMode::Off => self.stats.rtcp_stranger += 1,
-            Port::Rtp if self.reports.mode != RtcpMode::Mux => self.stats.rtcp_stranger += 1,
-            _ => self.receive_control(now, from, datagram),
+            Port::Rtp if !self.reports.muxed => self.stats.rtcp_stranger += 1,
+            _ => self.receive_control(now, from, port, datagram),
         }
     }
 
@@ -277,8 +277,9 @@ impl Session {
     }
 
     /// Goes over to another configuration in the middle of the call, without a gap either way: codecs and payload types,
-    /// event types, frame length, remote addresses, direction, timeouts and keys. What a session is made with for good stays:
-    /// the format of the frames delivered, the delay, where RTCP travels, who may talk, the names.
+    /// event types, frame length, remote addresses, whether RTCP shares the port of RTP, direction, timeouts and keys. What a
+    /// session is made with for good stays: the format of the frames delivered, the delay, whether there is RTCP, who may talk,
+    /// the names.
     ///
     /// Types that are no longer in `receive_codecs` are understood for two more seconds: the far end learns of the change
     /// later than we do (RFC 3264 §8.3.2).

@@ -18,6 +18,8 @@ const SENDER_FOR_REPORTS: u8 = 2;
 #[derive(Debug)]
 pub(super) struct Reports {
     pub(super) mode: RtcpMode,
+    /// Reports are taken on RTP's port: they were to come there at one time, and the far end learns of a change later than we do.
+    pub(super) muxed: bool,
     /// Where the far end's RTCP really comes from, once it came.
     pub(super) remote: Option<SocketAddr>,
     configured: Option<SocketAddr>,
@@ -59,6 +61,7 @@ impl Reports {
     pub(super) fn new(config: &SessionConfig, now: Time, rng: &mut Rng) -> Reports {
         Reports {
             mode: config.rtcp,
+            muxed: config.rtcp == RtcpMode::Mux,
             remote: None,
             configured: config.remote_rtcp,
             schedule: Schedule::new(config.rtcp_interval, now, rng),
@@ -80,6 +83,11 @@ impl Reports {
     pub(super) fn update(&mut self, config: &SessionConfig, moved: bool) {
         if moved || self.configured != config.remote_rtcp {
             self.configured = config.remote_rtcp;
+            self.remote = None;
+        }
+        if config.rtcp != self.mode && ![config.rtcp, self.mode].contains(&RtcpMode::Off) {
+            self.mode = config.rtcp;
+            self.muxed |= config.rtcp == RtcpMode::Mux;
             self.remote = None;
         }
         self.far.clock_rate = config.send_codec.clock_rate;
@@ -209,7 +217,13 @@ impl Session {
         }
     }
 
-    pub(super) fn receive_rtcp(&mut self, now: Time, from: SocketAddr, datagram: &[u8]) {
+    pub(super) fn receive_rtcp(
+        &mut self,
+        now: Time,
+        from: SocketAddr,
+        port: Port,
+        datagram: &[u8],
+    ) {
         let Ok(compound) = parse_compound(datagram) else {
             self.stats.rtcp_malformed += 1;
             return;
@@ -223,7 +237,9 @@ impl Session {
             return;
         }
         self.stats.rtcp_received += 1;
-        self.reports.remote = Some(from);
+        if port == Port::Rtcp {
+            self.reports.remote = Some(from);
+        }
         self.reports.last_heard = self.reports.last_heard.max(Some(now));
         if core::mem::take(&mut self.reports.timed_out) && !self.inbound.timed_out {
             self.output.push_back(Output::Event(Event::RtpResumed));

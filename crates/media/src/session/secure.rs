@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Session, SessionConfig};
+use super::{Port, Session, SessionConfig};
 use crate::rtp::is_rtcp;
 use crate::srtp::{Rejected, Srtp, SrtpConfig};
 use crate::time::Time;
@@ -39,15 +39,21 @@ impl Session {
     }
 
     /// Takes one that should be RTCP, or SRTCP.
-    pub(super) fn receive_control(&mut self, now: Time, from: SocketAddr, datagram: &[u8]) {
+    pub(super) fn receive_control(
+        &mut self,
+        now: Time,
+        from: SocketAddr,
+        port: Port,
+        datagram: &[u8],
+    ) {
         if self.secure.is_some() && !self.inbound.guard.may_report(from) {
             self.stats.rtcp_stranger += 1;
             return;
         }
         match self.opened(now, datagram) {
-            Opened::Plain => self.receive_rtcp(now, from, datagram),
+            Opened::Plain => self.receive_rtcp(now, from, port, datagram),
             Opened::Clear(clear) => {
-                self.receive_rtcp(now, from, &clear);
+                self.receive_rtcp(now, from, port, &clear);
                 self.give_back(clear);
             }
             Opened::Refused => {}

@@ -142,7 +142,8 @@ def agree(
         raise _nothing_in_common(media, wishes)
     events = _events_of(media, codecs) if wishes.event_type is not None else {}
     noise = _noise_of(media, codecs) if wishes.noise_types != {} else {}
-    agreed = _agreed(offer, media, wishes, codecs, (events, events), (noise, noise))
+    mux = media.rtcp_mux and wishes.rtcp in (None, "mux")
+    agreed = _agreed(offer, media, wishes, codecs, (events, events), (noise, noise), mux=mux)
     crypto, srtp = take(media, wishes.security, None if now is None else now.srtp)
     return replace(agreed, crypto=crypto, srtp=srtp)
 
@@ -175,7 +176,12 @@ def agree_on_answer(
         raise _nothing_in_common(media, wishes)
     events = _both(offered.events, _events_of(media, codecs))
     noise = _both(offered.noise, _noise_of(media, codecs))
-    agreed = _agreed(answer, media, wishes, codecs, events, noise)
+    # An answer shares the port only where the offer does (RFC 5761 §5.1.1).
+    mux = media.rtcp_mux and offered.mux
+    agreed = _agreed(answer, media, wishes, codecs, events, noise, mux=mux)
+    if media.rtcp_mux and not mux:
+        # Ours stays where it was; the far end takes it on RTP's port.
+        agreed = replace(agreed, remote_rtcp_addr=agreed.remote_addr)
     return replace(agreed, srtp=answered(media, offered.crypto, must=secure))
 
 
@@ -194,8 +200,9 @@ def _agreed(
     codecs: list[Codec],
     events: Types,
     noise: Types,
+    *,
+    mux: bool,
 ) -> Agreement:
-    mux = media.rtcp_mux and wishes.rtcp in (None, "mux")
     return Agreement(
         codecs=tuple(codecs),
         events=events[0],

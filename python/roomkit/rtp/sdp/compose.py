@@ -17,10 +17,8 @@ __all__ = ["audio", "refused"]
 _EVENTS = "0-15"  # 0 to 9, *, #, A to D: the events of RFC 4733 §3.2 that we know
 
 
-def audio(
-    agreement: Agreement, local: Address, rtcp: Address | None, protocol: str, mux: bool
-) -> Media:
-    """The audio as we receive it, at `local`. `mux`: RTCP on the same port may be spoken of."""
+def audio(agreement: Agreement, local: Address, rtcp: Address | None, protocol: str) -> Media:
+    """The audio as we receive it, at `local`."""
     lines: list[tuple[str, object]] = []
     for codec in agreement.codecs:
         # Those of static types too: RFC 8866 §6.6 recommends it.
@@ -34,7 +32,7 @@ def audio(
         lines.append(("rtpmap", f"{number} CN/{clock}"))
     lines.append(("ptime", agreement.ptime_ms))
     lines.append((agreement.direction, True))
-    if mux and (agreement.mux or agreement.remote_addr is None):
+    if agreement.mux:
         lines.append(("rtcp-mux", True))
     elif rtcp is not None and rtcp[1] not in (local[1], local[1] + 1):
         lines.append(("rtcp", rtcp[1]))

@@ -55,7 +55,6 @@ class Negotiation:
         self._place = 0  # of the audio among the media
         self._received: tuple[SessionDescription, int, Agreement] | None = None
         self._offered: Agreement | None = None
-        self._mode: RTCPMode | None = None
 
     @classmethod
     def of_session(cls, options: RTPOptions) -> Negotiation:
@@ -69,9 +68,7 @@ class Negotiation:
         }
         if options.codecs is not None:
             wishes["codecs"] = options.codecs
-        negotiation = cls(**wishes)
-        negotiation._mode = options.rtcp
-        return negotiation
+        return cls(**wishes)
 
     def __copy__(self) -> Negotiation:
         twin = Negotiation.__new__(type(self))
@@ -95,7 +92,7 @@ class Negotiation:
             )
         else:
             place, media = find_audio(described)
-            agreement = self._settled(agree(described, media, self._wishes, self.agreement), media)
+            agreement = agree(described, media, self._wishes, self.agreement)
         self._received = described, place, agreement
         return agreement
 
@@ -124,7 +121,7 @@ class Negotiation:
         if agreement.ended:
             ours = refused(offered)
         else:
-            ours = audio(agreement, local, rtcp, offered.protocol, offered.rtcp_mux)
+            ours = audio(agreement, local, rtcp, offered.protocol)
         media = tuple(
             ours if number == place else refused(each)
             for number, each in enumerate(described.media)
@@ -172,12 +169,10 @@ class Negotiation:
         numbers = copy(self._numbers)
         ours = self._our_offer(wishes, numbers, anew=codecs is not None)
         offered = replace(ours, crypto=crypto)
-        mux = (self._mode or wishes.rtcp) == "mux"
-        media[self._place : self._place + 1] = [audio(offered, local, rtcp, protocol, mux)]
+        media[self._place : self._place + 1] = [audio(offered, local, rtcp, protocol)]
         # What has ended before keeps its place, refused (RFC 3264 §8).
         self._wishes, self._offered, self._received = wishes, offered, None
         self._numbers = numbers
-        self._mode = self._mode or wishes.rtcp or "separate"
         return self._describe(local, tuple(media))
 
     def receive_answer(self, answer: str | bytes | SessionDescription) -> Agreement:
@@ -203,10 +198,9 @@ class Negotiation:
             self._offered,
             secure=encrypted or "SAVP" in self._written.media[self._place].protocol,
         )
-        agreement = self._settled(agreed, media)
         self._offered = None
-        self._hold_to(agreement, described, self._place + place)
-        return agreement
+        self._hold_to(agreed, described, self._place + place)
+        return agreed
 
     @property
     def has_offer(self) -> bool:
@@ -220,9 +214,7 @@ class Negotiation:
 
     @property
     def rtcp_mode(self) -> RTCPMode:
-        """How RTCP travels in a session that begins with what is agreed on, or offered, so far."""
-        if self._mode is not None:
-            return self._mode
+        """How RTCP travels by what is agreed on, or offered, so far."""
         if self._wishes.rtcp == "off":
             return "off"
         agreement = self._received[2] if self._received is not None else self.agreement
@@ -231,22 +223,7 @@ class Negotiation:
 
     # --- inside ---------------------------------------------------------------------------------
 
-    def _settled(self, agreement: Agreement, media: Media) -> Agreement:
-        """With what has been settled for good when the session began: its way of RTCP."""
-        mode = self._mode
-        if mode == "separate" and agreement.mux:
-            # Ours stays where it was; the far end takes it on RTP's port.
-            return replace(agreement, mux=False, remote_rtcp_addr=agreement.remote_addr)
-        if mode == "mux" and not agreement.mux and agreement.remote_addr is not None:
-            host, port = agreement.remote_addr
-            there = agreement.remote_rtcp_addr or (host, min(port + 1, 65535))
-            return replace(agreement, remote_rtcp_addr=there)
-        return agreement
-
     def _hold_to(self, agreement: Agreement, remote: SessionDescription, place: int) -> None:
-        if self._mode is None:
-            self.agreement = agreement
-            self._mode = self.rtcp_mode
         self.agreement, self.remote, self._place = agreement, remote, place
         for codec in agreement.codecs:
             self._numbers.note(codec.payload_type, codec.rtpmap)
@@ -273,7 +250,7 @@ class Negotiation:
             direction=wishes.direction,
             remote_addr=None if now is None else now.remote_addr,
             remote_rtcp_addr=None,
-            mux=False,
+            mux=wishes.rtcp == "mux" if now is None else now.mux,
         )
 
     def _is_over(self, described: SessionDescription) -> bool:
