@@ -190,6 +190,46 @@ def test_nobody_there_is_told_with_what_to_look_at() -> None:
     assert f"nothing valid was received on 127.0.0.1:{port}" in err
 
 
+def test_digits_alone_are_a_call_if_the_far_end_reports_that_they_arrive() -> None:
+    """An echo has no audio to repeat then; its first report comes within half a second."""
+    port = free_port()
+    serve = Command(
+        *("serve", "--local", f"127.0.0.1:{port}", "--app", "echo", "--rtcp-interval", "0.3")
+    )
+    steps = ("--dtmf", "12#")
+    call = Command("call", "--remote", f"127.0.0.1:{port}", *steps, "--seconds", "4")
+    code, out, err = call.finish()
+    assert (code, err) == (0, ""), err
+    assert "no audio came back, and none was sent; the far end reports that it receives us" in out
+    assert "hears key #" in serve.finish()[1]
+
+
+def test_digits_alone_that_nobody_reports_of_are_told_as_what_they_are() -> None:
+    port = free_port()
+    call = Command("call", "--remote", f"127.0.0.1:{port}", "--dtmf", "1", "--seconds", "0.5")
+    code, _, err = call.finish()
+    assert code == 1
+    assert f"nothing came back from 127.0.0.1:{port}" in err
+    assert "Only digits were sent" in err
+
+
+def test_audio_that_is_not_answered_is_no_call_even_if_its_arrival_is_reported(
+    tmp_path: Path,
+) -> None:
+    """A far end that hears us and that we do not hear: the usual trouble with a firewall."""
+    port = free_port()
+    (tmp_path / "silent_app.py").write_text("async def mute(call):\n    await call.ended.wait()\n")
+    local = ("--local", f"127.0.0.1:{port}", "--rtcp-interval", "0.3")
+    serve = Command("serve", *local, "--app", "silent_app:mute", cwd=tmp_path)
+    said = clip_file(tmp_path, "stop")
+    call = Command("call", "--remote", f"127.0.0.1:{port}", "--play", said, "--seconds", "4")
+    code, _, err = call.finish()
+    assert code == 1
+    assert f"nothing came back from 127.0.0.1:{port}" in err
+    assert "Its RTCP reports did come." in err
+    serve.finish()
+
+
 def test_a_port_that_is_taken_is_named() -> None:
     port = free_port()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:

@@ -67,7 +67,7 @@ async def test_sessions_take_pairs_of_the_range_until_it_is_exhausted() -> None:
             ports.add(session.local_addr[1])
         assert ports == {low, low + 2, low + 4, low + 6}
         with pytest.raises(
-            PortsExhaustedError, match=rf"from {low} to {low + 7} .* 4 pairs in use"
+            PortsExhaustedError, match=rf"from {low} to {low + 7} .* 4 in use, 0 at rest"
         ):
             await in_range(low, low + 7).open()
         with pytest.raises(OSError, match="port_range: no free pair") as caught:
@@ -81,7 +81,7 @@ async def test_a_port_rests_so_that_late_packets_of_its_call_do_not_reach_the_ne
         rested = first.local_addr
     async with in_range(low, low + 3) as second:
         assert second.local_addr != rested
-        with pytest.raises(PortsExhaustedError, match="1 pairs in use, 1 resting"):
+        with pytest.raises(PortsExhaustedError, match="1 in use, 1 at rest after another call"):
             await in_range(low, low + 3).open()
         # Whoever asks for it by its number may have it.
         async with RTPSession(local_addr=rested, remote_addr=NOBODY) as third:
@@ -355,6 +355,6 @@ async def test_a_backend_takes_its_ports_from_the_range_and_says_when_there_is_n
     with pytest.raises(PortsExhaustedError):
         await backend.connect("room", "c", "voice")
     await backend.disconnect(first)
-    with pytest.raises(PortsExhaustedError, match="1 resting"):
+    with pytest.raises(PortsExhaustedError, match="1 at rest"):
         await backend.connect("room", "c", "voice")
     await backend.close()

@@ -138,8 +138,15 @@ async def test_digits_travel_under_what_was_agreed_on() -> None:
 async def test_without_digits_in_the_answer_none_can_be_sent(peer: Peer) -> None:
     offer = offer_of(peer, types="0")
     async with RTPSession.from_offer(offer, **HERE) as session:
-        with pytest.raises(ValueError, match="digits: this session sends none"):
+        with pytest.raises(ValueError, match="^digits: the far end takes none as events: its SDP"):
             session.send_dtmf("1")
+        session.send_dtmf("1", method="inband")
+    async with RTPSession.from_offer(offer_of(peer), dtmf_payload_type=None, **HERE) as session:
+        with pytest.raises(ValueError, match="^digits: this session was made with dtmf_payload_ty"):
+            session.send_dtmf("1")
+    plain = RTPSession(remote_addr=peer.addr, dtmf_payload_type=None, **HERE)
+    with pytest.raises(ValueError, match="^digits: .*; dtmf_payload_type=101 fits, or method='inb"):
+        plain.send_dtmf("1")
 
 
 async def test_before_the_answer_nobody_is_heard_and_nothing_is_sent(peer: Peer) -> None:

@@ -53,7 +53,7 @@ impl fmt::Display for OpenError {
             OpenError::PortsExhausted { host, range: (low, high), in_use, resting } => write!(
                 f,
                 "no free pair of an even port and the next one from {low} to {high} on {host}: \
-                 {in_use} pairs in use, {resting} resting after another call (port_quarantine)"
+                 {in_use} in use, {resting} at rest after another call (port_quarantine)"
             ),
             OpenError::Ambiguous { local, remote: Some(remote) } => write!(
                 f,

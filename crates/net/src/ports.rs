@@ -157,7 +157,11 @@ mod tests {
         let error = bind(&mut ports, Time::ZERO, (41_001, 41_008), 7).unwrap_err();
         assert!(matches!(error, OpenError::PortsExhausted { in_use: 3, resting: 0, .. }));
         let text = error.to_string();
-        assert!(text.contains("41001 to 41008") && text.contains("3 pairs in use"), "{text}");
+        assert!(
+            text.contains("41001 to 41008")
+                && text.contains(": 3 in use, 0 at rest after another call"),
+            "{text}"
+        );
         pairs.pop();
         assert_eq!(
             bind(&mut ports, Time::ZERO, (41_001, 41_008), 0).unwrap().rtp_addr.port(),

@@ -27,7 +27,8 @@ _KEY_GAP = 0.1
 
 
 def run(options: argparse.Namespace) -> int:
-    """Makes the call. The exit code: 0, or 1 when it could not be made or nothing came back."""
+    """Makes the call. The exit code: 0, or 1 when it could not be made or nothing came back. Where
+    only digits were sent, and so no audio need come, a report that they arrive is enough."""
     try:
         return asyncio.run(_call(options))
     except (OSError, ValueError) as error:
@@ -84,12 +85,25 @@ async def _call(options: argparse.Namespace) -> int:
     print(f"call of {time.monotonic() - began:.1f} s ended with a BYE: {summary(stats)}")
     if tape.seconds and options.record:
         print(f"recorded {tape.seconds:.1f} s in {options.record}")
-    if stats.packets_received == 0:
-        return failed(
-            f"nothing came back from {options.remote[0]}:{options.remote[1]}:"
-            f" does it send to {host}:{port}, and is no firewall between?"
+    if stats.packets_received:
+        return 0
+    kinds = {kind for kind, _ in options.script}
+    only_digits = "dtmf" in kinds and "play" not in kinds and not options.record
+    if only_digits and stats.remote_lost is not None:
+        print("no audio came back, and none was sent; the far end reports that it receives us")
+        return 0
+    text = (
+        f"nothing came back from {options.remote[0]}:{options.remote[1]}:"
+        f" does it send to {host}:{port}, and is no firewall between?"
+    )
+    if stats.rtcp_received:
+        text += " Its RTCP reports did come."
+    elif only_digits:
+        text += (
+            " Only digits were sent: what repeats audio alone has nothing to repeat, and no RTCP"
+            " report came either. --play sends sound; a longer call hears of more reports."
         )
-    return 0
+    return failed(text)
 
 
 async def _failure_of(script: asyncio.Task[None]) -> None:

@@ -58,10 +58,7 @@ class SessionDigits:
         method = self.options.dtmf_method if method is None else method
         checks.one_of(method, "method", ("rfc4733", "inband"))
         if method == "rfc4733" and not self.options.sends_events:
-            raise ValueError(
-                "digits: this session sends none as events; dtmf_payload_type=101 fits, or"
-                " method='inband'"
-            )
+            raise ValueError(f"digits: {self._why_no_events()}")
         native = self._native_for("send digits")
         full = QueueFullError(f"{len(digits)} digits and pauses find no room; {_MOST} may wait")
         if len(digits) > _MOST:
@@ -138,6 +135,10 @@ class SessionDigits:
 
     def _native_for(self, doing: str) -> _native.Session:
         """The open session, or the error of one that is not."""
+        raise NotImplementedError
+
+    def _why_no_events(self) -> str:
+        """Why no digits are sent as events, and what fits."""
         raise NotImplementedError
 
 

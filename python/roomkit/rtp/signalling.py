@@ -274,6 +274,21 @@ class Signalled(Holding):
 
     # --- inside ---------------------------------------------------------------------------------
 
+    def _why_no_events(self) -> str:
+        if self.agreement is None:
+            return (
+                "this session sends none as events; dtmf_payload_type=101 fits, or method='inband'"
+            )
+        if self._negotiation is not None and not self._negotiation.wants_events:
+            return (
+                "this session was made with dtmf_payload_type=None, so none are sent as events;"
+                " method='inband' fits"
+            )
+        return (
+            "the far end takes none as events: its SDP has no telephone-event that was agreed on;"
+            " method='inband', tones in the audio, fits"
+        )
+
     def _write_answer(self) -> None:
         """The ports are bound: the answer can be written, if there is an offer."""
         negotiation = self._negotiation

@@ -208,6 +208,11 @@ class Negotiation:
         return self._received is not None
 
     @property
+    def wants_events(self) -> bool:
+        """Whether digits are taken where they are offered."""
+        return self._wishes.event_type is not None
+
+    @property
     def offers(self) -> tuple[Codec, ...]:
         """The codecs of a first offer of ours."""
         return self._wishes.offered
