@@ -8,7 +8,14 @@ use std::sync::{Mutex, PoisonError};
 
 #[derive(Debug)]
 #[pyclass(frozen, module = "roomkit._native")]
-pub struct DTMFDetector(Mutex<InbandDetector>);
+pub struct DTMFDetector {
+    detector: Mutex<InbandDetector>,
+    channels: u8,
+}
+
+/// Samples per channel that are looked at before the digits in them are taken: the detector keeps a few digits and no more,
+/// and half a second of the lowest rate holds six.
+const PIECE: usize = 4096;
 
 #[pymethods]
 impl DTMFDetector {
@@ -22,24 +29,37 @@ impl DTMFDetector {
                 "sample_rate {sample_rate}, channels {channels}: 8000 to 192000 Hz and 1 to 255 fit"
             ))
         })?;
-        Ok(DTMFDetector(Mutex::new(detector)))
+        Ok(DTMFDetector { detector: Mutex::new(detector), channels: width })
     }
 
     /// Digits that are complete with `data`: key, start and duration in ms, confidence.
-    fn process(&self, data: &Bound<'_, PyAny>) -> PyResult<Vec<(char, f64, f64, f64)>> {
+    fn process(
+        &self,
+        py: Python<'_>,
+        data: &Bound<'_, PyAny>,
+    ) -> PyResult<Vec<(char, f64, f64, f64)>> {
         let samples: Vec<i16> = with_pcm(data, |bytes| {
             bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect()
         })?;
-        let mut detector = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        detector.process(&samples);
-        Ok(take(&mut detector))
+        // Without the GIL: an hour's recording takes seconds.
+        Ok(py.detach(|| {
+            let mut detector = self.detector.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut found = Vec::new();
+            for piece in samples.chunks(PIECE * usize::from(self.channels)) {
+                detector.process(piece);
+                found.extend(take(&mut detector));
+            }
+            found
+        }))
     }
 
     /// The audio ends: a digit that sounds is complete.
-    fn finish(&self) -> Vec<(char, f64, f64, f64)> {
-        let mut detector = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        detector.finish();
-        take(&mut detector)
+    fn finish(&self, py: Python<'_>) -> Vec<(char, f64, f64, f64)> {
+        py.detach(|| {
+            let mut detector = self.detector.lock().unwrap_or_else(PoisonError::into_inner);
+            detector.finish();
+            take(&mut detector)
+        })
     }
 }
 

@@ -71,15 +71,16 @@ impl Inbox {
 
     #[pyo3(signature = (limit = 4096))]
     fn drain<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Bound<'py, PyList>> {
+        // Taken first and converted then: where a tuple is made, Python 3.11 may collect garbage, and a finalizer may do
+        // anything, such as drain or close this inbox, which the lock within would not let it do.
+        let mut items = Vec::new();
+        self.0.drain(limit, |key, item| items.push((key, item)));
         let list = PyList::empty(py);
-        let mut failed = Ok(());
-        self.0.drain(limit, |key, item| {
+        for (key, item) in items {
             // What fails here is memory; the items after it are lost with it, and the program is told.
-            if failed.is_ok() {
-                failed = tuple(py, key, item).and_then(|tuple| list.append(tuple));
-            }
-        });
-        failed.map(|()| list)
+            list.append(tuple(py, key, item)?)?;
+        }
+        Ok(list)
     }
 
     fn close(&self) {

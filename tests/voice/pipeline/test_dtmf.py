@@ -39,6 +39,15 @@ def test_all_keys_are_found_at_any_rate_and_say_how_long_and_how_sure(rate: int)
     assert [event.duration_ms for event in found] == pytest.approx([60] * 16, abs=14)
 
 
+def test_a_whole_recording_may_be_given_at_once() -> None:
+    recording = KEYS * 5
+    found = GoertzelDTMF().process(AudioFrame(keys_tone(recording, 50, 60), 8000))
+    assert keys(list(found)) == recording
+    wide = np.repeat(np.frombuffer(keys_tone(recording, 50, 60, 48_000), "<i2"), 2).tobytes()
+    found = GoertzelDTMF().process(AudioFrame(wide, 48_000, channels=2))
+    assert keys(list(found)) == recording
+
+
 def test_stereo_frames_are_mixed() -> None:
     mono = np.frombuffer(keys_tone("07", 60, 60), "<i2")
     left_only = np.column_stack((mono, np.zeros_like(mono))).tobytes()
