@@ -46,7 +46,7 @@ mod lock;
 #[cfg(test)]
 mod lockouts;
 mod policy;
-mod rate;
+pub(crate) mod rate;
 #[cfg(test)]
 mod tests;
 

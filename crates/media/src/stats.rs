@@ -134,6 +134,8 @@ pub struct Stats {
     pub rtcp_malformed: u64,
     /// RTCP of somebody who is not trusted.
     pub rtcp_stranger: u64,
+    /// RTCP of the trusted source beyond the rate that is taken, of which goodbyes alone are acted on.
+    pub rtcp_rate_limited: u64,
     /// RTP and RTCP that is not authentic: forged, damaged, or not encrypted where it should be.
     pub srtp_bad_tag: u64,
     /// SRTP and SRTCP that came before, or so late that nobody can tell (RFC 3711 §3.3.2).

@@ -5,6 +5,7 @@ mod common;
 
 use common::A;
 use roomkit_media::rng::Rng;
+use roomkit_media::rtcp::write_compound;
 use roomkit_media::rtp::RtpHeader;
 use roomkit_media::seq::{RtpTime, SeqNo, Ssrc};
 use roomkit_media::session::{Chunk, Event, Output, Port, Session, SessionConfig};
@@ -13,6 +14,8 @@ use roomkit_media::time::Time;
 use std::net::SocketAddr;
 
 const TRIES: u64 = 10_000;
+/// Where the far end's RTCP comes from.
+const RTCP: &str = "192.0.2.1:10001";
 
 fn addr(text: &str) -> SocketAddr {
     text.parse().unwrap()
@@ -161,6 +164,103 @@ fn rfc3550_8_2_our_own_ssrc_forged_at_the_far_host_makes_us_change_it_once() {
     }
     assert!(changes == 1 && session.ssrc() != first);
     assert_eq!(session.stats().looped, TRIES);
+}
+
+/// A compound of an empty report, with a goodbye or without.
+fn compound(ssrc: u32, goodbye: Option<&str>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    write_compound(&mut bytes, Ssrc(ssrc), None, &[], "far", &[], goodbye);
+    bytes
+}
+
+fn goodbyes(told: &[Output]) -> usize {
+    told.iter().filter(|told| matches!(told, Output::Event(Event::RemoteBye { .. }))).count()
+}
+
+#[test]
+fn rtcp_that_comes_faster_than_anybody_reports_is_taken_at_a_bounded_rate_and_harms_nothing() {
+    // 50 000 compounds a second from the far end's own address, under its SSRC, before it has spoken and after.
+    let run = |flooded: bool| {
+        let mut session = session(Policy::Host, Some(A));
+        let mut told = Vec::new();
+        for ms in 0..5000u64 {
+            for _ in 0..if flooded { 50 } else { 0 } {
+                session.receive(Time::ms(ms), addr(RTCP), Port::Rtcp, &compound(9, None));
+            }
+            if ms >= 1000 && ms % 20 == 0 {
+                let seq = (ms / 20) as u16;
+                session.receive(Time::ms(ms), addr(A), Port::Rtp, &packet(0, 9, seq, 0));
+            }
+            told.extend(work(&mut session, ms));
+        }
+        (session.stats(), told)
+    };
+    let ((quiet, expected), (stats, told)) = (run(false), run(true));
+    // Fifty a second, and a second's worth in advance.
+    assert!((250..=301).contains(&stats.rtcp_received), "{}", stats.rtcp_received);
+    assert_eq!(stats.rtcp_received + stats.rtcp_rate_limited, 250_000);
+    assert_eq!((quiet.rtcp_rate_limited, quiet.rtcp_received), (0, 0));
+    assert_eq!(stats.packets_received, quiet.packets_received);
+    let heard = |outputs: Vec<Output>| -> Vec<Output> {
+        outputs.into_iter().filter(|o| !matches!(o, Output::Datagram { .. })).collect()
+    };
+    assert!(heard(told) == heard(expected), "no event and no frame is different");
+}
+
+#[test]
+fn a_goodbye_is_heard_in_the_middle_of_a_flood_and_told_once() {
+    for on_hold in [false, true] {
+        let mut session = session(Policy::Host, Some(A));
+        for seq in 0..50u16 {
+            session.receive(
+                Time::ms(20 * u64::from(seq)),
+                addr(A),
+                Port::Rtp,
+                &packet(0, 9, seq, 0),
+            );
+            work(&mut session, 20 * u64::from(seq));
+        }
+        if on_hold {
+            let mut config = SessionConfig::pcmu(Some(addr(A)));
+            config.direction = roomkit_media::session::Direction::Inactive;
+            session.update(Time::ms(1000), &config).unwrap();
+        }
+        let (mut told, mut resumed) = (0, 0);
+        for ms in 1000..5000u64 {
+            for n in 0..50 {
+                // From the second second on all of them are goodbyes, but for a second of reports: what repeats itself is no
+                // news, and a goodbye is no sign of life.
+                let goodbyes = (2000..3000).contains(&ms) || ms >= 4000;
+                let goodbye = (goodbyes || (ms, n) == (1500, 25)).then_some("done");
+                session.receive(Time::ms(ms), addr(RTCP), Port::Rtcp, &compound(9, goodbye));
+            }
+            let outputs = work(&mut session, ms);
+            told += goodbyes(&outputs);
+            resumed += outputs.iter().filter(|o| **o == Output::Event(Event::RtpResumed)).count();
+            // On hold reports are all that there is to hear of the far end, and so they are a return.
+            let again = usize::from(on_hold && ms >= 4000);
+            let returned = usize::from(on_hold && ms >= 3100);
+            match ms {
+                0..1500 => assert_eq!((told, resumed), (0, 0)),
+                1600..3000 | 3100..4000 | 4100.. => {
+                    assert_eq!((told, resumed), (1 + again, returned), "at {ms} ms: {on_hold}");
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn another_far_end_may_say_goodbye_after_the_first_has() {
+    let mut session = session(Policy::Host, Some(A));
+    let leave = |session: &mut Session, from: &str, ms: u64| {
+        session.receive(Time::ms(ms), addr(from), Port::Rtcp, &compound(9, Some("done")));
+        goodbyes(&work(session, ms + 100))
+    };
+    assert_eq!((leave(&mut session, RTCP, 100), leave(&mut session, RTCP, 1000)), (1, 0));
+    session.retarget(Time::ms(2000), addr("192.0.2.77:4000"));
+    assert_eq!(leave(&mut session, "192.0.2.77:4001", 3000), 1);
 }
 
 #[test]

@@ -79,6 +79,7 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
         looped,
         rtcp_malformed,
         rtcp_stranger,
+        rtcp_rate_limited,
         srtp_bad_tag,
         srtp_replayed,
         srtp_malformed,
@@ -108,6 +109,7 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
     set!(stranger_host, stranger_address, stranger_ssrc, stranger_meanwhile, stranger_unproven);
     set!(stranger_too_late, rate_limited);
     set!(unknown_payload_type, stranger, doubtful, looped, rtcp_malformed, rtcp_stranger);
+    set!(rtcp_rate_limited);
     set!(dtmf_invalid, digits_received, digits_merged, digits_sent, source_changes, frames_skipped);
     set!(srtp_bad_tag, srtp_replayed, srtp_malformed, srtp_unkeyed, srtp_unencrypted);
     set!(srtp_overflow, srtp_unsent);

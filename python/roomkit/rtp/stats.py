@@ -148,6 +148,8 @@ class RTPStats(Mapping[str, "int | float | None"]):
     rtcp_malformed: int = 0
     """RTCP that RFC 3550 §A.2 rejects."""
     rtcp_stranger: int = 0
+    rtcp_rate_limited: int = 0
+    """RTCP of the trusted source beyond 50 packets a second."""
     srtp_bad_tag: int = 0
     """With `srtp`: RTP and RTCP that is not authentic: forged, damaged, or not encrypted."""
     srtp_replayed: int = 0

@@ -158,8 +158,17 @@ impl Inbound {
         self.turn(now, config.direction);
         self.ear.set_inband(config.dtmf_inband);
         if let Some(remote) = config.remote {
-            self.guard.retarget(now, remote);
+            self.retarget(now, remote);
         }
+    }
+
+    /// The far end is said to be elsewhere.
+    pub(super) fn retarget(&mut self, now: Time, remote: SocketAddr) {
+        if self.guard.signalled() != Some(remote) {
+            // It was another one that has left.
+            self.parted = None;
+        }
+        self.guard.retarget(now, remote);
     }
 }
 
@@ -301,6 +310,10 @@ impl Session {
 
     /// The far end said goodbye.
     pub(super) fn part(&mut self, now: Time, reason: &[u8]) {
+        // Who has left, and was not heard since, does not leave again.
+        if self.inbound.parted.is_some() {
+            return;
+        }
         // A peer's text: kept short of control characters, which would garble a log or a terminal.
         let reason = String::from_utf8_lossy(reason).chars().filter(|c| !c.is_control()).collect();
         let inbound = &mut self.inbound;

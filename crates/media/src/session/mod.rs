@@ -272,7 +272,7 @@ impl Session {
 
     /// The far end has moved, as signalling says.
     pub fn retarget(&mut self, now: Time, remote: SocketAddr) {
-        self.inbound.guard.retarget(now, remote);
+        self.inbound.retarget(now, remote);
         self.reports.remote = None;
     }
 

@@ -6,13 +6,20 @@ use super::{Event, Output, Port, RtcpMode, Session, SessionConfig};
 use crate::report::{in_65536ths, round_trip};
 use crate::rng::Rng;
 use crate::rtcp::xr::{Delay, Delays, VoipMetrics, XrBlock, XrBlocks, NO_LEVEL};
-use crate::rtcp::{parse_compound, write_compound, ReportBlock, RtcpPacket, Schedule, SenderInfo};
+use crate::rtcp::{
+    parse_compound, write_compound, Compound, ReportBlock, RtcpPacket, Schedule, SenderInfo,
+};
 use crate::seq::Ssrc;
+use crate::source::rate::Rate;
 use crate::stats::Stats;
 use crate::time::{Duration, NtpTime, Time};
 
 /// Who sent RTP since the report before the last one is a sender (RFC 3550 §6.4).
 const SENDER_FOR_REPORTS: u8 = 2;
+
+/// Compounds of the far end that are taken in a second, in the mean: one for each frame. Who reports on a call does it every
+/// few seconds, and at once only of what has just happened (RFC 4585 §3.1).
+const MOST_REPORTS: u32 = 50;
 
 /// The RTCP side of a session.
 #[derive(Debug)]
@@ -23,6 +30,7 @@ pub(super) struct Reports {
     /// Where the far end's RTCP really comes from, once it came.
     pub(super) remote: Option<SocketAddr>,
     configured: Option<SocketAddr>,
+    rate: Rate,
     schedule: Schedule,
     cname: String,
     wallclock: NtpTime,
@@ -64,6 +72,7 @@ impl Reports {
             muxed: config.rtcp == RtcpMode::Mux,
             remote: None,
             configured: config.remote_rtcp,
+            rate: Rate::new(MOST_REPORTS),
             schedule: Schedule::new(config.rtcp_interval, now, rng),
             cname: config.cname.clone(),
             wallclock: config.wallclock,
@@ -236,15 +245,27 @@ impl Session {
             self.stats.rtcp_stranger += 1;
             return;
         }
+        let bye = self.goodbye_in(&compound);
+        if !self.reports.rate.admits(now) {
+            self.stats.rtcp_rate_limited += 1;
+            // However much came before it.
+            if let Some(reason) = bye.filter(|_| self.may_part(from)) {
+                self.part(now, reason);
+            }
+            return;
+        }
         self.stats.rtcp_received += 1;
         if port == Port::Rtcp {
             self.reports.remote = Some(from);
         }
         self.reports.last_heard = self.reports.last_heard.max(Some(now));
-        if core::mem::take(&mut self.reports.timed_out) && !self.inbound.timed_out {
-            self.output.push_back(Output::Event(Event::RtpResumed));
+        // A goodbye is no sign of life.
+        if bye.is_none() {
+            if core::mem::take(&mut self.reports.timed_out) && !self.inbound.timed_out {
+                self.output.push_back(Output::Event(Event::RtpResumed));
+            }
+            self.hear_report(now);
         }
-        self.hear_report(now);
         for packet in compound {
             match packet {
                 RtcpPacket::SenderReport { ssrc, info, blocks } => {
@@ -259,16 +280,24 @@ impl Session {
                     self.learn_extended(now, ssrc, blocks);
                 }
                 RtcpPacket::ReceiverReport { blocks, .. } => self.learn(now, blocks),
-                RtcpPacket::Bye { .. } if !self.may_part(from) => self.stats.rtcp_stranger += 1,
-                RtcpPacket::Bye { mut ssrcs, reason } => {
-                    let source = self.inbound.source.as_ref().map(|source| source.ssrc);
-                    if ssrcs.any(|ssrc| Some(ssrc) == source || ssrc == compound.sender()) {
-                        self.part(now, reason);
-                    }
-                }
                 _ => {}
             }
         }
+        match bye {
+            Some(reason) if self.may_part(from) => self.part(now, reason),
+            Some(_) => self.stats.rtcp_stranger += 1,
+            None => {}
+        }
+    }
+
+    /// The reason of a goodbye that is the far end's.
+    fn goodbye_in<'a>(&self, compound: &Compound<'a>) -> Option<&'a [u8]> {
+        let source = self.inbound.source.as_ref().map(|source| source.ssrc);
+        let leaves = |ssrc| Some(ssrc) == source || ssrc == compound.sender();
+        compound.iter().find_map(|packet| match packet {
+            RtcpPacket::Bye { mut ssrcs, reason } => ssrcs.any(leaves).then_some(reason),
+            _ => None,
+        })
     }
 
     /// Somebody uses our SSRC. From the far end's host it is a collision the first time: we leave under the old SSRC and

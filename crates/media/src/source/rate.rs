@@ -7,7 +7,7 @@ const BURST: Duration = Duration::from_secs(1);
 
 /// A bound on a rate, with room for bursts: every packet pays its share of a second, and a second of debt is allowed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rate {
+pub(crate) struct Rate {
     share: Duration,
     /// When all packets so far are paid for.
     paid: Time,

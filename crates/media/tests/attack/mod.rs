@@ -174,6 +174,7 @@ fn effects(stats: Stats) -> Stats {
         looped: 0,
         rtcp_malformed: 0,
         rtcp_stranger: 0,
+        rtcp_rate_limited: 0,
         srtp_bad_tag: 0,
         srtp_replayed: 0,
         srtp_malformed: 0,
