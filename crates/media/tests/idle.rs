@@ -109,6 +109,26 @@ fn rfc3389_4_a_talkspurt_ends_with_a_description_and_the_next_one_is_marked() {
 }
 
 #[test]
+fn rfc3389_4_the_noise_behind_every_talkspurt_is_described_at_once() {
+    let mut call = Call::between(good(), 1, |c| c.fill = Fill::ComfortNoise, |_| {});
+    // Two words with 300 ms between them: the second begins in the middle of the time from one description to the next.
+    call.a.play(1, voice(800, 8000), 8000);
+    call.run(Time::ms(400));
+    call.a.play(2, voice(800, 8000), 8000);
+    call.run(Time::ms(800));
+    let described: Vec<u64> =
+        call.a.rtp().iter().filter(|packet| packet.2 == 13).map(|p| p.0.as_ms()).collect();
+    assert_eq!(described, [100, 300, 500, 700]);
+    // A new configuration is described at once as well.
+    let mut config = SessionConfig::pcmu(Some(call.b.addr));
+    (config.fill, config.noise_level) = (Fill::ComfortNoise, 50);
+    call.a.session.update(call.now, &config).unwrap();
+    call.run(Time::ms(901));
+    let last = call.a.rtp().pop().unwrap();
+    assert_eq!((last.0, last.2, last.5), (Time::ms(800), 13, vec![50]));
+}
+
+#[test]
 fn where_the_far_end_takes_no_comfort_noise_at_our_clock_silence_is_sent() {
     let wide = CodecSpec::l16(97, 16_000, 1);
     let change = |config: &mut SessionConfig| {

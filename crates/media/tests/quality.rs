@@ -4,6 +4,7 @@ mod common;
 
 use common::{good, voice, Call};
 use roomkit_media::bursts::Bursts;
+use roomkit_media::emodel::{mos, rating, Conditions, Impairment};
 use roomkit_media::rtcp::xr::{VoipMetrics, XrBlock, NO_LEVEL, UNAVAILABLE};
 use roomkit_media::rtcp::{parse_compound, RtcpPacket};
 use roomkit_media::rtp::{RtpHeader, RtpPacket};
@@ -156,6 +157,52 @@ fn rfc3611_4_7_1_what_came_late_before_a_restart_is_not_charged_to_what_came_aft
     speak(&mut call, 200, false);
     let after = *metrics(&call.b.rtcp()).last().unwrap();
     assert_eq!((after.discard_rate, after.loss_rate), (0, 0), "{after:?}");
+}
+
+#[test]
+fn rfc3611_4_7_3_and_4_7_5_delays_are_there_and_back_within_the_end_and_in_the_rating() {
+    let link = LinkConfig { delay: Duration::from_millis(200), ..good() };
+    let mut call = Call::new(link, 13, often);
+    call.a.play(1, voice(29 * 8000, 8000), 8000);
+    call.b.play(1, voice(29 * 8000, 8000), 8000);
+    call.run(Time::secs(30));
+    let metrics = *metrics(&call.b.rtcp()).last().unwrap();
+    assert!(metrics.round_trip_ms.abs_diff(400) <= 1, "{metrics:?}");
+    assert_eq!(metrics.end_system_ms, 60 + 20, "the jitter buffer, and a frame of ours");
+    // One way, a packet of theirs, and the jitter buffer.
+    let mouth_to_ear = Duration::from_millis(200 + 20 + 60);
+    let conditions = Conditions {
+        impairment: Impairment::G711_CONCEALED,
+        loss: 0.0,
+        burst_ratio: 1.0,
+        delay: mouth_to_ear,
+    };
+    let expected = rating(&conditions);
+    let stats = call.b.session.stats();
+    assert!((f64::from(stats.r_factor.unwrap()) - expected).abs() < 0.1, "{expected} {stats:?}");
+    assert_eq!(f64::from(metrics.r_factor), expected.round());
+    assert_eq!(f64::from(metrics.mos_cq), (mos(expected) * 10.0).round());
+    assert_eq!(metrics.mos_lq, 44);
+}
+
+#[test]
+fn a_far_end_that_does_not_say_how_it_hears_is_taken_to_hold_packets_back_for_60_ms() {
+    let link = LinkConfig { delay: Duration::from_millis(150), ..good() };
+    let mut call = Call::between(link, 12, often, |config| {
+        often(config);
+        config.extended_reports = false;
+    });
+    call.a.play(1, voice(29 * 8000, 8000), 8000);
+    call.b.play(1, voice(29 * 8000, 8000), 8000);
+    call.run(Time::secs(25));
+    let conditions = Conditions {
+        impairment: Impairment::G711_CONCEALED,
+        loss: 0.0,
+        burst_ratio: 1.0,
+        delay: Duration::from_millis(150 + 20 + 60),
+    };
+    let told = f64::from(call.a.session.stats().remote_r_factor.unwrap());
+    assert!((told - rating(&conditions)).abs() < 0.1, "{told} {}", rating(&conditions));
 }
 
 #[test]

@@ -100,6 +100,20 @@ fn a_new_level_glides_and_the_first_after_an_end_does_not() {
 }
 
 #[test]
+fn what_rang_before_an_end_does_not_ring_on_behind_it() {
+    // A resonance as loud as can be, and after it the softest noise of the same spectrum.
+    let mut generator = NoiseGenerator::new(7);
+    generator.describe(NoiseShape::parse(&[0, 255 - 1, 255 - 1]).unwrap());
+    generator.add_to(&mut vec![0; 8000], 1);
+    generator.end();
+    generator.describe(NoiseShape::parse(&[70, 255 - 1, 255 - 1]).unwrap());
+    let mut out = vec![0; 160];
+    generator.add_to(&mut out, 1);
+    // −70 dBov is a root mean square of 10.
+    assert!(out.iter().all(|s| s.unsigned_abs() < 60), "{out:?}");
+}
+
+#[test]
 fn every_channel_has_the_same_noise_and_the_same_seed_makes_it_again() {
     let make = || {
         let mut generator = NoiseGenerator::new(3);

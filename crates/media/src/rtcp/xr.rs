@@ -153,7 +153,7 @@ fn split(bytes: &[u8]) -> Option<(XrBlock<'_>, &[u8])> {
     Some((block, rest))
 }
 
-fn read_voip(b: &[u8; VOIP_LEN]) -> VoipMetrics {
+pub(crate) fn read_voip(b: &[u8; VOIP_LEN]) -> VoipMetrics {
     let half = |at: usize| u16::from_be_bytes([b[at], b[at + 1]]);
     VoipMetrics {
         ssrc: Ssrc(word(b, 0)),

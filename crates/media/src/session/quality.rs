@@ -97,7 +97,7 @@ impl Session {
             stats.mos_listening = Some(rating.mos_listening as f32);
         }
         let far = &self.reports.far;
-        if let Some((r, mos)) = self.rated_by_far_end(far).or_else(|| self.reported(far)) {
+        if let Some((r, mos)) = rated_by_far_end(far.voip.as_ref()).or_else(|| self.reported(far)) {
             stats.remote_r_factor = Some(r as f32);
             stats.remote_mos = Some(mos as f32);
         }
@@ -113,13 +113,6 @@ impl Session {
         let pattern = playout.bursts().pattern();
         let delay = self.way() + self.packet_span() + playout.depth().1;
         Some(Rating::of(pattern.loss, pattern.burst_ratio, delay))
-    }
-
-    /// What the far end says of what it hears.
-    fn rated_by_far_end(&self, far: &FarEnd) -> Option<(f64, f64)> {
-        let voip = far.voip?;
-        let known = voip.r_factor <= 100 && (10..=50).contains(&voip.mos_cq);
-        known.then(|| (f64::from(voip.r_factor), f64::from(voip.mos_cq) / 10.0))
     }
 
     /// What the far end hears, by its reports of loss and with the delay that is usual.
@@ -145,10 +138,52 @@ impl Session {
     }
 }
 
+/// What the far end says of what it hears.
+fn rated_by_far_end(voip: Option<&VoipMetrics>) -> Option<(f64, f64)> {
+    let voip = voip?;
+    let known = voip.r_factor <= 100 && (10..=50).contains(&voip.mos_cq);
+    known.then(|| (f64::from(voip.r_factor), f64::from(voip.mos_cq) / 10.0))
+}
+
 fn in_256ths(fraction: f64) -> u8 {
     (fraction * 256.0).floor().clamp(0.0, 255.0) as u8
 }
 
 fn millis(span: Duration) -> u16 {
     u16::try_from(span.as_millis()).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc3611_4_7_1_a_fraction_is_the_integer_part_in_256ths_and_255_at_the_most() {
+        let told = [0.0, 0.0039, 1.0 / 256.0, 0.5, 0.9999, 1.0, f64::NAN].map(in_256ths);
+        assert_eq!(told, [0, 0, 1, 128, 255, 255, 0]);
+    }
+
+    #[test]
+    fn rfc3611_4_7_what_16_bits_of_milliseconds_cannot_say_is_the_most_they_can() {
+        let told = [0, 65_535, 65_536, 10_000_000].map(|ms| millis(Duration::from_millis(ms)));
+        assert_eq!(told, [0, 65_535, 65_535, 65_535]);
+    }
+
+    #[test]
+    fn rfc3611_4_7_5_what_the_far_end_does_not_rate_is_not_taken_for_a_rating() {
+        let rated = |r_factor, mos_cq| {
+            let voip = VoipMetrics { r_factor, mos_cq, ..unknown() };
+            rated_by_far_end(Some(&voip))
+        };
+        assert_eq!(rated(93, 44), Some((93.0, 4.4)));
+        assert_eq!(rated(0, 10), Some((0.0, 1.0)));
+        for (r_factor, mos_cq) in [(127, 44), (93, 127), (101, 44), (93, 9), (93, 51)] {
+            assert_eq!(rated(r_factor, mos_cq), None, "{r_factor} {mos_cq}");
+        }
+    }
+
+    fn unknown() -> VoipMetrics {
+        let bytes = [0; 32];
+        crate::rtcp::xr::read_voip(&bytes)
+    }
 }
