@@ -453,3 +453,26 @@ fn delay_is_given_back_where_it_is_quiet() {
     }
     assert!(given_back > 0, "there was delay to give back");
 }
+
+#[test]
+fn where_it_is_never_quiet_delay_is_given_back_after_three_seconds_one_frame_in_five_at_most() {
+    let mut call = Call::new(good(), 1, |_| {});
+    let tone = |n: usize| (9000.0 * (n as f64 * 0.31).sin()) as i16;
+    call.a.play(1, (0..20 * 8000).map(tone).collect(), 8000);
+    call.run(Time::secs(2));
+    // The network stalls for 300 ms.
+    call.a_to_b.reconfigure(LinkConfig { delay: MS(340), ..good() });
+    call.run(Time::ms(2020));
+    call.a_to_b.reconfigure(good());
+    let mut given_back = vec![];
+    while call.now < Time::secs(15) {
+        call.run(call.now + MS(20));
+        let count = call.b.session.stats().frames_given_back as usize;
+        assert!(count <= given_back.len() + 1);
+        given_back.resize(count, call.now);
+    }
+    assert!(given_back.len() >= 5, "{given_back:?}");
+    assert!(given_back[0] - Time::ms(2020) >= MS(2900), "{given_back:?}");
+    assert!(given_back.windows(2).all(|pair| pair[1] - pair[0] >= MS(100)), "{given_back:?}");
+    assert!(call.b.session.stats().buffered <= MS(80), "{:?}", call.b.session.stats());
+}

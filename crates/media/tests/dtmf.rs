@@ -142,6 +142,20 @@ fn while_digits_are_masked_no_trace_of_a_tone_is_delivered_and_the_digits_still_
 }
 
 #[test]
+fn wherever_in_a_frame_a_tone_begins_and_ends_not_one_sample_of_it_is_delivered() {
+    for ptime in [10, 20] {
+        for before in 200..220 {
+            let mut call = Call::new(good(), 6, |c| c.ptime = ms(ptime));
+            call.b.session.mask_digits(true);
+            call.a.play(1, tones("47", before, 47, 100, 8000), 8000);
+            call.run(Time::secs(1));
+            assert!(call.b.heard().iter().all(|s| s.abs() < 9), "{before} ms, {ptime} ms frames");
+            assert_eq!(call.b.digits(), "47");
+        }
+    }
+}
+
+#[test]
 fn what_leaks_before_and_after_a_signalled_digit_is_masked_too() {
     for jitter in [0, 20, 60, 200] {
         let mut call = Call::new(good(), 7, |c| c.jitter_delay = ms(jitter));
@@ -270,6 +284,24 @@ fn a_digit_that_was_pressed_while_masked_is_told_as_masked_whenever_masking_ends
         let masked = |(_, e): &(Time, Event)| matches!(e, Event::Digit { masked: true, .. });
         assert_eq!(call.b.digits(), "5");
         assert!(call.b.events.iter().any(masked), "unmasked at {end} ms, told before: {told}");
+    }
+}
+
+#[test]
+fn a_tone_whose_beginning_came_while_masked_is_masked_wherever_it_lies() {
+    // The packet of 500 to 520 ms arrives at 540.
+    for before in (500..=512).step_by(4) {
+        for end in (541..620).step_by(6) {
+            let mut call = Call::new(good(), 11, |c| c.dtmf_inband = true);
+            call.a.play(1, tones("5", before, 60, 500, 8000), 8000);
+            call.b.session.mask_digits(true);
+            call.run(Time::ms(end));
+            call.b.session.mask_digits(false);
+            call.run(Time::secs(1));
+            let masked = |(_, e): &(Time, Event)| matches!(e, Event::Digit { masked: true, .. });
+            assert!(call.b.events.iter().any(masked), "from {before} ms, unmasked at {end} ms");
+            assert!(call.b.heard().iter().all(|s| s.abs() < 9), "{before} ms, {end} ms");
+        }
     }
 }
 
