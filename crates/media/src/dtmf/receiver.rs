@@ -24,6 +24,10 @@ const LATE: Duration = LONGEST_DIGIT;
 /// By how much less than the time since the press a packet of the same press may tell, after a change of clock: the packet's
 /// own jitter. The next press of the same key comes later than that, and tells a frame at first.
 const RECLOCKED: Duration = Duration::from_millis(80);
+/// After a change of clock the next segment of an event begins less than this behind what is known of the one before: two
+/// packets may be lost. The next press of the same key begins later, even if all three ends before it are lost: they last one
+/// frame, and the shortest gap is 40 ms.
+const LOST: Duration = Duration::from_millis(60);
 /// Reported digits that may wait to be polled. One packet ends two events at most, and the owner polls after each.
 const PENDING: usize = 16;
 
@@ -106,28 +110,60 @@ pub struct ReceiverCounts {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Receiver {
-    clock_rate: u32,
+    clocks: Clocks,
     event: Option<Event>,
     finished: Option<Finished>,
     pending: VecDeque<ReceivedDigit>,
     counts: ReceiverCounts,
 }
 
+/// What payloads count at, and what the timestamps do, in Hz: not the same beside a codec of another clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Clocks {
+    events: u32,
+    stream: u32,
+}
+
+impl Clocks {
+    fn new(events: u32, stream: u32) -> Clocks {
+        let least = events.min(stream);
+        assert!(least > 0, "the RTP clock rate must be at least 1 Hz, got {least}");
+        Clocks { events, stream }
+    }
+
+    /// A duration of payloads in ticks of the timestamps.
+    fn on_the_wire(self, ticks: u64) -> u64 {
+        ticks * u64::from(self.stream) / u64::from(self.events)
+    }
+
+    /// The other way round.
+    fn stated(self, ticks: u64) -> u64 {
+        ticks * u64::from(self.events) / u64::from(self.stream)
+    }
+
+    /// The longest segment in ticks of the timestamps.
+    fn longest(self) -> u64 {
+        self.on_the_wire(u64::from(SEGMENT_TICKS))
+    }
+}
+
 /// The event that is being received.
 #[derive(Clone, Copy, Debug)]
 struct Event {
     digit: Digit,
-    /// Where the event began, and where its current segment did (§2.5.1.3).
+    /// Where the event began, and where its current segment did (§2.5.1.3): in timestamps.
     start: u64,
     segment: u64,
-    /// The longest duration reported for the current segment.
-    duration: u16,
+    /// How long the finished segments lasted, and the longest duration reported for the current one: in ticks of payloads.
+    done: u64,
+    duration: u64,
     began: Time,
     heard: Time,
     /// The earliest time at which its packets say that it began.
     pressed: Time,
-    /// The clock changed while it was on its way.
-    reclocked: bool,
+    /// The clock changed while its current segment was on its way. Where the segment was then known to have come to, and the
+    /// clocks of that.
+    reclocked: Option<(u64, Clocks)>,
 }
 
 /// The newest finished event. Everything before its segment is finished too, so this one record is all the history that
@@ -142,24 +178,25 @@ struct Finished {
 }
 
 impl Receiver {
-    /// The events that follow count at another clock: that of the payload type they come under.
+    /// The events that follow count at another clock: that of the payload type they come under, beside audio of the clock
+    /// `stream`, which is that of all timestamps.
     ///
     /// A key that is held meanwhile goes on: what is known of it is kept in the new clock's ticks.
     ///
     /// # Panics
-    /// If `clock_rate` is 0.
-    pub fn set_clock_rate(&mut self, clock_rate: u32) {
-        assert!(clock_rate > 0, "the RTP clock rate must be at least 1 Hz, got 0");
-        if clock_rate == self.clock_rate {
+    /// If one of them is 0.
+    pub fn set_clock_rates(&mut self, events: u32, stream: u32) {
+        let (before, now) = (self.clocks, Clocks::new(events, stream));
+        if before == now {
             return;
         }
         if let Some(event) = &mut self.event {
-            let scale = |ticks: u64| ticks * u64::from(clock_rate) / u64::from(self.clock_rate);
-            event.start = event.segment - scale(event.segment - event.start).min(event.segment);
-            event.duration = scale(event.duration.into()).min(u64::from(u16::MAX)) as u16;
-            event.reclocked = true;
+            let known = event.segment + before.on_the_wire(event.duration);
+            event.reclocked = Some((known, before));
+            let scale = |ticks: u64| ticks * u64::from(now.events) / u64::from(before.events);
+            (event.done, event.duration) = (scale(event.done), scale(event.duration));
         }
-        self.clock_rate = clock_rate;
+        self.clocks = now;
     }
 
     /// The timestamps that follow have nothing to do with those before: their source restarted (RFC 3550 §A.1). A key that
@@ -174,9 +211,8 @@ impl Receiver {
     /// # Panics
     /// If `clock_rate` is 0.
     pub fn new(clock_rate: u32) -> Receiver {
-        assert!(clock_rate > 0, "the RTP clock rate must be at least 1 Hz, got 0");
         Receiver {
-            clock_rate,
+            clocks: Clocks::new(clock_rate, clock_rate),
             event: None,
             finished: None,
             pending: VecDeque::new(),
@@ -228,11 +264,11 @@ impl Receiver {
             return Outcome::Late;
         }
         if let Some(event) = &mut self.event {
-            if event.digit == digit && event.takes(now, timestamp) {
+            if event.digit == digit && event.takes(now, timestamp, self.clocks) {
                 return self.update(now, payload);
             }
             let before = event.segment;
-            if event.digit == digit && event.goes_on(now, timestamp, payload, self.clock_rate) {
+            if event.digit == digit && event.goes_on(now, timestamp, payload, self.clocks) {
                 if timestamp > before {
                     // What still comes under the old type is late.
                     let codes = bit(digit);
@@ -240,12 +276,12 @@ impl Receiver {
                 }
                 return self.update(now, payload);
             }
-            if event.digit == digit && event.owns_earlier(timestamp) {
+            if event.digit == digit && event.owns_earlier(timestamp, self.clocks) {
                 return Outcome::Stale;
             }
             if timestamp < event.start && event.start - timestamp <= self.late() {
                 // An older event, overtaken on the way by the start of this one: it is over, and comes first.
-                let overtaken = Event::new(now, timestamp, digit, payload, self.clock_rate);
+                let overtaken = Event::new(now, timestamp, digit, payload, self.clocks.events);
                 let ended = if payload.end { Ended::Marked } else { Ended::Overtaken };
                 self.report(overtaken, ended);
                 return Outcome::Ended;
@@ -253,7 +289,7 @@ impl Receiver {
             // §2.5.2.2: one key at a time, so a newer event ends this one at once.
             self.finish(Ended::Overtaken);
         }
-        self.event = Some(Event::new(now, timestamp, digit, payload, self.clock_rate));
+        self.event = Some(Event::new(now, timestamp, digit, payload, self.clocks.events));
         if payload.end {
             self.finish(Ended::Marked);
             return Outcome::Ended;
@@ -264,14 +300,15 @@ impl Receiver {
     /// Takes in a packet of the current segment, which [`Event::takes`] has made sure of.
     fn update(&mut self, now: Time, payload: &EventPayload) -> Outcome {
         let Some(event) = &mut self.event else { return Outcome::Stale };
-        let so_far = event.segment - event.start + u64::from(payload.duration);
-        event.pressed = event.pressed.min(now.back(ticks_to_duration(so_far, self.clock_rate)));
-        let grown = payload.duration > event.duration;
-        event.duration = event.duration.max(payload.duration);
+        let so_far = event.done + u64::from(payload.duration);
+        let lasted = ticks_to_duration(so_far, self.clocks.events);
+        event.pressed = event.pressed.min(now.back(lasted));
+        let grown = u64::from(payload.duration) > event.duration;
+        event.duration = event.duration.max(payload.duration.into());
         if payload.end {
             self.finish(Ended::Marked);
             Outcome::Ended
-        } else if event.total() > duration_to_ticks(STUCK, self.clock_rate) {
+        } else if event.total() > duration_to_ticks(STUCK, self.clocks.events) {
             self.finish(Ended::Overlong);
             Outcome::Ended
         } else if grown {
@@ -284,15 +321,14 @@ impl Receiver {
     /// Whether a packet belongs to what has been reported. A further segment of an event that was given up for silent or
     /// overlong belongs to it too, and moves the record on.
     fn is_finished(&mut self, timestamp: u64, digit: Digit) -> bool {
-        let late = self.late();
+        let (late, longest) = (self.late(), self.clocks.longest());
         let Some(finished) = &mut self.finished else { return false };
         match timestamp.checked_sub(finished.segment) {
             None => finished.segment - timestamp <= late,
             Some(0) => finished.codes & bit(digit) != 0,
             Some(ahead) => {
-                let goes_on = finished.lapsed == Some(digit)
-                    && ahead <= late
-                    && ahead % u64::from(SEGMENT_TICKS) == 0;
+                let goes_on =
+                    finished.lapsed == Some(digit) && ahead <= late && ahead % longest == 0;
                 if goes_on {
                     finished.segment = timestamp;
                     finished.codes = bit(digit);
@@ -335,7 +371,7 @@ impl Receiver {
         }
         self.pending.push_back(ReceivedDigit {
             digit: event.digit,
-            duration: ticks_to_duration(event.total(), self.clock_rate).min(LONGEST_DIGIT),
+            duration: ticks_to_duration(event.total(), self.clocks.events).min(LONGEST_DIGIT),
             timestamp: event.start,
             began: event.pressed,
             ended,
@@ -343,7 +379,7 @@ impl Receiver {
     }
 
     fn late(&self) -> u64 {
-        duration_to_ticks(LATE, self.clock_rate)
+        duration_to_ticks(LATE, self.clocks.stream)
     }
 }
 
@@ -359,28 +395,31 @@ impl Event {
             digit,
             start: timestamp,
             segment: timestamp,
-            duration: payload.duration,
+            done: 0,
+            duration: payload.duration.into(),
             began: now,
             heard: now,
             pressed: now.back(ticks_to_duration(payload.duration.into(), clock_rate)),
-            reclocked: false,
+            reclocked: None,
         }
     }
 
     /// Whether a packet with this event's code is of its current segment, or opens the next one.
-    fn takes(&mut self, now: Time, timestamp: u64) -> bool {
+    fn takes(&mut self, now: Time, timestamp: u64, clocks: Clocks) -> bool {
         if timestamp != self.segment {
             let Some(ahead) = timestamp.checked_sub(self.segment) else { return false };
             // §2.5.2.3: the next segment starts where the full one ends, without a gap. That its report of 0xFFFF ticks
             // was lost does not matter: the same key again, after its end went unseen, does not meet this very tick.
-            // Some senders fill a segment only to the last whole frame; those are believed from half the range on.
-            let full = ahead == u64::from(SEGMENT_TICKS);
-            let filled = ahead == u64::from(self.duration) && self.duration > SEGMENT_TICKS / 2;
+            // Some senders fill a segment only to the last whole frame; those are believed from half the range on. And
+            // some move timestamps at the clock of the events, whatever the audio's is.
+            let segment = u64::from(SEGMENT_TICKS);
+            let full = ahead == segment || ahead == clocks.longest();
+            let at = |ticks| ahead == ticks || ahead == clocks.on_the_wire(ticks);
+            let filled = at(self.duration) && self.duration > segment / 2;
             if !full && !filled {
                 return false;
             }
-            self.segment = timestamp;
-            self.duration = 0;
+            self.next_segment(timestamp, if full { segment } else { self.duration });
         }
         // Every packet of the segment shows that the key was held a moment ago, grown or not: the report of a full segment
         // is repeated as it is.
@@ -388,37 +427,64 @@ impl Event {
         true
     }
 
-    /// Whether a packet with this event's code, under a type of another clock, is of the same press: a sender that goes over to
+    /// Whether a packet with this event's code, after a change of clock, is of the same press: a sender that goes over to
     /// another codec while a key is held may give the event a timestamp of the new timeline. Its duration then still counts
-    /// from the press.
+    /// from the press, or the packet opens another segment, for less fits into one at a faster clock.
     fn goes_on(
         &mut self,
         now: Time,
         timestamp: u64,
         payload: &EventPayload,
-        clock_rate: u32,
+        clocks: Clocks,
     ) -> bool {
-        let told = ticks_to_duration(payload.duration.into(), clock_rate);
-        if !self.reclocked || told + RECLOCKED < now - self.pressed {
+        let Some((known, before)) = self.reclocked else { return false };
+        let lost = |clocks: Clocks| duration_to_ticks(LOST, clocks.events);
+        if let Some(missing) = timestamp.checked_sub(known).map(|ticks| before.stated(ticks)) {
+            // It begins where the last one was known to be, or a little later, as the clock was when that was said.
+            if missing < lost(before) {
+                let missing = missing * u64::from(clocks.events) / u64::from(before.events);
+                self.next_segment(timestamp, self.duration + missing);
+                self.heard = now;
+                return true;
+            }
+        }
+        let segment = u64::from(SEGMENT_TICKS);
+        if timestamp > self.segment && self.duration + lost(clocks) >= segment {
+            // The segment was full, and has lasted at two clocks.
+            self.next_segment(timestamp, segment.max(self.duration));
+            self.heard = now;
+            return true;
+        }
+        let told = ticks_to_duration(payload.duration.into(), clocks.events);
+        if told + RECLOCKED < now - self.pressed {
             return false;
         }
-        (self.start, self.segment, self.duration) = (timestamp, timestamp, 0);
-        (self.heard, self.reclocked) = (now, false);
+        self.start = timestamp;
+        self.next_segment(timestamp, 0);
+        (self.done, self.heard) = (0, now);
         true
+    }
+
+    /// The current segment has lasted for `lasted`, in ticks of payloads, and another one begins.
+    fn next_segment(&mut self, timestamp: u64, lasted: u64) {
+        self.done += lasted;
+        (self.segment, self.duration, self.reclocked) = (timestamp, 0, None);
     }
 
     /// Whether a packet with this event's code is of one of its earlier segments; one of the segment before the first that
     /// was seen moves the start back.
-    fn owns_earlier(&mut self, timestamp: u64) -> bool {
-        if self.start.checked_sub(timestamp) == Some(u64::from(SEGMENT_TICKS)) {
+    fn owns_earlier(&mut self, timestamp: u64, clocks: Clocks) -> bool {
+        let back = self.start.checked_sub(timestamp);
+        if back.is_some_and(|back| back == u64::from(SEGMENT_TICKS) || back == clocks.longest()) {
             self.start = timestamp;
+            self.done += u64::from(SEGMENT_TICKS);
         }
         (self.start..self.segment).contains(&timestamp)
     }
 
     /// §2.5.2.3: the full segments and the current one, in ticks.
     fn total(&self) -> u64 {
-        self.segment - self.start + u64::from(self.duration)
+        self.done + self.duration
     }
 }
 

@@ -144,8 +144,9 @@ struct Sounding {
 #[derive(Clone, Copy, Debug)]
 struct Train {
     digit: Digit,
+    /// The timestamp of the current segment.
     start: RtpTime,
-    /// Ticks of the event in finished segments; the current segment starts that much after `start`.
+    /// Ticks of the event in finished segments.
     segment: u64,
     /// Ticks of tone so far, and in all.
     elapsed: u64,
@@ -155,6 +156,9 @@ struct Train {
     clock: u32,
     /// Final packets of this segment (or, if it is the last one, of the event) still to send.
     finals: Option<u8>,
+    /// The clock has changed, and what the segment has lasted is more than one can state at the new one: the next packet opens
+    /// another.
+    split: bool,
 }
 
 impl Sender {
@@ -199,6 +203,7 @@ impl Sender {
                     scale(&mut train.segment);
                     scale(&mut train.elapsed);
                     scale(&mut train.total);
+                    train.reclocked();
                 }
                 Form::Tone(sounding) => {
                     scale(&mut sounding.elapsed);
@@ -217,7 +222,10 @@ impl Sender {
     pub fn set_events(&mut self, clock_rate: Option<u32>) {
         self.events = clock_rate.filter(|rate| *rate > 0);
         if let Some(Sending { form: Form::Event(train), .. }) = &mut self.now {
-            train.clock = self.events.unwrap_or(train.clock);
+            let clock = self.events.unwrap_or(train.clock);
+            if clock != core::mem::replace(&mut train.clock, clock) {
+                train.reclocked();
+            }
         }
     }
 
@@ -320,7 +328,7 @@ impl Sender {
         };
         let (packet, total, elapsed, over) = match &mut sending.form {
             Form::Event(train) => {
-                let packet = train.step(frame);
+                let packet = train.step(now, frame);
                 (Some(packet), train.total, train.elapsed, train.is_over())
             }
             Form::Tone(sounding) => {
@@ -398,6 +406,7 @@ impl Sender {
                         stream_clock: self.clock_rate,
                         clock: self.events.unwrap_or(self.clock_rate),
                         finals: None,
+                        split: false,
                     }),
                     Method::Event | Method::Tone => {
                         let (elapsed, tone, stopped) = (0, None, false);
@@ -436,13 +445,19 @@ impl Form {
 }
 
 impl Train {
-    fn step(&mut self, frame: u32) -> EventPacket {
+    /// The packet of the frame that starts at `now`.
+    fn step(&mut self, now: RtpTime, frame: u32) -> EventPacket {
         let marker = self.elapsed == 0;
+        if core::mem::take(&mut self.split) {
+            (self.segment, self.start, self.finals) = (self.elapsed, now, None);
+        }
         if self.finals == Some(0) {
             // §2.5.1.3: the next segment starts where the last one was full, and has grown while its end was repeated. By the
             // clock of now, if that has changed meanwhile, it may not be full.
             if self.elapsed.min(self.total) - self.segment >= self.longest_segment() {
                 self.segment += self.longest_segment();
+                // So much before now: the clock may have changed since the last one began.
+                self.start = now.plus(((self.elapsed - self.segment) as u32).wrapping_neg());
             }
             self.finals = None;
         }
@@ -457,12 +472,7 @@ impl Train {
             volume: VOLUME,
             duration: self.stated(so_far),
         };
-        // A train is at most 60 s of ticks: 11.5 million at 192 kHz.
-        EventPacket {
-            marker,
-            timestamp: self.start.plus(self.segment as u32),
-            payload: payload.to_bytes(),
-        }
+        EventPacket { marker, timestamp: self.start, payload: payload.to_bytes() }
     }
 
     /// Ticks of the stream that the longest duration of a payload lasts.
@@ -474,6 +484,12 @@ impl Train {
     fn stated(&self, ticks: u64) -> u16 {
         let ticks = ticks * u64::from(self.clock) / u64::from(self.stream_clock);
         ticks.clamp(1, u64::from(SEGMENT_TICKS)) as u16
+    }
+
+    /// Its clock has changed.
+    fn reclocked(&mut self) {
+        let lasted = self.elapsed - self.segment;
+        self.split = self.elapsed < self.total && lasted >= self.longest_segment();
     }
 
     /// Ends it as soon as it has lasted for `least`, if it has not begun to end; true if that makes it shorter.
@@ -490,9 +506,10 @@ impl Train {
         self.elapsed = self.elapsed.max(self.total);
         while !self.in_last_segment() {
             self.segment += self.longest_segment();
+            self.start = self.start.plus(self.longest_segment() as u32);
         }
-        self.finals = None;
-        self.step(0)
+        (self.finals, self.split) = (None, false);
+        self.step(self.start, 0)
     }
 
     fn in_last_segment(&self) -> bool {

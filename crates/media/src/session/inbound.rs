@@ -57,6 +57,8 @@ pub(super) struct Source {
     pub(super) reception: Reception,
     seq: SeqTracker,
     times: TimeUnwrapper,
+    /// That of its audio so far, and so of its timestamps, in Hz.
+    clock_rate: u32,
     /// Packets before those that its reception counts, that came too late or found no room.
     pub(super) late_before: u64,
     /// The packet after a jump that is not believed yet: if the next one confirms it, it was the first of a restart.
@@ -361,6 +363,7 @@ impl Session {
                 reception: Reception::new(seq.newest(), clock_rate),
                 seq,
                 times: TimeUnwrapper::default(),
+                clock_rate,
                 late_before: self.stats.late + self.stats.overflow,
                 doubtful: None,
             }
@@ -418,14 +421,15 @@ impl Session {
             source.reception.on_untimed_packet(seq);
             inbound.playout.note_silent(seq);
             if let Some(clock_rate) = event_clock {
-                inbound.ear.receiver.set_clock_rate(clock_rate);
+                inbound.ear.receiver.set_clock_rates(clock_rate, source.clock_rate);
                 self.take_event(arrival, timestamp, packet.payload);
             } else {
                 self.stats.unknown_payload_type += 1;
             }
             return;
         };
-        source.reception.set_clock_rate(inbound.playout.spec(codec).clock_rate);
+        source.clock_rate = inbound.playout.spec(codec).clock_rate;
+        source.reception.set_clock_rate(source.clock_rate);
         source.reception.on_packet(seq, packet.timestamp, arrival);
         let noise = audio.is_none();
         if noise && NoiseShape::parse(packet.payload).is_err() {

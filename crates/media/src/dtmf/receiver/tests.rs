@@ -279,13 +279,13 @@ fn a_key_that_is_held_over_a_change_of_the_clock_is_one_digit() {
             for frame in 1..=10u64 {
                 let (clock, timestamp) =
                     if frame <= 5 { (from, 1000) } else { (to, new_timestamp) };
-                receiver.set_clock_rate(clock);
+                receiver.set_clock_rates(clock, clock);
                 let duration = (u64::from(clock) / 50 * frame) as u16;
                 let payload = EventPayload { event: 7, end: frame == 10, volume: 10, duration };
                 receiver.receive(Time::ms(20 * frame), timestamp, &payload);
                 if frame == 7 {
                     // A packet of before the change comes late.
-                    receiver.set_clock_rate(from);
+                    receiver.set_clock_rates(from, from);
                     let duration = (u64::from(from) / 50 * 4) as u16;
                     receiver.receive(
                         Time::ms(141),
@@ -314,7 +314,7 @@ fn the_same_key_again_after_a_change_of_the_clock_is_another_digit() {
     for frame in 1..=5 {
         receiver.receive(Time::ms(20 * frame), 1000, &packet(160 * frame as u16, false));
     }
-    receiver.set_clock_rate(48_000);
+    receiver.set_clock_rates(48_000, 48_000);
     for frame in 1..=5 {
         receiver.receive(
             Time::ms(180 + 20 * frame),
