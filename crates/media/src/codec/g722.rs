@@ -275,6 +275,10 @@ mod tests {
     const INPUT: &[u8] = include_bytes!("../../tests/vectors/g722.in.s16");
     const CODE: &[u8] = include_bytes!("../../tests/vectors/g722.code");
     const OUTPUT: &[u8] = include_bytes!("../../tests/vectors/g722.out.s16");
+    const LOUDEST: &[u8] = include_bytes!("../../tests/vectors/g722.loudest.s16");
+    const LOUDEST_CODE: &[u8] = include_bytes!("../../tests/vectors/g722.loudest.code");
+    const ANY_CODE: &[u8] = include_bytes!("../../tests/vectors/g722.any.code");
+    const ANY: &[u8] = include_bytes!("../../tests/vectors/g722.any.s16");
 
     fn pcm(bytes: &[u8]) -> Vec<i16> {
         bytes.chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect()
@@ -302,6 +306,16 @@ mod tests {
     #[test]
     fn every_sample_is_as_ffmpeg_and_spandsp_decode_it() {
         let (ours, theirs) = (decoded(CODE), pcm(OUTPUT));
+        assert_eq!(ours.len(), theirs.len());
+        assert_eq!(ours.iter().zip(&theirs).position(|(a, b)| a != b), None);
+    }
+
+    #[test]
+    fn the_loudest_audio_and_any_octets_at_all_come_out_as_theirs_too() {
+        let (ours, theirs) = (encoded(&pcm(LOUDEST)), LOUDEST_CODE);
+        assert_eq!(ours.len(), theirs.len());
+        assert_eq!(ours.iter().zip(theirs).position(|(a, b)| a != b), None);
+        let (ours, theirs) = (decoded(ANY_CODE), pcm(ANY));
         assert_eq!(ours.len(), theirs.len());
         assert_eq!(ours.iter().zip(&theirs).position(|(a, b)| a != b), None);
     }
