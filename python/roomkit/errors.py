@@ -36,6 +36,7 @@ that `except LookupError` does what it says. Bad packets are never exceptions: t
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 __all__ = [
     "AddressConflictError",
@@ -64,6 +65,8 @@ __all__ = [
     "SessionNotFoundError",
     "SynthesisError",
 ]
+
+_LONGEST: Final = 200  # characters of a wrong value that are shown
 
 
 class RoomKitError(Exception):
@@ -250,3 +253,13 @@ def _these(what: str, known: Iterable[str]) -> str:
         return f"there are no {what}"
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
     return f"known {what}: {', '.join(map(repr, names[:10]))}{more}"
+
+
+def shown(value: object) -> str:
+    """`value` as an answer shows it: short, and whatever it is. Python refuses to write integers of
+    more than some thousand digits."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 (the caller is told of his mistake, not of this one)
+        return f"{type(value).__name__} without a repr"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

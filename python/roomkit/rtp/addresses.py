@@ -6,7 +6,9 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Sequence
-from typing import TypeAlias, TypeGuard
+from typing import Final, TypeAlias, TypeGuard
+
+from roomkit.errors import shown
 
 __all__ = [
     "Address",
@@ -17,6 +19,8 @@ __all__ = [
     "resolve",
     "resolve_rtcp",
 ]
+
+_LONGEST: Final = 255  # characters of a name (RFC 1035 §2.3.4)
 
 Address: TypeAlias = tuple[str, int]
 """(host, port). The host is a name or a numeric IPv4 or IPv6 address without brackets."""
@@ -30,12 +34,14 @@ def check_address(value: object, name: str, *, free_port: bool = False) -> Addre
     low = 0 if free_port else 1
     fits = f"a (host, port) pair such as ('192.0.2.10', 20000), port {low} to 65535, fits"
     if not _is_pair(value):
-        raise ValueError(f"{name}: {value!r}; {fits}")
+        raise ValueError(f"{name}: {shown(value)}; {fits}")
     host, port = value
     if not isinstance(host, str) or not host.strip() or any(c in host for c in " \t\r\n\0"):
-        raise ValueError(f"{name}: host {host!r}; a host name or an IP address fits")
+        raise ValueError(f"{name}: host {shown(host)}; a host name or an IP address fits")
+    if len(host) > _LONGEST:
+        raise ValueError(f"{name}: host {shown(host)}; a host name or an IP address fits")
     if not isinstance(port, int) or isinstance(port, bool) or not low <= port <= 65535:
-        raise ValueError(f"{name}: port {port!r}; an integer from {low} to 65535 fits")
+        raise ValueError(f"{name}: port {shown(port)}; an integer from {low} to 65535 fits")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     if not free_port and host in ("0.0.0.0", "::"):

@@ -6,6 +6,8 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from roomkit.errors import shown
+
 __all__ = ["dial_string", "digits", "flag", "number", "one_of", "seconds"]
 
 _DIGITS: Final = "0123456789*#ABCD"
@@ -17,7 +19,7 @@ def dial_string(value: object, name: str) -> None:
     if not isinstance(value, str):
         raise ValueError(f"{name}: {type(value).__name__}; a string with {fits}")
     if not value:
-        raise ValueError(f"{name}: {value!r}; {fits}")
+        raise ValueError(f"{name}: {shown(value)}; {fits}")
     for place, key in enumerate(value):
         if not key.isascii() or key.upper() not in _DIGITS + ",WP":
             raise ValueError(f"{name}: {key!r} at place {place}; {fits}")
@@ -42,14 +44,14 @@ def digits(value: object, name: str, *, most: int | None = None) -> str:
 def flag(value: object, name: str) -> bool:
     """`value`, if it is True or False."""
     if not isinstance(value, bool):
-        raise ValueError(f"{name}: {value!r}; True or False fits")
+        raise ValueError(f"{name}: {shown(value)}; True or False fits")
     return value
 
 
 def number(value: object, name: str, low: int, high: int) -> int:
     """`value`, if it is an integer of that range."""
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise ValueError(f"{name}: {value!r}; an integer from {low} to {high} fits")
+        raise ValueError(f"{name}: {shown(value)}; an integer from {low} to {high} fits")
     return value
 
 
@@ -61,13 +63,14 @@ def seconds(
     least = "at least 0" if or_zero else "more than 0"
     fits = f"{least} and at most {high:g} seconds{', or None,' if or_none else ''} fits"
     if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise ValueError(f"{name}: {value!r}; {fits}")
-    if not math.isfinite(value) or not (0 if or_zero else math.ulp(0.0)) <= value <= high:
-        raise ValueError(f"{name}: {value!r}; {fits}")
+        raise ValueError(f"{name}: {shown(value)}; {fits}")
+    # What is no number at all (NaN) is in no range either.
+    if not (0 if or_zero else math.ulp(0.0)) <= value <= high:
+        raise ValueError(f"{name}: {shown(value)}; {fits}")
 
 
 def one_of(value: object, name: str, fitting: tuple[object, ...]) -> None:
     """One of a few values."""
     if isinstance(value, bool) or not isinstance(value, (int, str)) or value not in fitting:
         *most, last = map(repr, fitting)
-        raise ValueError(f"{name}: {value!r}; {', '.join(most)} or {last} fits")
+        raise ValueError(f"{name}: {shown(value)}; {', '.join(most)} or {last} fits")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
 
+from roomkit.errors import shown
 from roomkit.rtp.checks import number
 from roomkit.rtp.opus import OPUS_RATES, OpusSettings
 
@@ -73,7 +74,7 @@ class Codec:
 
     def __post_init__(self) -> None:
         if self.name not in _NAMES:
-            raise ValueError(f"codec name: {self.name!r}; {_or(_NAMES)} fits")
+            raise ValueError(f"codec name: {shown(self.name)}; {_or(_NAMES)} fits")
         number(self.payload_type, "payload_type", 0, 127)
         number(self.clock_rate, "clock_rate", 0, 192_000)
         number(self.channels, "channels", 0, 2)
@@ -110,7 +111,7 @@ class Codec:
         for given, name in ((self.fmtp, "fmtp"), (self.send_fmtp, "send_fmtp")):
             if given is not None and not isinstance(given, str):
                 raise ValueError(
-                    f"{name}: {given!r}; a str such as 'useinbandfec=1', or None, fits"
+                    f"{name}: {shown(given)}; a str such as 'useinbandfec=1', or None, fits"
                 )
         self._check_opus()
 
@@ -264,7 +265,7 @@ def _listed(codecs: Iterable[Codec | str], payload_type: int, clock_rate: int) -
     try:
         listed = tuple(_codec(item) for item in codecs)
     except TypeError:
-        raise ValueError(f"codecs: {codecs!r}; a list of Codec or of names fits") from None
+        raise ValueError(f"codecs: {shown(codecs)}; a list of Codec or of names fits") from None
     if not listed:
         raise ValueError("codecs: it is empty; at least one Codec fits")
     numbers = [codec.payload_type for codec in listed]
@@ -291,7 +292,7 @@ def _codec(item: object) -> Codec:
     named = _NAMED.get(item.upper()) if isinstance(item, str) else None
     if named is None:
         raise ValueError(
-            f"codecs: {item!r}; 'PCMU', 'PCMA', 'G722', 'opus' or a Codec such as"
+            f"codecs: {shown(item)}; 'PCMU', 'PCMA', 'G722', 'opus' or a Codec such as"
             " Codec('L16', 96, 16000) fits"
         )
     return named

@@ -122,9 +122,7 @@ class SessionDigits:
 
     def on_dtmf(self, callback: Callable[[DTMFEvent], object]) -> Unsubscribe:
         """`callback(dtmf_event)` for every digit, once, when its end is known."""
-        return self._events.add(
-            lambda event: callback(event) if isinstance(event, DTMFEvent) else None
-        )
+        return self._events.add_for(DTMFEvent, callback)
 
     # --- what the session brings ----------------------------------------------------------------
 

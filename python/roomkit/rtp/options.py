@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias, TypedDict, get_args
 
+from roomkit.errors import shown
 from roomkit.rtp.addresses import Address, check_address, is_numeric
 from roomkit.rtp.checks import flag, number, one_of, seconds
 from roomkit.rtp.codecs import DYNAMIC_TYPES, Codec, codecs_for
@@ -263,7 +264,7 @@ class RTPOptions:
         number(self.inbound_ms, "inbound_ms", 100, 60_000)
         one_of(self.source_policy, "source_policy", ("host", "strict", "learn", "follow"))
         if self.symmetric is not None and not isinstance(self.symmetric, bool):
-            raise ValueError(f"symmetric: {self.symmetric!r}; True, False or None fits")
+            raise ValueError(f"symmetric: {shown(self.symmetric)}; True, False or None fits")
         if self.learn_window is not None:
             seconds(self.learn_window, "learn_window", 86_400, or_none=True)
         number(self.probation, "probation", 2, 50)
@@ -415,7 +416,7 @@ class RTPOptions:
         pair: object = self.port_range
         fits = "a (low, high) pair of ports, 1 to 65535, fits"
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise ValueError(f"port_range: {pair!r}; {fits}")
+            raise ValueError(f"port_range: {shown(pair)}; {fits}")
         low = number(pair[0], "port_range: low", 1, 65535)
         high = number(pair[1], "port_range: high", low, 65535)
         object.__setattr__(self, "port_range", (low, high))
@@ -504,7 +505,9 @@ class RTPOptions:
             return None
         if not isinstance(value, Mapping):
             usual = 13 if name.startswith("comfort") else 101
-            raise ValueError(f"{name}: {value!r}; a dict such as {{8000: {usual}}}, or None, fits")
+            raise ValueError(
+                f"{name}: {shown(value)}; a dict such as {{8000: {usual}}}, or None, fits"
+            )
         for clock, event in value.items():
             number(clock, f"{name}: clock", 8000, 192_000)
             number(event, f"{name}: payload type", 0, 127)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
+from roomkit.errors import shown
 from roomkit.rtp.codecs import G722, PCMA, PCMU, Codec
 
 __all__ = ["ASTERISK_FORMATS", "PRESETS", "Preset", "preset_options"]
@@ -96,7 +97,7 @@ def preset_options(name: object, payload_type: int = 0) -> dict[str, Any]:
     """
     preset = PRESETS.get(name) if isinstance(name, str) else None
     if preset is None:
-        raise ValueError(f"preset: {name!r}; {', '.join(map(repr, PRESETS))} or None fits")
+        raise ValueError(f"preset: {shown(name)}; {', '.join(map(repr, PRESETS))} or None fits")
     options = dict(preset.options)
     codecs: tuple[Codec, ...] = options["codecs"]
     first = [codec for codec in codecs if codec.payload_type == payload_type]

@@ -103,7 +103,10 @@ class RTPSession(Signalled, SessionDigits):
 
     @classmethod
     def from_options(cls, options: RTPOptions, *, shared: bool = False) -> RTPSession:
-        """A session with options that have been checked already."""
+        """A session with options that have been checked already. Raises `TypeError` for what are
+        none."""
+        if not isinstance(options, RTPOptions):
+            raise TypeError(f"options: {type(options).__name__}; RTPOptions fit")
         session = cls.__new__(cls)
         session._prepare(options, shared=shared)
         return session
@@ -115,7 +118,7 @@ class RTPSession(Signalled, SessionDigits):
                 " first peer that sends valid RTP"
             )
         self.options = options
-        self._shared = shared
+        self._shared = flag(shared, "shared")
         self._exchange = asyncio.Lock()
         self._changing = threading.Lock()
         self._remote = self._remote_rtcp = None
@@ -190,7 +193,10 @@ class RTPSession(Signalled, SessionDigits):
         iterators end. Idempotent; concurrent calls return when the first has done it.
 
         Frames on their way are not heard any longer; only where digits were masked
-        (`mask_digits`), what that held back is, before this returns."""
+        (`mask_digits`), what that held back is, before this returns. Raises `TypeError` for a
+        reason that is no string."""
+        if not isinstance(reason, str):
+            raise TypeError(f"reason: {reason!r}; a str fits")
         loop = asyncio.get_running_loop()
         if self._closed:
             if self._closing is not None and self._closing.get_loop() is loop:
@@ -203,7 +209,9 @@ class RTPSession(Signalled, SessionDigits):
             return
         self._closing = loop.create_future()
         try:
-            await bridge.close(self._native, reason, to_the_end=self._hears_out)
+            # Half of a surrogate pair has no place in UTF-8, and no right to keep the ports open.
+            said = reason.encode("utf-8", "replace").decode()
+            await bridge.close(self._native, said, to_the_end=self._hears_out)
         finally:
             if self._hears_out:
                 self._hears_out = False
@@ -429,9 +437,7 @@ class RTPSession(Signalled, SessionDigits):
 
     def on_disconnected(self, callback: Callable[[Disconnected], object]) -> Unsubscribe:
         """`callback(disconnected)` when the peer hung up or fell silent, or the core failed."""
-        return self._events.add(
-            lambda event: callback(event) if isinstance(event, Disconnected) else None
-        )
+        return self._events.add_for(Disconnected, callback)
 
     # --- told by the bridge, on the loop's thread -----------------------------------------------
 

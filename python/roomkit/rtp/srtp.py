@@ -98,8 +98,9 @@ class SRTPKey(_Secret):
     """Packets that may be sent with it, 1 to 2^48; None: as many as RFC 3711 §9.2 allows."""
 
     def __post_init__(self) -> None:
-        if self.suite in _ALIASES:
-            object.__setattr__(self, "suite", _ALIASES[self.suite])
+        given: object = self.suite
+        if isinstance(given, str) and given in _ALIASES:
+            object.__setattr__(self, "suite", _ALIASES[given])
         one_of(self.suite, "suite", SUITES)
         object.__setattr__(self, "key", _octets(self.key, self.suite))
         if self.mki is not None:
@@ -140,7 +141,10 @@ class CryptoLine(_Secret):
     def __post_init__(self) -> None:
         number(self.tag, "crypto tag", 0, 999_999_999)
         put = object.__setattr__  # the dataclass is frozen for everyone else
-        put(self, "keys", tuple(self.keys))
+        keys: object = self.keys
+        if not isinstance(keys, (tuple, list)):
+            raise ValueError(f"crypto keys: {type(keys).__name__}; a tuple of SRTPKey fits")
+        put(self, "keys", tuple(keys))
         _check_set(self.keys, "crypto keys")
         put(self, "spelling", self.spelling or self.suite)
 
@@ -277,6 +281,14 @@ def choose_line(lines: Iterable[str], suites: Sequence[SRTPSuite] = SUITES) -> C
 
     `suites`: those that are welcome. Raises `ValueError` that says why each line cannot be taken.
     """
+    given: object = lines
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise ValueError(f"lines: {type(given).__name__}; a list of str fits")
+    welcome: object = suites
+    if not isinstance(welcome, (tuple, list)):
+        raise ValueError(f"suites: {type(welcome).__name__}; a list of {', '.join(SUITES)} fits")
+    for suite in suites:
+        one_of(suite, "suites", SUITES)
     reasons = []
     for line in lines:
         try:

@@ -11,12 +11,14 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from roomkit._faults import log_fault
+from roomkit.errors import shown
 from roomkit.voice.base import Unsubscribe
 
 __all__ = ["Listeners", "Stream"]
 
 _log = logging.getLogger("roomkit.rtp")
 _T = TypeVar("_T")
+_K = TypeVar("_K")
 
 
 class Listeners(Generic[_T]):
@@ -43,6 +45,11 @@ class Listeners(Generic[_T]):
 
         return unsubscribe
 
+    def add_for(self, kind: type[_K], callback: Callable[[_K], object]) -> Unsubscribe:
+        """`add` for the items of one kind."""
+        _check_callback(callback)
+        return self.add(lambda item: callback(item) if isinstance(item, kind) else None)
+
     def call(self, item: _T) -> None:
         """Calls all of them; one that raises is logged and harms no other."""
         for callback in self.calls:
@@ -58,7 +65,8 @@ class Listeners(Generic[_T]):
 def _check_callback(callback: object) -> None:
     if not callable(callback) or inspect.iscoroutinefunction(callback):
         raise TypeError(
-            f"callback: {callback!r}; a plain function fits (to await, iterate over the session)"
+            f"callback: {shown(callback)}; a plain function fits"
+            " (to await, iterate over the session)"
         )
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from enum import Flag, StrEnum, auto
 from typing import TYPE_CHECKING, Any
 
-from roomkit.errors import SessionEndedError
+from roomkit.errors import SessionEndedError, shown
 
 if TYPE_CHECKING:
     from roomkit.voice.events import DTMFEvent
@@ -142,7 +142,7 @@ class AudioChunk:
 
     def __post_init__(self) -> None:
         if self.format != "pcm_s16le":
-            raise ValueError(f"format: {self.format!r}; only 'pcm_s16le' fits")
+            raise ValueError(f"format: {shown(self.format)}; only 'pcm_s16le' fits")
         self.data = check_pcm(self.data, self.sample_rate, self.channels)
         check_timestamp(self.timestamp_ms)
 
@@ -180,9 +180,9 @@ BargeInCallback = Callable[[VoiceSession], Awaitable[None] | None]
 def check_pcm(data: Any, sample_rate: int, channels: int) -> bytes:
     """`data` as bytes, if it can be 16 bit PCM of that rate and number of channels."""
     if not _is_int(sample_rate) or not 8000 <= sample_rate <= 192_000:
-        raise ValueError(f"sample_rate: {sample_rate!r}; 8000 to 192000 Hz fits")
+        raise ValueError(f"sample_rate: {shown(sample_rate)}; 8000 to 192000 Hz fits")
     if not _is_int(channels) or not 1 <= channels <= 8:
-        raise ValueError(f"channels: {channels!r}; 1 to 8 fits")
+        raise ValueError(f"channels: {shown(channels)}; 1 to 8 fits")
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise TypeError(f"data: {type(data).__name__}; bytes of 16 bit PCM fits")
     pcm = data if type(data) is bytes else bytes(data)
@@ -208,8 +208,12 @@ def check_timestamp(timestamp_ms: Any) -> None:
     if timestamp_ms is None:
         return
     if isinstance(timestamp_ms, bool) or not isinstance(timestamp_ms, (int, float)):
-        raise ValueError(f"timestamp_ms: {timestamp_ms!r}; a number of ms, or None, fits")
-    if not math.isfinite(timestamp_ms):
+        raise ValueError(f"timestamp_ms: {shown(timestamp_ms)}; a number of ms, or None, fits")
+    try:
+        finite = math.isfinite(timestamp_ms)
+    except OverflowError:
+        raise ValueError("timestamp_ms: an integer that no float holds; one of ms fits") from None
+    if not finite:
         raise ValueError(f"timestamp_ms: {timestamp_ms!r}; a finite number of ms fits")
 
 

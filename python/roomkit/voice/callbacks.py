@@ -11,6 +11,7 @@ from typing import Any
 
 from roomkit._faults import log_fault
 from roomkit._serial import SerialQueue
+from roomkit.errors import shown
 from roomkit.voice.base import Unsubscribe, VoiceSession
 
 __all__ = ["CallbackList"]
@@ -48,7 +49,7 @@ class CallbackList:
     def add(self, callback: Callable[..., Any]) -> Unsubscribe:
         """Registers `callback`. Raises `TypeError` if it cannot be called."""
         if not callable(callback):
-            raise TypeError(f"{self._name}: {callback!r} is not callable; a function fits")
+            raise TypeError(f"{self._name}: {shown(callback)} is not callable; a function fits")
         entry = _Entry(self._name, callback, self._limit)
         self._entries.append(entry)
         self._calls = tuple(entry.call for entry in self._entries)

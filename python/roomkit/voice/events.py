@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from roomkit.errors import shown
 from roomkit.voice.base import AudioChunk, VoiceSession
 
 __all__ = [
@@ -52,11 +53,11 @@ class DTMFEvent:
 
     def __post_init__(self) -> None:
         if self.digit not in _DIGITS:
-            raise ValueError(f"digit: {self.digit!r}; one of {''.join(_DIGITS)} fits")
-        if not self.duration_ms >= 0:
-            raise ValueError(f"duration_ms: {self.duration_ms!r}; 0 or more fits")
-        if not 0 <= self.confidence <= 1:
-            raise ValueError(f"confidence: {self.confidence!r}; 0 to 1 fits")
+            raise ValueError(f"digit: {shown(self.digit)}; one of {''.join(_DIGITS)} fits")
+        if not _is_number(self.duration_ms) or not self.duration_ms >= 0:
+            raise ValueError(f"duration_ms: {shown(self.duration_ms)}; 0 or more fits")
+        if not _is_number(self.confidence) or not 0 <= self.confidence <= 1:
+            raise ValueError(f"confidence: {shown(self.confidence)}; 0 to 1 fits")
 
 
 @dataclass(slots=True)
@@ -226,3 +227,7 @@ HookEvent = (
     | ErrorEvent
 )
 """What a hook may receive; the trigger says which."""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

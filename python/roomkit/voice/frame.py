@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from roomkit.errors import shown
 from roomkit.voice.base import check_pcm, check_timestamp
 
 __all__ = ["FRAME_KINDS", "AudioFrame", "frame_from_media"]
@@ -42,7 +43,7 @@ class AudioFrame:
 
     def __post_init__(self) -> None:
         if self.sample_width != 2:
-            raise ValueError(f"sample_width: {self.sample_width!r}; only 2 (16 bit PCM) fits")
+            raise ValueError(f"sample_width: {shown(self.sample_width)}; only 2 (16 bit PCM) fits")
         self.data = check_pcm(self.data, self.sample_rate, self.channels)
         check_timestamp(self.timestamp_ms)
 

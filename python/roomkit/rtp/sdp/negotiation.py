@@ -5,9 +5,10 @@ from __future__ import annotations
 import secrets
 from copy import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from roomkit.rtp.addresses import check_address, is_numeric
+from roomkit.rtp.checks import one_of
 from roomkit.rtp.codecs import Codec, codecs_for
 from roomkit.rtp.sdp import security
 from roomkit.rtp.sdp.agreement import Agreement, agree, agree_on_answer, find_audio, turned
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from roomkit.rtp.sdp.media import Media
 
 __all__ = ["Negotiation"]
+
+_DIRECTIONS: Final = ("sendrecv", "sendonly", "recvonly", "inactive")
 
 
 class Negotiation:
@@ -101,6 +104,7 @@ class Negotiation:
         `"sendonly"` or `"inactive"`, as far as it goes with what is offered (RFC 3264 §6.1)."""
         if self._received is None:
             raise RuntimeError("there is no offer to answer; receive_offer comes first")
+        one_of(direction, "direction", _DIRECTIONS)
         described, place, agreement = self._received
         theirs = turned(agreement.direction)  # as they say it
         agreement = replace(agreement, direction=turned(theirs, direction))

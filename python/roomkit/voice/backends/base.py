@@ -104,7 +104,9 @@ class VoiceBackend(ABC):
             raise first
 
     def get_session(self, session_id: str) -> VoiceSession | None:
-        """The session of that id while it is up."""
+        """The session of that id while it is up. Raises `TypeError` for what is no id."""
+        if not isinstance(session_id, str):
+            raise TypeError(f"session_id: {type(session_id).__name__}; a str fits")
         return self.sessions.get(session_id)
 
     def list_sessions(self, room_id: str) -> list[VoiceSession]:
