@@ -152,8 +152,7 @@ impl Batch {
             }
             let error = io::Error::last_os_error();
             // An address that this host has no more, or cannot send from to there: then from the one on the way.
-            let no_source = !matches!(error.kind(), io::ErrorKind::WouldBlock);
-            if no_source && rest[0].from.is_some() {
+            if may_be_the_source(&error) && rest[0].from.is_some() {
                 let plain = Datagram { from: None, to: rest[0].to, bytes: rest[0].bytes.clone() };
                 count.add(self.send(socket, &[plain]));
                 rest = &rest[1..];
@@ -165,6 +164,13 @@ impl Batch {
         }
         count
     }
+}
+
+/// Whether another address to send from may help: Linux says of one that is not the host's that it is invalid, and of one
+/// that no route leads from that there is no route.
+fn may_be_the_source(error: &io::Error) -> bool {
+    let of_the_source = [libc::EINVAL, libc::EADDRNOTAVAIL, libc::ENETUNREACH, libc::EHOSTUNREACH];
+    error.raw_os_error().is_some_and(|number| of_the_source.contains(&number))
 }
 
 /// What the kernel tells of a datagram beside its sender: see [`Arrival`].
@@ -363,5 +369,20 @@ mod tests {
         let answer = Datagram { to: far.rtp_addr, from: gone, bytes: vec![1] };
         let count = Batch::new().send(&ours.rtp, &[answer]);
         assert_eq!((count.sent, count.errors), (1, 0));
+        // Where it is not the source, another one does not help.
+        let oversized = Datagram { to: far.rtp_addr, from: gone, bytes: vec![1; 70_000] };
+        let count = Batch::new().send(&ours.rtp, &[oversized]);
+        assert_eq!((count.sent, count.errors), (0, 1));
+        for (number, helps) in [
+            (libc::EINVAL, true),
+            (libc::EADDRNOTAVAIL, true),
+            (libc::ENETUNREACH, true),
+            (libc::EMSGSIZE, false),
+            (libc::ENOBUFS, false),
+            (libc::EAGAIN, false),
+            (libc::ECONNREFUSED, false),
+        ] {
+            assert_eq!(may_be_the_source(&io::Error::from_raw_os_error(number)), helps, "{number}");
+        }
     }
 }
