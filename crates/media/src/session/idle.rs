@@ -154,7 +154,7 @@ impl Session {
         timestamp: RtpTime,
         payload: &[u8],
     ) {
-        let mut bytes = self.outbound.header(false, payload_type, timestamp);
+        let mut bytes = self.outbound.header(false, payload_type, timestamp, payload.len());
         bytes.extend_from_slice(payload);
         self.transmit(to, bytes);
     }

@@ -30,6 +30,8 @@ pub(super) struct Outbound {
     /// True if the frame before this one was sent: the next is not the first of a talkspurt.
     talking: bool,
     pcm: Vec<i16>,
+    /// Octets of the last payload of audio: the next one is likely to be as long.
+    room: usize,
 }
 
 impl Outbound {
@@ -50,6 +52,7 @@ impl Outbound {
             ticks: frame_ticks(config.ptime, codec.clock_rate),
             talking: false,
             pcm: Vec::new(),
+            room: 0,
         }
     }
 
@@ -104,10 +107,17 @@ impl Outbound {
         self.timestamp.plus(self.ticks.wrapping_neg())
     }
 
-    pub(super) fn header(&mut self, marker: bool, payload_type: u8, timestamp: RtpTime) -> Vec<u8> {
+    /// A packet that is still without payload, with room for so many octets of that.
+    pub(super) fn header(
+        &mut self,
+        marker: bool,
+        payload_type: u8,
+        timestamp: RtpTime,
+        payload: usize,
+    ) -> Vec<u8> {
         let header = RtpHeader { marker, payload_type, seq: self.seq, timestamp, ssrc: self.ssrc };
         self.seq = self.seq.plus(1);
-        let mut bytes = Vec::with_capacity(HEADER_LEN + self.pcm.len() * 2 + TAG_ROOM);
+        let mut bytes = Vec::with_capacity(HEADER_LEN + payload + TAG_ROOM);
         header.write(&mut bytes);
         bytes
     }
@@ -155,9 +165,10 @@ impl Session {
         let mut talks = speaks || fills;
         if talks {
             let seq = out.seq;
-            let mut bytes = out.header(!out.talking, out.codec.payload_type, timestamp);
+            let mut bytes = out.header(!out.talking, out.codec.payload_type, timestamp, out.room);
             out.encoder.encode(&out.pcm, &mut bytes);
             if bytes.len() > HEADER_LEN {
+                out.room = bytes.len() - HEADER_LEN;
                 self.transmit(to, bytes);
             } else {
                 // The codec leaves this frame out: time goes on, the sequence does not (RFC 7587 §3.1.3).
@@ -189,7 +200,8 @@ impl Session {
     fn send_event(&mut self, to: SocketAddr, event: &EventPacket) {
         let out = &mut self.outbound;
         let Some(EventType { payload_type, .. }) = out.event else { return };
-        let mut bytes = out.header(event.marker, payload_type, event.timestamp);
+        let mut bytes =
+            out.header(event.marker, payload_type, event.timestamp, event.payload.len());
         bytes.extend_from_slice(&event.payload);
         self.transmit(to, bytes);
     }
