@@ -57,7 +57,8 @@ impl Session {
 
     /// Counts, position and destination as of the last tick.
     pub fn snapshot(&self) -> Snapshot {
-        *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner)
+        let shown = *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.rated()
     }
 
     /// Sends to another address, and expects the remote there, from the next packet on.

@@ -9,7 +9,7 @@ use crate::line::{Item, MediaEnd};
 use crate::outbound::OutboundEnd;
 use crate::socket::{Arrival, Datagram};
 use roomkit_media::seq::Ssrc;
-use roomkit_media::session::{Event, Output, Port, Session};
+use roomkit_media::session::{Event, Output, Port, Ratings, Session};
 use roomkit_media::stats::Stats;
 use roomkit_media::time::{Duration, Time};
 use std::net::{IpAddr, SocketAddr};
@@ -23,6 +23,8 @@ use std::sync::{Arc, Mutex, TryLockError};
 pub struct Snapshot {
     /// The session's own counts.
     pub media: Stats,
+    /// The ratings among them, still to be made: see [`rated`](Self::rated).
+    pub(crate) ratings: Ratings,
     /// Those of its local address.
     pub socket: SocketStats,
     /// Frames and events the program was too slow to take.
@@ -35,6 +37,14 @@ pub struct Snapshot {
     pub destination: Option<SocketAddr>,
     /// Which of the host's addresses they come from, once the far end has been heard; `None` if the socket has only one.
     pub local: Option<IpAddr>,
+}
+
+impl Snapshot {
+    /// With the ratings, which are made by who looks and not by the media thread.
+    pub(crate) fn rated(mut self) -> Snapshot {
+        self.ratings.fill(&mut self.media);
+        self
+    }
 }
 
 /// A session with both of its borders.
@@ -277,8 +287,10 @@ impl Parts {
     }
 
     fn show(&mut self, socket: SocketStats) {
+        let (media, ratings) = self.session.unrated_stats();
         let snapshot = Snapshot {
-            media: self.session.stats(),
+            media,
+            ratings,
             socket,
             items_dropped: self.line.dropped(),
             position: self.session.position().or(self.last_played),

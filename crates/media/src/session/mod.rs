@@ -53,6 +53,7 @@ pub use crate::playout::{Frame, FrameKind};
 pub use config::{ConfigError, Direction, EventType, NoiseType, RtcpMode, SessionConfig};
 pub use dtmf::QueueFull;
 pub use idle::Fill;
+pub use quality::Ratings;
 
 use idle::Idle;
 use inbound::Inbound;
@@ -404,12 +405,19 @@ impl Session {
 
     /// The counters and estimates as they stand.
     pub fn stats(&self) -> Stats {
+        let (mut stats, ratings) = self.unrated_stats();
+        ratings.fill(&mut stats);
+        stats
+    }
+
+    /// The same without the ratings, and what it takes to fill them in: for who shows statistics with every frame.
+    pub fn unrated_stats(&self) -> (Stats, Ratings) {
         let mut stats = self.stats;
         stats.digits_sent = self.outbound.digits.started();
         self.inbound.fill(&mut stats);
         self.reports.fill(&mut stats);
-        self.fill_quality(&mut stats);
-        stats
+        let ratings = self.fill_quality(&mut stats);
+        (stats, ratings)
     }
 
     /// One frame each way. `send` is false for a frame whose time has passed too long ago to be sent.

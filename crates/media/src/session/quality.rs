@@ -34,6 +34,45 @@ impl Rating {
     }
 }
 
+/// What the ratings of both directions are made of: they are made where somebody looks at them, and not with every frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Ratings {
+    heard: Option<Heard>,
+    /// The far end's own rating and score; without, what its reports of loss come to.
+    told: Option<(f64, f64)>,
+    reported: Option<Heard>,
+}
+
+/// What is heard somewhere, to be rated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Heard {
+    loss: f64,
+    burst_ratio: f64,
+    delay: Duration,
+}
+
+impl Heard {
+    fn rated(self) -> Rating {
+        Rating::of(self.loss, self.burst_ratio, self.delay)
+    }
+}
+
+impl Ratings {
+    /// Fills them in.
+    pub fn fill(&self, stats: &mut Stats) {
+        if let Some(rating) = self.heard.map(Heard::rated) {
+            stats.r_factor = Some(rating.r as f32);
+            stats.mos = Some(rating.mos as f32);
+            stats.mos_listening = Some(rating.mos_listening as f32);
+        }
+        let reported = || self.reported.map(Heard::rated).map(|rating| (rating.r, rating.mos));
+        if let Some((r, mos)) = self.told.or_else(reported) {
+            stats.remote_r_factor = Some(r as f32);
+            stats.remote_mos = Some(mos as f32);
+        }
+    }
+}
+
 impl Session {
     /// What RFC 3611 §4.7 reports of the trusted source.
     pub(super) fn voip_metrics(&self) -> Option<VoipMetrics> {
@@ -46,7 +85,7 @@ impl Session {
             (self.stats.late + self.stats.overflow).saturating_sub(source.late_before) as f64;
         let packet_ms = self.packet_span().as_secs_f64() * 1e3;
         let span_ms = |packets: f64| (packets * packet_ms).round().min(65_535.0) as u16;
-        let rated = self.heard();
+        let rated = self.heard().map(Heard::rated);
         let score = |value: Option<f64>| value.map_or(UNAVAILABLE, |v| (v * 10.0).round() as u8);
         let levels = playout.levels();
         let level = |value: Option<f64>| value.map_or(NO_LEVEL, |dbm0| dbm0.round() as i8);
@@ -78,8 +117,8 @@ impl Session {
         })
     }
 
-    /// What statistics tell of it.
-    pub(super) fn fill_quality(&self, stats: &mut Stats) {
+    /// What statistics tell of it beside the ratings, and what these are made of.
+    pub(super) fn fill_quality(&self, stats: &mut Stats) -> Ratings {
         let playout = &self.inbound.playout;
         let Pattern { burst_density, gap_density, burst_packets, gap_packets, burst_ratio, .. } =
             playout.bursts().pattern();
@@ -91,20 +130,13 @@ impl Session {
         stats.burst_ratio = burst_ratio as f32;
         stats.signal_dbm0 = playout.levels().speech_dbm0().map(|dbm0| dbm0 as f32);
         stats.noise_dbm0 = playout.levels().noise_dbm0().map(|dbm0| dbm0 as f32);
-        if let Some(rating) = self.heard() {
-            stats.r_factor = Some(rating.r as f32);
-            stats.mos = Some(rating.mos as f32);
-            stats.mos_listening = Some(rating.mos_listening as f32);
-        }
         let far = &self.reports.far;
-        if let Some((r, mos)) = rated_by_far_end(far.voip.as_ref()).or_else(|| self.reported(far)) {
-            stats.remote_r_factor = Some(r as f32);
-            stats.remote_mos = Some(mos as f32);
-        }
+        let (told, reported) = (rated_by_far_end(far.voip.as_ref()), self.reported(far));
+        Ratings { heard: self.heard(), told, reported }
     }
 
-    /// What we hear, rated.
-    fn heard(&self) -> Option<Rating> {
+    /// What we hear.
+    fn heard(&self) -> Option<Heard> {
         let playout = &self.inbound.playout;
         let (packets, _) = playout.bursts().counts();
         if packets < ENOUGH_PACKETS {
@@ -112,19 +144,18 @@ impl Session {
         }
         let pattern = playout.bursts().pattern();
         let delay = self.way() + self.packet_span() + playout.depth().1;
-        Some(Rating::of(pattern.loss, pattern.burst_ratio, delay))
+        Some(Heard { loss: pattern.loss, burst_ratio: pattern.burst_ratio, delay })
     }
 
     /// What the far end hears, by its reports of loss and with the delay that is usual.
-    fn reported(&self, far: &FarEnd) -> Option<(f64, f64)> {
+    fn reported(&self, far: &FarEnd) -> Option<Heard> {
         let block = far.block?;
         let sent = self.reports.packets_of_ssrc(&self.stats);
         if sent < ENOUGH_PACKETS {
             return None;
         }
         let loss = f64::from(block.cumulative_lost.max(0)) / sent as f64;
-        let rating = Rating::of(loss, 1.0, self.way() + self.ptime + USUAL_BUFFER);
-        Some((rating.r, rating.mos))
+        Some(Heard { loss, burst_ratio: 1.0, delay: self.way() + self.ptime + USUAL_BUFFER })
     }
 
     /// Half of the way there and back.
