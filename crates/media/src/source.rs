@@ -258,8 +258,12 @@ impl SourceGuard {
         self.began = now;
         self.former = None;
         self.preemptions = Some(PREEMPTIONS);
+        // The far end may speak before its signalling is through: what is held of it then is its first word.
+        let mut expected = self.home.take(signalled);
+        expected.extend(self.strangers.take(signalled));
         self.home.clear();
         self.strangers.clear();
+        self.home.admit(expected);
         if let Some(lock) = &mut self.lock {
             let stays = same_address(lock.addr, signalled);
             lock.symmetric |= stays;

@@ -113,6 +113,26 @@ impl Pool {
         handed
     }
 
+    /// Takes out the candidates at an address, with what is held of them.
+    pub fn take(&mut self, addr: SocketAddr) -> Vec<Candidate> {
+        let (taken, left) = core::mem::take(&mut self.candidates)
+            .into_iter()
+            .partition(|known| same_address(known.addr, addr));
+        self.candidates = left;
+        taken
+    }
+
+    /// Gives candidates of another pool the places that are free.
+    pub fn admit(&mut self, candidates: Vec<Candidate>) {
+        for candidate in candidates {
+            if self.candidates.len() < CANDIDATES {
+                self.candidates.push(candidate);
+            } else {
+                self.given_up += candidate.held.len() as u64;
+            }
+        }
+    }
+
     /// Forgets all candidates, and gives their memory back.
     pub fn clear(&mut self) {
         self.given_up += self.candidates.iter().map(|gone| gone.held.len() as u64).sum::<u64>();

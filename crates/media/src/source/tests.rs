@@ -337,6 +337,30 @@ fn a_reinvite_that_moves_only_where_the_peer_listens_keeps_its_source() {
 }
 
 #[test]
+fn a_peer_that_speaks_before_it_is_signalled_loses_no_packet_by_the_signalling() {
+    let mut guard = guard_of(SourceConfig::new(Policy::Learn, None));
+    let mut peer = Talker::new(ELSEWHERE, 5, 0);
+    let mut stranger = Talker::new(PBX, 6, 0);
+    assert_eq!(peer.speak(&mut guard, 0), Verdict::Hold);
+    assert_eq!(stranger.speak(&mut guard, 1), Verdict::Hold);
+    guard.retarget(Time::ms(10), peer.addr);
+    assert_eq!(guard.given_up(), 1, "what is held of anybody else is of no use");
+    assert_eq!(seqs(&peer.speak(&mut guard, 20)), [0, 1]);
+    assert_eq!(guard.locked(), Some((peer.addr, Ssrc(5))));
+    assert_eq!(guard.given_up(), 1);
+
+    // The places at the signalled address stay as few as they were.
+    let mut guard = guard_of(SourceConfig::new(Policy::Learn, Some(PBX.parse().unwrap())));
+    for ssrc in 0..8 {
+        Talker::new(PBX, ssrc, 0).speak(&mut guard, u64::from(ssrc));
+        Talker::new(ELSEWHERE, ssrc, 0).speak(&mut guard, u64::from(ssrc));
+    }
+    guard.retarget(Time::ms(10), ELSEWHERE.parse().unwrap());
+    assert_eq!(guard.home.bytes_held(), 4 * 172);
+    assert_eq!(guard.strangers.bytes_held(), 0);
+}
+
+#[test]
 fn a_session_refresh_with_the_same_address_changes_nothing() {
     let (mut guard, mut peer) = (guard(Policy::Learn, PBX), Talker::new(ELSEWHERE, 5, 100));
     (0..10).for_each(|n| drop(peer.speak(&mut guard, n * 20)));
