@@ -122,3 +122,28 @@ def test_the_type_of_digits_that_the_program_says_wins_over_the_preset() -> None
     for name in PRESETS:
         assert RTPOptions(preset=name, dtmf_payload_type=110).events == {8000: 110}
         assert RTPOptions(preset=name, dtmf_payload_type=None).events == {}
+
+
+async def test_what_asterisk_does_not_understand_is_warned_of(
+    peer: Peer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """main/rtp_engine.c, ast_rtp_codecs_get_payload: without SDP, static types and nothing else."""
+    usual: Any = {"preset": "asterisk-external-media", "remote_addr": peer.addr, **HERE}
+    for number in (0, 8, 9, 10):
+        async with RTPSession(payload_type=number, **usual) as session:
+            session.send_dtmf("5", duration_ms=40, method="inband")
+    assert not caplog.records
+    async with RTPSession(payload_type=118, **usual):
+        pass
+    assert "the peer sends L16/16000 under 118 and does not understand it" in caplog.text
+    assert "payload_type 0 PCMU/8000, 8 PCMA/8000, 9 G722/8000, 10 L16/8000 fits" in caplog.text
+    caplog.clear()
+    async with RTPSession(**usual) as session:
+        session.send_dtmf("5", duration_ms=40)
+    assert "the peer takes no telephone events; method='inband' fits" in caplog.text
+    caplog.clear()
+    for other in ({"preset": "rtpengine"}, {"codecs": [Codec("L16", 118, 16000)]}):
+        options: Any = {"remote_addr": peer.addr, **HERE, **other}
+        async with RTPSession(**options) as session:
+            session.send_dtmf("5", duration_ms=40)
+    assert not caplog.records

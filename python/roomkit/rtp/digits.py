@@ -12,6 +12,7 @@ from roomkit import _native
 from roomkit.errors import QueueFullError
 from roomkit.rtp import checks
 from roomkit.rtp.events import RTPEvent
+from roomkit.rtp.opening import warn_of_unread
 from roomkit.rtp.options import DTMFMethod, RTPOptions
 from roomkit.rtp.streams import Listeners
 from roomkit.voice.base import Unsubscribe
@@ -60,6 +61,8 @@ class SessionDigits:
         if method == "rfc4733" and not self.options.sends_events:
             raise ValueError(f"digits: {self._why_no_events()}")
         native = self._native_for("send digits")
+        if method == "rfc4733":
+            warn_of_unread(self.id, self.options, events=True)
         full = QueueFullError(f"{len(digits)} digits and pauses find no room; {_MOST} may wait")
         if len(digits) > _MOST:
             raise full
@@ -125,6 +128,11 @@ class SessionDigits:
         return self._events.add_for(DTMFEvent, callback)
 
     # --- what the session brings ----------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        """Unique in this process."""
+        raise NotImplementedError
 
     @property
     def closed(self) -> bool:

@@ -10,8 +10,9 @@ from roomkit import _bridge, _native
 from roomkit.errors import AddressConflictError, PortsExhaustedError
 from roomkit.rtp.addresses import Address
 from roomkit.rtp.options import RTPOptions
+from roomkit.rtp.presets import PRESETS
 
-__all__ = ["open_native", "warn_of_fragments"]
+__all__ = ["open_native", "warn_of_fragments", "warn_of_unread"]
 
 _log = logging.getLogger("roomkit.rtp")
 
@@ -56,4 +57,33 @@ def warn_of_fragments(session_id: str, options: RTPOptions) -> None:
             session_id,
             options.packet_octets,
             options.ptime_ms,
+        )
+
+
+def warn_of_unread(session_id: str, options: RTPOptions, *, events: bool = False) -> None:
+    """A peer that sends no SDP may send what it does not understand itself, and say nothing."""
+    preset = None if options.preset is None else PRESETS[options.preset]
+    if preset is None:
+        return
+    if events:
+        if preset.unread.issuperset(options.events.values()):
+            _log.warning(
+                "session %s: preset %r: the peer takes no telephone events; method='inband' fits",
+                session_id,
+                preset.name,
+            )
+    elif options.codec.payload_type in preset.unread:
+        readable = [
+            f"{codec.payload_type} {codec.rtpmap}"
+            for codec in preset.options["codecs"]
+            if codec.payload_type not in preset.unread
+        ]
+        _log.warning(
+            "session %s: preset %r: the peer sends %s under %d and does not understand it, so what"
+            " is played is not heard; payload_type %s fits",
+            session_id,
+            preset.name,
+            options.codec.rtpmap,
+            options.codec.payload_type,
+            ", ".join(readable),
         )

@@ -28,6 +28,8 @@ class Preset:
     options: Mapping[str, Any]
     """Of `RTPOptions`, by name. The first of its `codecs` is sent unless `payload_type` names
     another of them."""
+    unread: frozenset[int] = frozenset()
+    """Payload types that it sends, and does not understand when they come back."""
 
 
 # Asterisk, main/rtp_engine.c, `ast_rtp_engine_init`, at f0c1c1a (August 2026): the calls of
@@ -54,6 +56,16 @@ ASTERISK_FORMATS: Final[Mapping[str, Codec]] = MappingProxyType(
 )
 """What Asterisk calls its formats, in ARI and the dialplan, as codecs under its payload types."""
 
+# There too, `ast_rtp_codecs_get_payload`: of what comes in, only types up to 34 need no SDP. All
+# others are dropped without a word, telephone events among them.
+_LAST_STATIC: Final = 34
+_ASTERISK_EVENTS: Final = 101
+_ASTERISK_UNREAD: Final = frozenset(
+    number
+    for number in (*(codec.payload_type for codec in ASTERISK_FORMATS.values()), _ASTERISK_EVENTS)
+    if number > _LAST_STATIC
+)
+
 PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
     {
         preset.name: preset
@@ -64,8 +76,9 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
                 {
                     "codecs": tuple(ASTERISK_FORMATS.values()),
                     # 101 counts in 8000 Hz whatever the audio does: the same table.
-                    "dtmf_types": {8000: 101},
+                    "dtmf_types": {8000: _ASTERISK_EVENTS},
                 },
+                unread=_ASTERISK_UNREAD,
             ),
             Preset(
                 "freeswitch",

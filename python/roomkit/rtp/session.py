@@ -36,7 +36,7 @@ from roomkit.rtp.events import (
     RTPEvent,
     SourceTrusted,
 )
-from roomkit.rtp.opening import open_native, warn_of_fragments
+from roomkit.rtp.opening import open_native, warn_of_fragments, warn_of_unread
 from roomkit.rtp.options import RTPExtra, RTPOptions, check_names
 from roomkit.rtp.played import PlayedTap
 from roomkit.rtp.playout import Playback, Playout
@@ -186,6 +186,7 @@ class RTPSession(Signalled, SessionDigits):
             raise
         _log.debug("session %s: open on %s:%d", self.id, *native.local_addr)
         warn_of_fragments(self.id, options)
+        warn_of_unread(self.id, options)
         return self
 
     async def close(self, reason: str = "") -> None:
