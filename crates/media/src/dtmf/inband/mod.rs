@@ -279,8 +279,10 @@ impl Tracker {
         };
         let end = place + WINDOW as u64;
         if let (Some(current), Some(hit)) = (&mut self.current, hit) {
-            let stands = current.off.iter().zip(&hit.off).all(|(a, b)| (a - b).abs() <= DRIFT);
-            if current.digit == hit.digit && stands && (current.certain() || current.missed == 0) {
+            // Once it is certain, it may move: codecs of speech bend a tone that they cannot hold.
+            let stands = current.certain()
+                || current.off.iter().zip(&hit.off).all(|(a, b)| (a - b).abs() <= DRIFT);
+            if current.digit == hit.digit && stands {
                 current.end = end;
                 current.windows += 1;
                 current.missed = 0;
