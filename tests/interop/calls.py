@@ -14,7 +14,7 @@ import numpy as np
 from interop.baresip import Baresip
 from interop.gstreamer import GStreamer
 from interop.judge import Row
-from interop.ours import Ours, ours
+from interop.ours import PATIENT, Ours, ours
 from interop.peers import LOOPBACK, Peer, bound, free_ports, require, until
 from interop.rtpengine import RTPEngine
 from interop.sip import Phone
@@ -83,9 +83,9 @@ async def ffmpeg(row: Row, path: Path) -> Result:
     ]
     async with Peer(listens) as listener:
         await until(lambda: bound(receives) and bound(receives + 1), "ffmpeg listens", 20)
-        # ffmpeg reads a file in pieces of 2048 samples and sends each at once. More delay than such
-        # a piece, or the jitter buffer rightly gives some of it back and leaves samples out.
-        async with ours(port, receives, codecs=[row.codec], jitter_ms=400) as us:
+        # ffmpeg reads a file in pieces of 2048 samples and sends each at once. The delay must be
+        # more than one, or the jitter buffer rightly gives some back and leaves samples out.
+        async with ours(port, receives, codecs=[row.codec]) as us:
             async with Peer(speaks) as speaker:
                 await us.session.play(said.tobytes())
                 assert await speaker.exit(timeout=30) == 0, speaker
@@ -156,9 +156,7 @@ async def baresip(row: Row, path: Path) -> Result:
     ):
         softphone.dial(phone.uri)
         invite = await phone.invited()
-        session = RTPSession.from_offer(
-            invite.body, local_addr=(LOOPBACK, port), rtcp_interval=0.5, jitter_ms=200
-        )
+        session = RTPSession.from_offer(invite.body, local_addr=(LOOPBACK, port), **PATIENT)
         async with session:
             us = Ours(session)
             await phone.answer(session.answer)
@@ -195,18 +193,16 @@ async def through_rtpengine(
         asked["codec"] = {"mask": [near.name], "transcode": [far.name]}
     if encrypted:
         asked["transport_protocol"] = "RTP/AVP"
-    # Two media threads and rtpengine's own share a machine that may be busy.
-    usual: Any = {"rtcp_interval": 0.5, "jitter_ms": 400}
     call = engine.call()
     async with RTPSession.for_offer(
         local_addr=(LOOPBACK, a_port),
         codecs=[near.codec],
         sdp_security="require" if encrypted else "off",
-        **usual,
+        **PATIENT,
     ) as a:
         offer = await call.offer(a.offer(), **asked)
         async with RTPSession.from_offer(
-            offer, local_addr=(LOOPBACK, b_port), codecs=[far.codec], **usual
+            offer, local_addr=(LOOPBACK, b_port), codecs=[far.codec], **PATIENT
         ) as b:
             here, there = Ours(a), Ours(b)
             await a.accept_answer(await call.answer(b.answer))

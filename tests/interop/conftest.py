@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from interop import steady
 from interop.wire import Wire, can_capture
 
 
@@ -25,3 +26,11 @@ async def wire(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     async with Wire(tmp_path / "wire.pcap") as wire:
         yield wire
     assert wire.complaints() == []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says which calls were made again, because a peer of them did not keep its time."""
+    if steady.REPEATED:
+        terminalreporter.section("made again: a peer did not keep its time")
+        for line in steady.REPEATED:
+            terminalreporter.line(line)

@@ -343,7 +343,7 @@ def main():
     parser.add_argument("--payload-type", type=int, default=0)
     parser.add_argument("--dtmf-payload-type", type=int, default=101)
     parser.add_argument("--rtcp-interval", type=float, default=0.5)
-    parser.add_argument("--latency", type=int, default=200)
+    parser.add_argument("--latency", type=int, default=500)
     parser.add_argument("--suite", choices=SUITES)
     parser.add_argument("--send-key", help="key and salt, hexadecimal")
     parser.add_argument("--receive-key")

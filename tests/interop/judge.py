@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from scipy.signal import resample_poly
@@ -54,9 +55,11 @@ class Row:
         return Codec(self.name, self.payload_type, self.clock_rate)  # type: ignore[arg-type]
 
     def said(self) -> Pcm:
-        """Human speech in this codec's rate; for G.711 such as all encoders code alike."""
-        pcm = speech(self.rate)
-        return coded(pcm, self.name) if self.name in ("PCMU", "PCMA") else pcm
+        """Human speech in this codec's rate; for G.711 such as all encoders code alike.
+
+        The first time it is made by other processes, and waited for: not during a call, whose
+        event loop would stand still and have nothing to play."""
+        return _said(self.name, self.rate)
 
     def decode(self, payloads: Sequence[bytes]) -> Pcm:
         """What ffmpeg's own decoder makes of the packets."""
@@ -74,6 +77,12 @@ class Row:
             for out in mono.resample(frame)
         ]
         return np.concatenate(pieces).astype(np.int16)
+
+
+@cache
+def _said(codec: str, rate: int) -> Pcm:
+    pcm = speech(rate)
+    return coded(pcm, codec) if codec in ("PCMU", "PCMA") else pcm
 
 
 def transcoded(spoken: Row, heard: Row) -> tuple[Row, Pcm]:

@@ -15,6 +15,8 @@ import pytest
 from interop.ours import ours
 from interop.peers import LOOPBACK, Peer, bound, free_ports, require, until
 from interop.sound import RAW, assert_contains, coded, speech, write_wav
+from interop.steady import again_if_unsteady
+from interop.wire import Wire
 from roomkit.rtp import Codec
 
 pytestmark = pytest.mark.interop
@@ -47,7 +49,10 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-async def test_we_hear_every_sample_that_ffmpeg_says(case: Case, tmp_path: Path) -> None:
+@again_if_unsteady
+async def test_we_hear_every_sample_that_ffmpeg_says(
+    case: Case, tmp_path: Path, wire: Wire | None
+) -> None:
     said = speech(case.rate)
     wav = write_wav(tmp_path / "said.wav", said, case.rate)
     ffmpeg = require("ffmpeg", "ffmpeg")

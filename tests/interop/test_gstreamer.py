@@ -5,6 +5,7 @@ Audio with it is in the matrix, digits in `test_digits`.
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -35,13 +36,17 @@ async def test_each_end_has_the_reports_of_the_other(tmp_path: Path) -> None:
             assert 0 < source["sr-packet-count"] <= source["packets-received"], source
             assert source["sr-octet-count"] == source["sr-packet-count"] * 160, source
             assert source["rb-fractionlost"] == 0, source
-            # In 1/65536 s. Within one machine it is far below 50 ms.
-            assert source["rb-round-trip"] < 65536 // 20, source
+            # In 1/65536 s. Within one machine it is far below 50 ms, unless GStreamer did not get
+            # the processor to take a report: then the next one says so.
+            async with asyncio.timeout(30):
+                while source["rb-round-trip"] >= 65536 // 20:
+                    source = await gst.source(ssrc, packets=len(said) // 160)
 
             # Theirs in ours.
+            await us.wait(
+                lambda: 0 <= (us.session.stats().round_trip_ms or -1) < 50, "our round trip", 30
+            )
             stats = us.session.stats()
-            assert stats.round_trip_ms is not None, stats
-            assert 0 <= stats.round_trip_ms < 50, stats
             # rtpbin begins to count expected packets one late: none lost is -1 there.
             assert stats.remote_lost in (0, -1), stats
         bye = await gst.wait("bye")

@@ -28,9 +28,11 @@ from interop.judge import (
 )
 from interop.peers import Peer, require
 from interop.rtpengine import PACKAGE, RTPEngine
+from interop.steady import ATTEMPTS, REPEATED, unsteady
 from interop.wire import Wire
 
-pytestmark = pytest.mark.interop
+# All calls are made before the first cell is judged: a minute, and more where some are made again.
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(600)]
 
 Lab: TypeAlias = Callable[[Path], AbstractAsyncContextManager[CallOf]]
 
@@ -117,9 +119,23 @@ async def matrix(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Calls]:
 
 
 async def _all_calls(peer: str, lab: Lab, path: Path) -> Calls:
+    """The calls with a peer; made again if they are not as they should be and it was the peer that
+    did not keep its time."""
     rows = [row for row in ROWS if (peer, row.name) not in NOT_OFFERED]
     for row in rows:
-        (path / row.name).mkdir()
+        row.said()
+    for attempt in range(1, ATTEMPTS + 1):
+        calls = await _calls(peer, lab, path / str(attempt), rows)
+        why = unsteady(calls.wire.packets)
+        if not why or attempt == ATTEMPTS or all(_is_sound(calls, row) for row in rows):
+            break
+        REPEATED.append(f"the matrix with {peer}: {'; '.join(why)}")
+    return calls
+
+
+async def _calls(peer: str, lab: Lab, path: Path, rows: list[Row]) -> Calls:
+    for row in rows:
+        (path / row.name).mkdir(parents=True)
     wire = Wire(path / "wire.pcap")
     try:
         async with wire, lab(path) as call:
@@ -135,9 +151,26 @@ async def _all_calls(peer: str, lab: Lab, path: Path) -> Calls:
     return Calls(wire, {row.name: result for row, result in zip(rows, results, strict=True)})
 
 
+def _is_sound(calls: Calls, row: Row) -> bool:
+    try:
+        judge_in(calls, row)
+        judge_out(calls, row)
+    except (AssertionError, TimeoutError):
+        return False
+    return True
+
+
 @pytest.mark.parametrize(("peer", "row"), CELLS)
 def test_in_we_hear_what_the_peer_says(matrix: dict[str, Calls], peer: str, row: Row) -> None:
-    calls = matrix[peer]
+    judge_in(matrix[peer], row)
+
+
+@pytest.mark.parametrize(("peer", "row"), CELLS)
+def test_out_the_peer_hears_what_we_say(matrix: dict[str, Calls], peer: str, row: Row) -> None:
+    judge_out(matrix[peer], row)
+
+
+def judge_in(calls: Calls, row: Row) -> None:
     call = calls[row]
     judged, original = (row, row.said()) if call.far is None else transcoded(call.far, row)
     packets = calls.payloads(call.incoming)
@@ -146,9 +179,7 @@ def test_in_we_hear_what_the_peer_says(matrix: dict[str, Calls], peer: str, row:
     assert (call.lost, call.unread) == (0, 0)
 
 
-@pytest.mark.parametrize(("peer", "row"), CELLS)
-def test_out_the_peer_hears_what_we_say(matrix: dict[str, Calls], peer: str, row: Row) -> None:
-    calls = matrix[peer]
+def judge_out(calls: Calls, row: Row) -> None:
     call = calls[row]
     packets = calls.payloads(call.outgoing)
     assert_original(row, row.decode(packets))

@@ -11,6 +11,8 @@ from interop.gstreamer import GStreamer
 from interop.ours import ours
 from interop.peers import LOOPBACK, Peer, bound, free_ports, require, until
 from interop.sound import assert_contains, coded, speech, write_wav
+from interop.steady import again_if_unsteady
+from interop.wire import Wire
 from roomkit.rtp import SRTP, CryptoLine, SRTPKey
 from roomkit.rtp.srtp import SUITES, SRTPSuite
 
@@ -24,8 +26,9 @@ def hexadecimal(key: SRTPKey) -> str:
 
 @pytest.mark.parametrize("mki", [None, b"\0\0\0\x07"], ids=["no MKI", "MKI"])
 @pytest.mark.parametrize("suite", SUITES)
+@again_if_unsteady
 async def test_gstreamer_and_we_hear_every_sample_and_digit_and_report_of_one_another(
-    suite: SRTPSuite, mki: bytes | None, tmp_path: Path
+    suite: SRTPSuite, mki: bytes | None, tmp_path: Path, wire: Wire | None
 ) -> None:
     send, receive = SRTPKey.generate(suite, mki=mki), SRTPKey.generate(suite, mki=mki)
     options = {} if mki is None else {"mki": mki.hex()}
@@ -74,7 +77,10 @@ FFMPEG: dict[SRTPSuite, str] = {
 
 
 @pytest.mark.parametrize("suite", FFMPEG)
-async def test_we_hear_every_sample_that_ffmpeg_encrypts(suite: SRTPSuite, tmp_path: Path) -> None:
+@again_if_unsteady
+async def test_we_hear_every_sample_that_ffmpeg_encrypts(
+    suite: SRTPSuite, tmp_path: Path, wire: Wire | None
+) -> None:
     said = speech()
     wav = write_wav(tmp_path / "said.wav", said, 8000)
     ffmpeg = require("ffmpeg", "ffmpeg")

@@ -45,9 +45,13 @@ class Wire:
 
     async def read(self) -> None:
         """Reads what has been captured so far into `packets`."""
-        await self._capture.flush()
+        await self.flush()
         if ports := media_ports(self._first):
             self.packets = await dissect(self.path, ports)
+
+    async def flush(self) -> None:
+        """Returns when all that was sent so far is in the file."""
+        await self._capture.flush()
 
     def excuse(self, port: int, why: str) -> None:
         """tshark will not understand what is sent from this port, and need not: `why`."""
