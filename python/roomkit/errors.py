@@ -35,7 +35,7 @@ that `except LookupError` does what it says. Bad packets are never exceptions: t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 __all__ = [
@@ -253,6 +253,18 @@ def _these(what: str, known: Iterable[str]) -> str:
         return f"there are no {what}"
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
     return f"known {what}: {', '.join(map(repr, names[:10]))}{more}"
+
+
+def check_text(value: object, name: str) -> None:
+    """Raises `TypeError` for an id that is no string."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: {shown(value)}; a str fits")
+
+
+def check_mapping(value: object, name: str) -> None:
+    """Raises `ValueError` for anything but a mapping or None."""
+    if value is not None and not isinstance(value, Mapping):
+        raise ValueError(f"{name}: {shown(value)}; a dict or None fits")
 
 
 def shown(value: object) -> str:

@@ -19,6 +19,9 @@ from roomkit.errors import (
     RoomExistsError,
     RoomNotFoundError,
     SessionNotFoundError,
+    check_mapping,
+    check_text,
+    shown,
 )
 from roomkit.hooks import HookContext, HookExecution, HookHandler, HookRunner, HookTrigger
 from roomkit.rooms import Channel, ChannelBinding, ChannelCategory, Participant, Room
@@ -114,6 +117,7 @@ class RoomKit:
 
     def get_channel(self, channel_id: str) -> Channel:
         """The channel of that id; `ChannelNotRegisteredError` if there is none."""
+        check_text(channel_id, "channel_id")
         try:
             return self._channels[channel_id]
         except KeyError:
@@ -124,6 +128,9 @@ class RoomKit:
     ) -> Room:
         """A new room, by default with a uuid as its id. `RoomExistsError` if the id is taken."""
         self._check_open("create a room")
+        if room_id is not None:
+            check_text(room_id, "room_id")
+        check_mapping(metadata, "metadata")
         room = Room(room_id or str(uuid.uuid4()), metadata=dict(metadata or {}))
         if room.id in self._rooms:
             raise RoomExistsError(room.id)
@@ -132,6 +139,7 @@ class RoomKit:
 
     def get_room(self, room_id: str) -> Room:
         """The room of that id; `RoomNotFoundError` if there is none."""
+        check_text(room_id, "room_id")
         try:
             return self._rooms[room_id]
         except KeyError:
@@ -164,7 +172,12 @@ class RoomKit:
         `ChannelNotRegisteredError`.
         """
         room, channel = self.get_room(room_id), self.get_channel(channel_id)
-        kind = ChannelCategory(category or channel.category)
+        check_mapping(metadata, "metadata")
+        try:
+            kind = channel.category if category is None else ChannelCategory(category)
+        except ValueError:
+            fits = ", ".join(map(repr, map(str, ChannelCategory)))
+            raise ValueError(f"category: {shown(category)}; {fits} or None fits") from None
         binding = ChannelBinding(room_id, channel_id, kind, dict(metadata or {}))
         room.bindings[channel_id] = binding
         return binding
@@ -199,6 +212,9 @@ class RoomKit:
         joined and nothing is open.
         """
         self._check_open("join")
+        if participant_id is not None:
+            check_text(participant_id, "participant_id")
+        check_mapping(metadata, "metadata")
         room, channel = self.get_room(room_id), self.get_channel(channel_id)
         room.binding(channel_id)
         if not isinstance(channel, VoiceChannel):

@@ -11,6 +11,7 @@ from roomkit import RoomKit, VoiceChannel
 from roomkit.rtp import RTPSession
 from roomkit.voice.backends.base import VoiceBackend
 from roomkit.voice.backends.rtp import RTPVoiceBackend
+from roomkit.voice.pipeline import AudioPipelineConfig
 
 ARGUMENTS: dict[str, Any] = {
     "audio": bytes(320),
@@ -72,6 +73,40 @@ async def test_a_kit_says_the_same() -> None:
     async with RoomKit() as kit:
         with pytest.raises(TypeError, match="^session: None; a VoiceSession"):
             await kit.leave(None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [5, b"room", [], {}, object()])
+async def test_a_kit_says_what_is_no_id_no_metadata_and_no_category(wrong: Any) -> None:
+    async with RoomKit() as kit:
+        kit.register_channel(VoiceChannel("voice", backend=RTPVoiceBackend()))
+        room = (await kit.create_room()).id
+        for call, name in (
+            (lambda: kit.create_room(wrong), "room_id"),
+            (lambda: kit.attach_channel(wrong, "voice"), "room_id"),
+            (lambda: kit.attach_channel(room, wrong), "channel_id"),
+            (lambda: kit.join(wrong, "voice"), "room_id"),
+            (lambda: kit.join(room, wrong), "channel_id"),
+            (lambda: kit.join(room, "voice", participant_id=wrong), "participant_id"),
+        ):
+            with pytest.raises(TypeError, match=f"^{name}: .*; a str fits"):
+                await call()
+        with pytest.raises(ValueError, match="^category: .* or None fits"):
+            await kit.attach_channel(room, "voice", wrong)
+        if wrong != {}:
+            for refused in (
+                lambda: kit.create_room(metadata=wrong),
+                lambda: kit.attach_channel(room, "voice", metadata=wrong),
+                lambda: kit.join(room, "voice", metadata=wrong),
+            ):
+                with pytest.raises(ValueError, match="^metadata: .*; a dict or None fits"):
+                    await refused()
+
+
+@pytest.mark.parametrize("name", ["pre_roll_ms", "max_utterance_ms"])
+@pytest.mark.parametrize("wrong", [None, "300", True, float("nan"), 10**400])
+def test_a_pipeline_says_which_number_does_not_fit(name: str, wrong: Any) -> None:
+    with pytest.raises(ValueError, match=f"^{name}: .*00 fits"):
+        AudioPipelineConfig(**{name: wrong})
 
 
 def test_no_method_is_left_out() -> None:

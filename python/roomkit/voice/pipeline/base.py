@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from roomkit.errors import shown
 from roomkit.voice.base import AudioChunk, VoiceSession
 from roomkit.voice.events import DTMFEvent
 from roomkit.voice.frame import AudioFrame
@@ -81,7 +82,8 @@ class AudioPipelineConfig:
             stage = getattr(self, name)
             if stage is not None and not isinstance(stage, kind):
                 raise TypeError(f"{name}: {type(stage).__name__}; a {kind.__name__} fits")
-        if not 0 <= self.pre_roll_ms <= 2000:
-            raise ValueError(f"pre_roll_ms: {self.pre_roll_ms!r}; 0 to 2000 fits")
-        if not 1000 <= self.max_utterance_ms <= 600_000:
-            raise ValueError(f"max_utterance_ms: {self.max_utterance_ms!r}; 1000 to 600000 fits")
+        for name, low, high in (("pre_roll_ms", 0, 2000), ("max_utterance_ms", 1000, 600_000)):
+            value: object = getattr(self, name)
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not number or not low <= value <= high:  # type: ignore[operator]
+                raise ValueError(f"{name}: {shown(value)}; {low} to {high} fits")
