@@ -13,8 +13,12 @@ struct Packet<'a> {
     after_ms: u16,
     /// Relative to the packet before, in RTP ticks: mostly small steps, sometimes back.
     timestamp_step: i16,
+    /// At which clocks: of the events and of the timestamps.
+    clocks: (u8, u8),
     payload: &'a [u8],
 }
+
+const CLOCKS: [u32; 3] = [8_000, 16_000, 48_000];
 
 fuzz_target!(|packets: Vec<Packet<'_>>| {
     let mut receiver = Receiver::new(8_000);
@@ -32,6 +36,9 @@ fuzz_target!(|packets: Vec<Packet<'_>>| {
         assert_eq!(bytes[1] & 0x40, 0, "the reserved bit is sent as zero (RFC 4733 §2.3.3)");
 
         events += 1;
+        let [counts, stamps] =
+            [packet.clocks.0, packet.clocks.1].map(|which| CLOCKS[usize::from(which % 3)]);
+        receiver.set_clock_rates(counts, stamps);
         receiver.receive(now, timestamp, &event);
         assert!(receiver.deadline().is_none_or(|deadline| deadline >= now));
         while receiver.poll(now).is_some() {

@@ -132,6 +132,7 @@ enum Operation {
         direction: u8,
         fill: u8,
         remote: Option<u8>,
+        mux: bool,
     },
     /// Other keys at both ends, or the first.
     Rekey(u8),
@@ -329,7 +330,7 @@ impl Run {
             }
             Operation::Mute(muted) => self.session.set_input_muted(*muted),
             Operation::Retarget(to) => self.session.retarget(self.now, peer(*to)),
-            Operation::Update { codec, only_codec, ptime, direction, fill, remote } => {
+            Operation::Update { codec, only_codec, ptime, direction, fill, remote, mux } => {
                 let codecs = codecs();
                 let config = &mut self.config;
                 config.send_codec = codecs[usize::from(*codec) % codecs.len()];
@@ -339,6 +340,7 @@ impl Run {
                 config.direction = DIRECTIONS[usize::from(*direction) % DIRECTIONS.len()];
                 config.fill = FILLS[usize::from(*fill) % FILLS.len()];
                 config.remote = remote.map(peer).or(config.remote);
+                config.rtcp = if *mux { RtcpMode::Mux } else { RtcpMode::Separate };
                 self.session.update(self.now, config).expect("a configuration that fits");
             }
             Operation::Rekey(secret) => {

@@ -133,12 +133,12 @@ impl Clocks {
 
     /// A duration of payloads in ticks of the timestamps.
     fn on_the_wire(self, ticks: u64) -> u64 {
-        ticks * u64::from(self.stream) / u64::from(self.events)
+        ticks.saturating_mul(self.stream.into()) / u64::from(self.events)
     }
 
     /// The other way round.
     fn stated(self, ticks: u64) -> u64 {
-        ticks * u64::from(self.events) / u64::from(self.stream)
+        ticks.saturating_mul(self.events.into()) / u64::from(self.stream)
     }
 
     /// The longest segment in ticks of the timestamps.
