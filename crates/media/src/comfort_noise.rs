@@ -20,6 +20,9 @@ const MAX_COEFFICIENT: f32 = 0.98;
 /// 8 kHz two thirds of the way in 12 ms.
 const GLIDE: f32 = 0.01;
 
+/// Far less than half a step of a sample, also after a filter: it rounds to nothing.
+const INAUDIBLE: f32 = 1e-4;
+
 /// What a comfort noise payload says.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NoiseShape {
@@ -154,6 +157,18 @@ impl NoiseGenerator {
             for sample in frame {
                 // Saturates: a level near 0 dBov has peaks beyond the overload point.
                 *sample = (f32::from(*sample) + noise) as i16;
+            }
+        }
+        self.settle();
+    }
+
+    /// What glides to silence would come to numbers that are ever smaller, and below 10⁻³⁸ a processor takes a hundred times
+    /// as long for each.
+    fn settle(&mut self) {
+        if self.target == 0.0 && self.level < INAUDIBLE {
+            self.level = 0.0;
+            if self.state.iter().all(|error| error.abs() < INAUDIBLE) {
+                self.state = [0.0; MAX_ORDER];
             }
         }
     }

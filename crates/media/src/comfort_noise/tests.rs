@@ -114,6 +114,26 @@ fn what_rang_before_an_end_does_not_ring_on_behind_it() {
 }
 
 #[test]
+fn noise_that_became_silence_is_zero_and_not_ever_smaller_numbers() {
+    let spectrum = [60, 150, 110, 140, 120, 135, 125, 130, 128, 126];
+    let described = |level: u8| NoiseShape::parse(&[&[level], &spectrum[..]].concat()).unwrap();
+    let mut generator = NoiseGenerator::new(7);
+    generator.describe(described(20));
+    generator.add_to(&mut vec![0; 8000], 1);
+    generator.describe(described(127));
+    // In frames, as it is asked for.
+    for _ in 0..200 {
+        generator.add_to(&mut [0; 160], 1);
+    }
+    assert_eq!((generator.level, generator.state), (0.0, [0.0; MAX_ORDER]));
+    // And it comes back as it was.
+    generator.describe(described(20));
+    let mut out = vec![0; 16_000];
+    generator.add_to(&mut out, 1);
+    assert!((dbov(&out[8000..]) + 20.0).abs() < 1.5, "{}", dbov(&out[8000..]));
+}
+
+#[test]
 fn every_channel_has_the_same_noise_and_the_same_seed_makes_it_again() {
     let make = || {
         let mut generator = NoiseGenerator::new(3);
