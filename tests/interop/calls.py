@@ -53,8 +53,6 @@ class Result:
     """By how much the peer's own decoder departs from the reference in single samples."""
     encrypted: tuple[Ports, ...] = ()
     """Where the same packets are found encrypted, in the order of `incoming` and `outgoing`."""
-    skip_ms: int = 0
-    """So much of the start is not compared with the reference."""
 
 
 CallOf: TypeAlias = Callable[[Row, Path], Awaitable[Result]]
@@ -136,9 +134,6 @@ async def gstreamer(row: Row, path: Path) -> Result:
         Ports(port, theirs, row.payload_type),
         stats.packets_lost,
         stats.rtcp_malformed,
-        # The next packet's timestamp cuts its first packet of Opus short by the 6.5 ms that a
-        # decoder is to skip. We leave out the end of that packet, others its beginning.
-        skip_ms=20 if row.name == "opus" else 0,
     )
 
 

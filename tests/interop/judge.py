@@ -113,9 +113,8 @@ def assert_decoded_as_by_ffmpeg(
     heard: Pcm,
     payloads: Sequence[bytes],
     original: Pcm | None = None,
-    skip_ms: int = 0,
 ) -> None:
-    """A decoder made of the packets what ffmpeg's makes of them, after the first `skip_ms`."""
+    """A decoder made of the packets what ffmpeg's makes of them."""
     reference = row.decode(payloads)
     if row.exact:
         # Without what was still sent while the call was ended: where the speech ends is for
@@ -126,8 +125,6 @@ def assert_decoded_as_by_ffmpeg(
     # What the packets hold and no more: after their end, our decoder conceals.
     at = best_offset(heard, reference, before=row.rate // 50)
     decoded, reference = heard[max(at, 0) : at + len(reference)], reference[max(-at, 0) :]
-    skip = skip_ms * row.rate // 1000
-    decoded, reference, original = decoded[skip:], reference[skip:], original[2 * skip :]
     ours, theirs = (quality(original, each, row.rate) for each in (decoded, reference))
     assert ours > theirs - PESQ_MARGIN, f"PESQ {ours:.3f}, ffmpeg's decoder has {theirs:.3f}"
 

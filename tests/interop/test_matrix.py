@@ -174,7 +174,7 @@ def judge_in(calls: Calls, row: Row) -> None:
     call = calls[row]
     judged, original = (row, row.said()) if call.far is None else transcoded(call.far, row)
     packets = calls.payloads(call.incoming)
-    assert_decoded_as_by_ffmpeg(row, call.heard, packets, original, call.skip_ms)
+    assert_decoded_as_by_ffmpeg(row, call.heard, packets, original)
     assert_original(judged, call.heard, original)
     assert (call.lost, call.unread) == (0, 0)
 

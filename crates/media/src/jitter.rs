@@ -7,6 +7,9 @@
 //! - a packet that comes too late for its place is rejected; if it is the very next in sequence, nothing was lost but
 //!   time, so playout goes back to it (a stall of the network) or starts anew from it (a sender whose timestamps stand
 //!   still in silence);
+//! - a packet whose beginning was filled with something else while it was on its way is played from there on; but where it
+//!   is the sender that lets it begin before the end of the one right before it, all of it is played: both are audio. So
+//!   does the first packet of Opus from GStreamer, which counts without what a decoder is to skip (RFC 7845 §4.2);
 //! - delay beyond the target that no packet of the last second needed is given back ([`JitterBuffer::excess`]).
 //!
 //! This file is the only one that knows this policy. Its interface, `insert` and `pop`, is what an adaptive policy needs.
@@ -308,6 +311,15 @@ impl JitterBuffer {
             return pop;
         }
         let (_, packet) = self.waiting.pop_front().expect("seen above");
+        let follows = playing.filled == 0 && packet.seq == playing.next_in_sequence(&self.silent);
+        if follows && packet.timestamp < playing.next {
+            // Nothing was made up before it: the packet played last is longer than the sender's clock had it.
+            let back = playing.next - packet.timestamp;
+            playing.next = packet.timestamp;
+            let back = self.span(back);
+            self.slack.shift(|wait| wait + back);
+        }
+        let playing = self.playing.as_mut().expect("started above");
         let skip = (playing.next - packet.timestamp).min(u64::from(packet.ticks)) as u32;
         let missing = playing.missing_before(packet.seq, &self.silent);
         playing.advance(&packet);

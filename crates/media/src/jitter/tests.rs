@@ -204,20 +204,43 @@ fn a_full_buffer_jumps_to_the_newest_audio() {
     assert_eq!(bench.play_until(Time::ms(81)).last(), Some(&Ok((MAX_PACKETS - 1) as u8)));
 }
 
+/// The second packet, with its timestamp `early` ticks before the end of the first.
+fn overlapping(early: u64, arrival: Time) -> Packet {
+    let timestamp = (1 << 40) + u64::from(TICKS) - early;
+    let (ticks, codec, noise, payload) = (TICKS, 0, false, vec![1]);
+    Packet { seq: 1001, timestamp, ticks, codec, noise, arrival, payload }
+}
+
 #[test]
-fn packets_that_overlap_what_was_played_are_played_in_part() {
+fn a_packet_whose_beginning_was_filled_is_played_in_part() {
     let mut bench = Bench::new();
     bench.put(0, Time::ms(0));
     bench.play_until(Time::ms(80));
-    let half = Packet {
-        seq: 1001,
-        timestamp: (1 << 40) + 80,
-        ticks: TICKS,
-        codec: 0,
-        noise: false,
-        arrival: Time::ms(70),
-        payload: vec![1],
-    };
-    bench.buffer.insert(half, Time::ms(80));
-    assert!(matches!(bench.buffer.pop(Time::ms(80), TICKS, FRAME), Pop::Packet { skip: 80, .. }));
+    assert_eq!(bench.buffer.pop(Time::ms(80), 80, FRAME), Pop::Empty(80));
+    bench.buffer.insert(overlapping(0, Time::ms(85)), Time::ms(100));
+    let late = bench.buffer.pop(Time::ms(100), TICKS, FRAME);
+    assert!(matches!(late, Pop::Packet { skip: 80, .. }), "{late:?}");
+}
+
+#[test]
+fn a_packet_that_its_sender_lets_overlap_the_one_before_is_played_whole() {
+    for early in [1, 52, u64::from(TICKS) - 1] {
+        let mut bench = Bench::new();
+        bench.put(0, Time::ms(0));
+        bench.buffer.insert(overlapping(early, Time::ms(20)), Time::ms(60));
+        for payload in [0, 1] {
+            let Pop::Packet { packet, skip, .. } =
+                bench.buffer.pop(Time::ms(60 + 20 * payload), TICKS, FRAME)
+            else {
+                panic!("packet {payload} is there");
+            };
+            assert_eq!((u64::from(packet.payload[0]), skip), (payload, 0));
+        }
+        // What follows on its own clock is in time.
+        let third = Packet { seq: 1002, payload: vec![2], ..overlapping(early, Time::ms(40)) };
+        let timestamp = third.timestamp + u64::from(TICKS);
+        bench.buffer.insert(Packet { timestamp, ..third }, Time::ms(100));
+        let third = bench.buffer.pop(Time::ms(100), TICKS, FRAME);
+        assert!(matches!(third, Pop::Packet { skip: 0, missing: 0, .. }), "{third:?}");
+    }
 }

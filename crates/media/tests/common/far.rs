@@ -33,9 +33,14 @@ impl Far {
     }
 
     pub fn send_late(&mut self, ms: u64, arrival_ms: u64, payload_type: u8, payload: &[u8]) {
+        self.send_ticks(ms as u32 * self.per_ms, arrival_ms, payload_type, payload);
+    }
+
+    /// A packet at `arrival_ms` whose timestamp is so many ticks after the first one's.
+    pub fn send_ticks(&mut self, ticks: u32, arrival_ms: u64, payload_type: u8, payload: &[u8]) {
         self.run(arrival_ms);
         let mut bytes = vec![];
-        let timestamp = RtpTime((u32::MAX - 20_000).wrapping_add(ms as u32 * self.per_ms));
+        let timestamp = RtpTime((u32::MAX - 20_000).wrapping_add(ticks));
         let (seq, ssrc) = (SeqNo(self.seq), Ssrc(5));
         RtpHeader { marker: false, payload_type, seq, timestamp, ssrc }.write(&mut bytes);
         bytes.extend_from_slice(payload);
