@@ -113,6 +113,8 @@ struct Playing {
     packet_ticks: u32,
     /// Ticks passed over since the last packet played.
     filled: u64,
+    /// Where the last packet played ended, by its own timestamp; 0 if it was none of audio.
+    ended: u64,
 }
 
 impl JitterBuffer {
@@ -311,7 +313,9 @@ impl JitterBuffer {
             return pop;
         }
         let (_, packet) = self.waiting.pop_front().expect("seen above");
-        let follows = playing.filled == 0 && packet.seq == playing.next_in_sequence(&self.silent);
+        let follows = !packet.noise
+            && playing.next == playing.ended
+            && packet.seq == playing.next_in_sequence(&self.silent);
         if follows && packet.timestamp < playing.next {
             // Nothing was made up before it: the packet played last is longer than the sender's clock had it.
             let back = playing.next - packet.timestamp;
@@ -385,6 +389,7 @@ impl JitterBuffer {
             played: 0,
             packet_ticks: first.ticks,
             filled: 0,
+            ended: 0,
         });
     }
 
@@ -432,8 +437,10 @@ impl Playing {
         self.played = if step < 64 { self.played << step } else { 0 } | 1;
         self.seq = packet.seq;
         self.next = self.next.max(packet.timestamp + u64::from(packet.ticks));
+        self.ended = 0;
         if !packet.noise {
             self.packet_ticks = packet.ticks;
+            self.ended = packet.timestamp + u64::from(packet.ticks);
         }
         self.filled = 0;
     }
