@@ -218,6 +218,21 @@ fn a_forged_goodbye_changes_nothing() {
     assert_eq!(call.b.session.stats().rtcp_stranger, 2);
 }
 
+/// Between our offer and its answer the far end may report already, and encrypt what it sends.
+#[test]
+fn what_a_stranger_sends_as_rtcp_is_a_stranger_s_whether_or_not_it_makes_sense() {
+    let (far, other) = (A.parse().unwrap(), "198.51.100.9:10001".parse().unwrap());
+    let unreadable = [&[0x80, 201, 0, 1, 0, 0, 0, 7][..], &[0x5a; 30]].concat();
+    for (signalled, from, wanted) in
+        [(None, far, (0, 1)), (Some(far), far, (1, 0)), (Some(far), other, (0, 1))]
+    {
+        let mut session = Session::new(SessionConfig::pcmu(signalled), Time::ZERO, 7).unwrap();
+        session.receive(Time::ms(1), from, Port::Rtcp, &unreadable);
+        let stats = session.stats();
+        assert_eq!((stats.rtcp_malformed, stats.rtcp_stranger), wanted, "{signalled:?} {from}");
+    }
+}
+
 /// As libre has them, the library of baresip: a keep-alive that opens a NAT, before any audio, and a BYE with the name
 /// behind it. Neither begins with a report.
 #[test]
