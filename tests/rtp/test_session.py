@@ -289,6 +289,20 @@ async def test_the_bound_ports_can_be_had(peer: Peer) -> None:
         assert session.id == f"{session.ssrc:08x}"
 
 
+async def test_rfc3550_8_2_after_a_collision_the_ssrc_is_another_one_and_the_id_stays(
+    peer: Peer,
+) -> None:
+    async with to(peer) as session:
+        id_, before = session.id, session.ssrc
+        peer.ssrc = before
+        peer.greet(session.local_addr)
+        await session.play(tone(440, 400))
+        after = session.ssrc
+        assert (session.id, id_) == (id_, f"{before:08x}")
+        await peer.until(lambda: peer.packets[-1].ssrc == after)
+    assert after != before
+
+
 async def test_names_are_resolved() -> None:
     async with RTPSession(local_addr=("localhost", 0), remote_addr=("localhost", 9)) as session:
         assert session.local_addr[0] == session.remote_addr[0] == LOOPBACK  # type: ignore[index]

@@ -123,6 +123,7 @@ class RTPSession(Signalled, SessionDigits):
         self._changing = threading.Lock()
         self._remote = self._remote_rtcp = None
         self._native: _native.Session | None = None
+        self._id = ""
         self._bridge: _bridge.LoopBridge | None = None
         self._playout: Playout | None = None
         self._opening = False
@@ -169,6 +170,7 @@ class RTPSession(Signalled, SessionDigits):
         # No await from here on: either all of it exists, or nothing.
         native = open_native(bridge, options, local, remote, rtcp, self, shared=self._shared)
         self._native = native
+        self._id = f"{native.ssrc:08x}"
         self._remote, self._remote_rtcp = remote, rtcp
         self._bridge = bridge
         self._playout = Playout(
@@ -234,12 +236,13 @@ class RTPSession(Signalled, SessionDigits):
 
     @property
     def id(self) -> str:
-        """Its SSRC in hexadecimal; empty before it opens."""
-        return "" if self._native is None else f"{self._native.ssrc:08x}"
+        """The SSRC that it began with, in hexadecimal; empty before it opens."""
+        return self._id
 
     @property
     def ssrc(self) -> int:
-        """The synchronisation source of what is sent, random (RFC 3550 §8)."""
+        """The synchronisation source of what is sent, random; another one after a collision
+        (RFC 3550 §8)."""
         return self._opened().ssrc
 
     @property
