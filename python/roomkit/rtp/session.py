@@ -13,7 +13,7 @@ from typing import Any, Final, Unpack
 
 from roomkit import _bridge, _native
 from roomkit._faults import log_fault
-from roomkit.errors import AddressConflictError, QueueFullError, SessionEndedError
+from roomkit.errors import AddressConflictError, QueueFullError, SessionEndedError, check_text
 from roomkit.rtp.addresses import (
     Address,
     advertised_address,
@@ -198,8 +198,7 @@ class RTPSession(Signalled, SessionDigits):
         Frames on their way are not heard any longer; only where digits were masked
         (`mask_digits`), what that held back is, before this returns. Raises `TypeError` for a
         reason that is no string."""
-        if not isinstance(reason, str):
-            raise TypeError(f"reason: {reason!r}; a str fits")
+        check_text(reason, "reason")
         loop = asyncio.get_running_loop()
         if self._closed:
             if self._closing is not None and self._closing.get_loop() is loop:

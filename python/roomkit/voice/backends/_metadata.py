@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from difflib import get_close_matches
 from typing import Any, Final
 
+from roomkit.errors import check_mapping
 from roomkit.rtp.checks import flag
 from roomkit.rtp.options import RTPOptions
 from roomkit.rtp.presets import preset_options
@@ -39,8 +40,7 @@ class SessionMetadata:
 
     def media_for(self, metadata: Mapping[str, Any] | None) -> RTPSession:
         """The session that `connect` opens. Raises `ValueError` for what does not fit."""
-        if metadata is not None and not isinstance(metadata, Mapping):
-            raise ValueError(f"metadata: {metadata!r}; a dict or None fits")
+        check_mapping(metadata, "metadata")
         given = metadata or {}
         self._warn_of_misspelt(given)
         asked = {key: given[key] for key in _OPTIONS if given.get(key) is not None}

@@ -10,7 +10,13 @@ from functools import partial
 from typing import Any, Literal, Unpack
 from uuid import uuid4
 
-from roomkit.errors import BackendClosedError, CloseError, SessionEndedError, SessionNotFoundError
+from roomkit.errors import (
+    BackendClosedError,
+    CloseError,
+    SessionEndedError,
+    SessionNotFoundError,
+    check_text,
+)
 from roomkit.rtp.addresses import Address, check_address
 from roomkit.rtp.checks import flag
 from roomkit.rtp.codecs import Codec
@@ -149,12 +155,9 @@ class RTPVoiceBackend(VoiceBackend):
         a port is taken or a name does not resolve. Nothing is left open then.
         """
         self._check_open()
-        for name, value in (
-            *(("room_id", room_id), ("participant_id", participant_id)),
-            ("channel_id", channel_id),
-        ):
-            if not isinstance(value, str):
-                raise TypeError(f"{name}: {value!r}; a str fits")
+        check_text(room_id, "room_id")
+        check_text(participant_id, "participant_id")
+        check_text(channel_id, "channel_id")
         media = self._metadata.media_for(metadata)
         session = VoiceSession(str(uuid4()), room_id, participant_id, channel_id)
         media.on_frame(partial(self.audio_received.fire, session))
