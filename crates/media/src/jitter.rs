@@ -1,33 +1,55 @@
 //! The playout policy: which packet plays when.
 //!
-//! A buffer of fixed target delay. Packets are put in as they arrive, in any order; [`JitterBuffer::pop`] hands them out
-//! in media time, and says of every hole whether audio was lost (sequence numbers are missing) or the sender paused
-//! (none are). The position runs with the local clock, so that a pause, a burst or a stall moves nothing for good:
+//! A buffer of fixed target delay. Packets are put in as they arrive, in any order, and wait; where one belongs is decided
+//! when its turn comes ([`JitterBuffer::pop`]), by its sequence number first and its timestamp second:
 //!
-//! - a packet that comes too late for its place is rejected; if it is the very next in sequence, nothing was lost but
-//!   time, so playout goes back to it (a stall of the network) or starts anew from it (a sender whose timestamps stand
-//!   still in silence);
-//! - a packet whose beginning was filled with something else while it was on its way is played from there on; but where it
-//!   is the sender that lets it begin before the end of the one right before it, all of it is played: both are audio. So
-//!   does the first packet of Opus from GStreamer, which counts without what a decoder is to skip (RFC 7845 §4.2);
-//! - delay beyond the target that no packet of the last second needed is given back ([`JitterBuffer::excess`]).
+//! - what is newer than all that was played is never too late: playout goes on with it, later than it would have, and the
+//!   delay that this adds is given back. So no step of the sender's clock and none of the network's delay can leave
+//!   everything that follows behind the position of playout;
+//! - where the numbers follow one another, the audio does too, whatever a few ticks, a step back or a clock that counts
+//!   at another rate say ([`SenderClock`]);
+//! - a hole is only as long as the arrival of the packet behind it confirms: where a timestamp has jumped ahead and time
+//!   has not, the packet would wait for longer than any needs to, and the hole closes.
 //!
-//! This file is the only one that knows this policy. Its interface, `insert` and `pop`, is what an adaptive policy needs.
+//! It follows that every packet is played when those before it have been, at the latest when it has waited as long as
+//! packets do. Numbers that go back are found by themselves: packets in a row that all look played already are a sender
+//! that counts anew.
+//!
+//! Of the delay, [`Waits`] tells how much is spare and how much lacks; [`JitterBuffer::plan`] makes of it what playout is
+//! to do. A backlog beyond [`BACKLOG`] is skipped at once, the oldest first.
 
+use crate::delay::Waits;
+use crate::sender_clock::SenderClock;
 use crate::time::{Duration, Time};
 use std::collections::VecDeque;
 
-/// More packets than this are never held: two seconds of the shortest common packets (10 ms), and 128 KiB at the most
-/// for G.711.
+/// More packets than this are never held: two seconds of the shortest common packets (10 ms).
 const MAX_PACKETS: usize = 200;
 
-/// A step in media time larger than this is a new timeline, not a pause or a delay. Playout runs with the clock through
-/// pauses, so an honest packet is never further ahead than the target delay plus the jitter.
-const MAX_STEP: Duration = Duration::from_secs(1);
+/// More than this is never held: at most target delay and backlog are, and the target goes up to 500 ms.
+const MAX_SPAN: Duration = Duration::from_secs(2);
 
-/// The spare delay is the least slack over between one and two of these windows: long enough to span the jitter of
-/// interest, short enough that a burst is forgotten within two seconds.
-const SLACK_WINDOW: Duration = Duration::from_millis(1000);
+/// More than this is never held: a second of L16 at 192 kHz in stereo is 768 KB, of all else far less.
+const MAX_OCTETS: usize = 512 * 1024;
+
+/// What waits beyond the target after a stall is heard up to this much of it: what is older says nothing any more to who
+/// waits for an answer.
+pub const BACKLOG: Duration = Duration::from_millis(500);
+
+/// A hole is closed where the packet behind it would wait for longer than this beyond what it needs: half a usual packet,
+/// which the start of playout is off by.
+const UNCONFIRMED: Duration = crate::delay::TOLERANCE;
+
+/// Between packets in a row a hole up to this long, and up to a quarter of the packet, is the sender's rounding.
+const LONGEST_ROUNDING: Duration = Duration::from_millis(5);
+
+/// Packets in a row that look played already are new ones under old numbers: two whose timestamps are newer than all that
+/// is known, or so many in so much time with nothing newer among them. Copies come at once, or between others.
+const RENUMBERED: u32 = 4;
+const RENUMBERED_IN: Duration = Duration::from_millis(60);
+
+/// After this long packets do not belong together any more in that.
+const RENUMBERED_APART: Duration = Duration::from_secs(1);
 
 /// A packet that waits for its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +58,10 @@ pub struct Packet {
     pub seq: u64,
     /// Extended RTP timestamp of its first sample, in ticks.
     pub timestamp: u64,
-    /// How long it plays, in ticks.
-    pub ticks: u32,
+    /// Of the timestamp, in Hz.
+    pub clock_rate: u32,
+    /// How long it plays.
+    pub span: Duration,
     /// Which of the receive codecs decodes it.
     pub codec: usize,
     /// It describes the noise of a pause (RFC 3389) and plays no time itself.
@@ -53,11 +77,11 @@ pub struct Packet {
 pub enum Insert {
     /// It waits for its place.
     Stored,
-    /// Its place has been played.
+    /// Something newer has been played.
     Late,
     /// It is here already, or has been played.
     Duplicate,
-    /// The buffer was full: this many packets of older audio went, and playout starts anew near the newest.
+    /// The buffer was full: this many packets of the oldest audio went.
     Overflow(usize),
 }
 
@@ -66,28 +90,40 @@ pub enum Insert {
 pub enum Pop {
     /// Playout has not started: no packet yet, or the first ones are still gathering delay.
     Idle,
-    /// The next packet. Its first `skip` ticks lie in the past and are not to be played.
+    /// The next packet, all of it.
     Packet {
         /// The packet.
         packet: Packet,
-        /// Ticks at its start whose time has been filled already.
-        skip: u32,
         /// Packets with audio that are missing right before it.
         missing: u64,
+        /// It comes after its time: what was made up meanwhile stood in for it.
+        delayed: bool,
     },
-    /// Audio of this many ticks was sent and has not arrived.
-    Lost(u32),
-    /// The sender sent nothing for this many ticks.
-    Pause(u32),
+    /// Audio of this length was sent and has not arrived.
+    Lost(Duration),
+    /// The sender sent nothing for this long.
+    Pause(Duration),
     /// Nothing is here, and nothing tells yet whether it was lost or never sent.
-    Empty(u32),
+    Empty(Duration),
+    /// So many packets were left out, since too much waits: what follows does not join what was before.
+    Skipped(usize),
+}
+
+/// What playout is to do about the delay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// It is as it should be.
+    Keep,
+    /// This much can be left out.
+    Shorten(Duration),
+    /// This much is to be put in.
+    Lengthen(Duration),
 }
 
 /// See the [module](self).
 #[derive(Debug)]
 pub struct JitterBuffer {
     target: Duration,
-    clock_rate: u32,
     /// In order of (epoch, sequence).
     waiting: VecDeque<(u32, Packet)>,
     /// Counts the timelines: packets put in after a `new_timeline` belong to the next one.
@@ -95,120 +131,299 @@ pub struct JitterBuffer {
     playing: Option<Playing>,
     /// Sequence numbers that carried no audio (digits, unknown types), of the newest timeline, ascending.
     silent: VecDeque<u64>,
-    slack: SlackWindow,
+    waits: Waits,
+    /// Packets in a row that look played already.
+    old: Option<Old>,
     /// What arrived before this is over: nobody listened when it was to be played.
     unheard_before: Time,
+    /// What is left of the hole before the next packet, as the last `pop` found it.
+    hole: Duration,
 }
 
-/// The position of playout in the present timeline.
+/// Where playout is in the present timeline.
 #[derive(Debug)]
 struct Playing {
     epoch: u32,
-    /// The extended timestamp that is due next.
-    next: u64,
     /// The newest sequence number played, and which of the 64 up to it were (bit 0 is itself).
     seq: u64,
     played: u64,
-    /// The length of the last packet played, to tell how long a lost one was.
-    packet_ticks: u32,
-    /// Ticks passed over since the last packet played.
-    filled: u64,
-    /// Where the last packet played ended, by its own timestamp; 0 if it was none of audio.
-    ended: u64,
+    /// Of the packet played last: its timestamp, that one's clock, how long it was, when it arrived.
+    timestamp: u64,
+    clock_rate: u32,
+    span: Duration,
+    arrival: Time,
+    /// How long the last packet of audio was, to tell how long a lost one was.
+    packet_span: Duration,
+    /// What was passed over since the last packet.
+    filled: Duration,
+    clock: SenderClock,
+}
+
+/// Packets in a row, none of them newer than what was played.
+#[derive(Clone, Copy, Debug)]
+struct Old {
+    newest: u64,
+    count: u32,
+    /// Their timestamps are newer than all others.
+    ahead: bool,
+    first_arrival: Time,
+    arrival: Time,
 }
 
 impl JitterBuffer {
-    /// How much audio the packets hold, as far as the last one that was played tells.
-    pub fn packet_span(&self) -> Option<Duration> {
-        let playing = self.playing.as_ref().filter(|playing| playing.packet_ticks > 0)?;
-        Some(self.span(u64::from(playing.packet_ticks)))
-    }
-
-    /// The longest that packets of `span` can be held back.
-    pub fn longest(&self, span: Duration) -> Duration {
-        span * MAX_PACKETS as u32
-    }
-
-    /// Whether a packet of this codec waits.
-    pub fn holds_codec(&self, codec: usize) -> bool {
-        self.waiting.iter().any(|(_, packet)| packet.codec == codec)
-    }
-
-    /// An empty buffer that holds packets back for `target`; `clock_rate` is the RTP clock in Hz.
-    pub fn new(target: Duration, clock_rate: u32) -> JitterBuffer {
+    /// An empty buffer that holds packets back for `target`.
+    pub fn new(target: Duration) -> JitterBuffer {
         JitterBuffer {
             target,
-            clock_rate,
             waiting: VecDeque::new(),
             epoch: 0,
             playing: None,
             silent: VecDeque::new(),
-            slack: SlackWindow::default(),
+            waits: Waits::default(),
+            old: None,
             unheard_before: Time::ZERO,
+            hole: Duration::ZERO,
         }
     }
 
-    /// Puts a packet in. `due` is the deadline of the next frame, which is when the position is asked for again.
-    pub fn insert(&mut self, packet: Packet, due: Time) -> Insert {
-        if let Some(rejected) = self.place(&packet, due) {
-            return rejected;
+    /// Puts a packet in.
+    pub fn insert(&mut self, packet: Packet) -> Insert {
+        if self.is_unheard(&packet) {
+            return Insert::Late;
         }
+        if packet.span > MAX_SPAN || packet.payload.len() > MAX_OCTETS {
+            return Insert::Overflow(1);
+        }
+        if let Some(rejected) = self.is_old(&packet) {
+            if !self.begins_anew(&packet) {
+                return rejected;
+            }
+            self.new_timeline();
+        }
+        self.old = None;
         let key = (self.epoch, packet.seq);
         let at = self.waiting.partition_point(|(epoch, p)| (*epoch, p.seq) < key);
-        if self.waiting.get(at).is_some_and(|(epoch, p)| (*epoch, p.seq) == key) {
-            return Insert::Duplicate;
-        }
         self.waiting.insert(at, (self.epoch, packet));
-        if self.waiting.len() > MAX_PACKETS {
-            return Insert::Overflow(self.jump_to_newest());
+        match self.skip_while(JitterBuffer::is_beyond_bounds) {
+            0 => Insert::Stored,
+            dropped => Insert::Overflow(dropped),
         }
-        Insert::Stored
     }
 
-    /// Finds the packet's place in the timeline that plays, and moves playout where the packet shows that it must.
-    fn place(&mut self, packet: &Packet, due: Time) -> Option<Insert> {
-        if self.is_unheard(packet) {
-            return Some(Insert::Late);
-        }
-        let (target_ticks, max_step) = (self.ticks(self.target), self.ticks(MAX_STEP));
-        let playing = self.playing.as_mut().filter(|p| p.epoch == self.epoch)?;
-        if packet.seq <= playing.seq {
+    /// Whether its number is taken, or behind what was played.
+    fn is_old(&self, packet: &Packet) -> Option<Insert> {
+        let playing = self.playing.as_ref().filter(|playing| playing.epoch == self.epoch);
+        if let Some(playing) = playing.filter(|playing| packet.seq <= playing.seq) {
             let twice = playing.was_played(packet.seq);
             return Some(if twice { Insert::Duplicate } else { Insert::Late });
         }
-        let late = packet.timestamp + u64::from(packet.ticks) <= playing.next;
-        if late && packet.noise {
-            // It holds from now on: there is nothing of it to be too late for.
-            return None;
-        }
-        let step = packet.timestamp.abs_diff(playing.next);
-        if late && packet.seq != playing.next_in_sequence(&self.silent) {
-            return Some(Insert::Late);
-        }
-        if step > max_step || (late && step > target_ticks) {
-            self.new_timeline();
-            return None;
-        }
-        if late {
-            playing.next = packet.timestamp;
-            let back = self.span(step);
-            self.slack.shift(|wait| wait + back);
-        }
-        let ahead = packet.timestamp.saturating_sub(self.playing.as_ref()?.next);
-        self.slack.note(packet.arrival, (due - packet.arrival) + self.span(ahead));
-        None
+        let key = (self.epoch, packet.seq);
+        let at = self.waiting.partition_point(|(epoch, p)| (*epoch, p.seq) < key);
+        let taken = self.waiting.get(at).is_some_and(|(epoch, p)| (*epoch, p.seq) == key);
+        taken.then_some(Insert::Duplicate)
     }
 
-    /// Drops all but the target's worth of the newest audio; returns how many packets went.
-    fn jump_to_newest(&mut self) -> usize {
-        let before = self.waiting.len();
-        while self.waiting.len() > 1
-            && (self.depth() > self.target || self.waiting.len() > MAX_PACKETS)
-        {
-            self.waiting.pop_front();
+    /// Whether a packet under an old number is one of a sender that counts anew.
+    fn begins_anew(&mut self, packet: &Packet) -> bool {
+        let newest = self.waiting.back().map(|(_, newest)| newest.timestamp);
+        let newest = newest.max(self.playing.as_ref().map(|playing| playing.timestamp));
+        let ahead = newest.is_some_and(|newest| packet.timestamp > newest);
+        let follows = |old: &Old| {
+            old.newest + 1 == packet.seq && packet.arrival - old.arrival < RENUMBERED_APART
+        };
+        let old = match self.old.filter(follows) {
+            Some(old) => Old {
+                newest: packet.seq,
+                count: old.count + 1,
+                ahead: old.ahead && ahead,
+                arrival: packet.arrival,
+                ..old
+            },
+            None => {
+                let (newest, arrival) = (packet.seq, packet.arrival);
+                Old { newest, count: 1, ahead, first_arrival: arrival, arrival }
+            }
+        };
+        self.old = Some(old);
+        let took = old.arrival - old.first_arrival;
+        (old.ahead && old.count > 1) || (old.count >= RENUMBERED && took >= RENUMBERED_IN)
+    }
+
+    /// The next piece of media time, at most `want` of it unless it is a packet.
+    ///
+    /// `at` is when it will be heard; playout of a timeline starts as near to the target delay as frames of this length let
+    /// it.
+    pub fn pop(&mut self, at: Time, want: Duration, frame: Duration) -> Pop {
+        let skipped = self.skip_while(JitterBuffer::is_beyond_backlog);
+        if skipped > 0 {
+            return Pop::Skipped(skipped);
         }
-        self.begin_with_what_waits();
-        before - self.waiting.len()
+        let Some((epoch, _)) = self.waiting.front() else { return self.nothing(want) };
+        if self.playing.as_ref().is_none_or(|playing| playing.epoch != *epoch) {
+            if !self.has_gathered(at, frame) {
+                return self.nothing(want);
+            }
+            self.start(at);
+        }
+        let (gap, lost) = self.gap(at);
+        let playing = self.playing.as_mut().expect("started above");
+        if gap > playing.filled {
+            self.hole = gap - playing.filled;
+            let (lost, piece) = (lost.min(gap).saturating_sub(playing.filled), want.min(self.hole));
+            let piece = if lost.is_zero() { piece } else { piece.min(lost) };
+            playing.filled += piece;
+            self.hole -= piece;
+            return if lost.is_zero() { Pop::Pause(piece) } else { Pop::Lost(piece) };
+        }
+        let behind = playing.filled - gap;
+        let noise = self.waiting.front().is_some_and(|(_, packet)| packet.noise);
+        if behind > self.target && !noise && !self.has_gathered(at, frame) {
+            // As at the start: who was away for long begins with his delay, unless all that was held up comes with him.
+            return self.nothing(want);
+        }
+        let (_, packet) = self.waiting.pop_front().expect("seen above");
+        let playing = self.playing.as_mut().expect("started above");
+        let missing = playing.missing_before(packet.seq, &self.silent);
+        playing.advance(&packet);
+        if noise {
+            // It holds from now on, and what follows stays where it belongs: there is nothing of it to be too late for.
+            playing.filled = behind;
+        } else {
+            self.waits.later(behind);
+            self.waits.note(at, at - packet.arrival);
+        }
+        while self.silent.front().is_some_and(|&s| s < packet.seq) {
+            self.silent.pop_front();
+        }
+        Pop::Packet { packet, missing, delayed: !behind.is_zero() }
+    }
+
+    /// How much lies between the end of the packet played last and the next one, and how much audio of it was lost.
+    fn gap(&self, at: Time) -> (Duration, Duration) {
+        let (Some(playing), Some((_, packet))) = (&self.playing, self.waiting.front()) else {
+            return (Duration::ZERO, Duration::ZERO);
+        };
+        let missing = playing.missing_before(packet.seq, &self.silent);
+        let lost = playing.packet_span.saturating_mul(u32::try_from(missing).unwrap_or(u32::MAX));
+        let told = playing.told_gap(packet);
+        let gap = told.unwrap_or(lost);
+        if missing == 0 && gap <= LONGEST_ROUNDING.min(playing.packet_span / 4) {
+            return (Duration::ZERO, lost);
+        }
+        let wait = (at + gap.saturating_sub(playing.filled)) - packet.arrival;
+        let wait = wait.saturating_sub(playing.filled.saturating_sub(gap));
+        let unconfirmed = wait.saturating_sub(self.need());
+        if unconfirmed <= UNCONFIRMED {
+            return (gap, lost);
+        }
+        // Audio that was lost is not closed over, unless it is the numbers that have jumped.
+        let is_elastic = told.is_none() || unconfirmed > BACKLOG;
+        let elastic = if is_elastic { gap } else { gap.saturating_sub(lost) };
+        (gap - elastic.min(unconfirmed), lost)
+    }
+
+    /// Whether playout can begin with what waits: one of its packets would have the delay aimed at.
+    fn has_gathered(&self, at: Time, frame: Duration) -> bool {
+        let Some((first, _)) = self.waiting.front() else { return false };
+        let mut position = at + frame / 2;
+        for (epoch, packet) in &self.waiting {
+            if epoch != first {
+                break;
+            }
+            if position >= packet.arrival + self.target {
+                return true;
+            }
+            position += packet.span;
+        }
+        false
+    }
+
+    fn nothing(&mut self, want: Duration) -> Pop {
+        match &mut self.playing {
+            None => Pop::Idle,
+            Some(playing) => {
+                playing.filled += want;
+                Pop::Empty(want)
+            }
+        }
+    }
+
+    /// Begins the timeline of the packet in front, with it.
+    fn start(&mut self, at: Time) {
+        let (epoch, first) = self.waiting.front().expect("a packet starts playout");
+        // Noise is the same at any time: what passed of it while its source proved itself need not be heard.
+        let passed = (at - first.arrival).saturating_sub(self.target);
+        let filled = if first.noise { passed } else { Duration::ZERO };
+        self.playing = Some(Playing {
+            epoch: *epoch,
+            seq: first.seq - 1,
+            played: 0,
+            timestamp: first.timestamp,
+            clock_rate: first.clock_rate,
+            span: Duration::ZERO,
+            arrival: first.arrival,
+            packet_span: first.span,
+            filled,
+            clock: SenderClock::default(),
+        });
+    }
+
+    /// After a [`Pop::Lost`]: the packet behind the hole, and how much of the hole is left.
+    pub fn hole(&self) -> Option<(&Packet, Duration)> {
+        let playing = self.playing.as_ref()?;
+        let (epoch, packet) = self.waiting.front()?;
+        (*epoch == playing.epoch).then_some((packet, self.hole))
+    }
+
+    /// The rest of that hole has been filled too.
+    pub fn fill_hole(&mut self) {
+        if let Some(playing) = &mut self.playing {
+            playing.filled += core::mem::take(&mut self.hole);
+        }
+    }
+
+    /// What is to be done about the delay, if it is off by a `step` or by as much as it may be.
+    pub fn plan(&self, step: Duration) -> Plan {
+        if let Some(spare) = self.waits.spare(self.target).filter(|spare| *spare >= step) {
+            return Plan::Shorten(spare);
+        }
+        self.waits.lack(self.target).map_or(Plan::Keep, Plan::Lengthen)
+    }
+
+    /// Tells that `span` was left out, as planned.
+    pub fn shortened(&mut self, span: Duration) {
+        self.waits.earlier(span);
+    }
+
+    /// Tells that `span` was put in, as planned.
+    pub fn lengthened(&mut self, span: Duration) {
+        self.waits.later(span);
+    }
+
+    /// Leaves out the oldest packets while there is too much; returns how many went.
+    fn skip_while(&mut self, too_much: impl Fn(&JitterBuffer) -> bool) -> usize {
+        let mut skipped = 0;
+        while self.waiting.len() > 1 && too_much(self) {
+            let (epoch, packet) = self.waiting.pop_front().expect("more than one");
+            if let Some(playing) = self.playing.as_mut().filter(|playing| playing.epoch == epoch) {
+                playing.pass_over(&packet);
+            }
+            skipped += 1;
+        }
+        if skipped > 0 {
+            // What waits now has nothing to do with how long packets waited before.
+            self.waits.forget();
+        }
+        skipped
+    }
+
+    fn is_beyond_backlog(&self) -> bool {
+        self.depth() > self.target + BACKLOG
+    }
+
+    fn is_beyond_bounds(&self) -> bool {
+        let octets = || self.waiting.iter().map(|(_, packet)| packet.payload.len()).sum::<usize>();
+        self.waiting.len() > MAX_PACKETS || self.depth() > MAX_SPAN || octets() > MAX_OCTETS
     }
 
     /// Time up to `now` has passed unheard: playout goes on with what came so late that it is due from now on. Says how many
@@ -219,19 +434,15 @@ impl JitterBuffer {
         let before = waiting.len();
         waiting.retain(|(_, packet)| !self.is_unheard(packet));
         self.waiting = waiting;
-        self.begin_with_what_waits();
+        self.new_timeline();
+        let epoch = self.epoch;
+        self.waiting.iter_mut().for_each(|(e, _)| *e = epoch);
         before - self.waiting.len()
     }
 
     /// Of noise there is nothing to be missed: what it describes goes on.
     fn is_unheard(&self, packet: &Packet) -> bool {
         packet.arrival < self.unheard_before && !packet.noise
-    }
-
-    fn begin_with_what_waits(&mut self) {
-        self.new_timeline();
-        let epoch = self.epoch;
-        self.waiting.iter_mut().for_each(|(e, _)| *e = epoch);
     }
 
     /// Notes that a sequence number of the trusted source carried no audio, so that its absence is not taken for loss.
@@ -245,20 +456,13 @@ impl JitterBuffer {
         }
     }
 
-    /// What follows has nothing to do with what went before: a new source, a restart of its numbers or its clock.
+    /// What follows has nothing to do with what went before: a new source, a restart of its numbers.
     /// What waits is still played.
     pub fn new_timeline(&mut self) {
         self.epoch += 1;
         self.silent.clear();
-        self.slack = SlackWindow::default();
-    }
-
-    /// What follows has another RTP clock; ends the present timeline.
-    pub fn set_clock_rate(&mut self, clock_rate: u32) {
-        if clock_rate != self.clock_rate {
-            self.clock_rate = clock_rate;
-            self.new_timeline();
-        }
+        self.waits.forget();
+        self.old = None;
     }
 
     /// Forgets everything; the next packet starts playout anew.
@@ -268,100 +472,24 @@ impl JitterBuffer {
         self.new_timeline();
     }
 
-    /// The next piece of media time, at most `want` ticks of it unless it is a packet.
-    ///
-    /// `now` is the deadline of the frame being made; playout of a timeline starts with the frame nearest to the target
-    /// delay, `frame` being the length of one.
-    pub fn pop(&mut self, now: Time, want: u32, frame: Duration) -> Pop {
-        let front = self.waiting.front().map(|(epoch, p)| (*epoch, p.arrival));
-        let next_timeline_starts = |epoch_now: Option<u32>| {
-            front.is_some_and(|(epoch, arrival)| {
-                Some(epoch) != epoch_now && now + frame / 2 >= arrival + self.target
-            })
-        };
-        match &self.playing {
-            None if next_timeline_starts(None) => self.start(now),
-            None => return Pop::Idle,
-            Some(playing) if next_timeline_starts(Some(playing.epoch)) => self.start(now),
-            Some(_) => {}
-        }
-        let packets_silent = &self.silent;
-        let playing = self.playing.as_mut().expect("started above");
-        let Some((_, packet)) = self.waiting.front().filter(|(e, _)| *e == playing.epoch) else {
-            playing.fill(want);
-            return Pop::Empty(want);
-        };
-        let far = self.clock_rate as u64 * MAX_STEP.as_secs();
-        if packet.timestamp.saturating_sub(playing.next) > far {
-            // Only packets that came together before playout began can stand so far apart.
-            playing.next = packet.timestamp;
-        }
-        if packet.timestamp > playing.next {
-            let hole = packet.timestamp - playing.next;
-            let missing = playing.missing_before(packet.seq, packets_silent);
-            let lost = missing
-                .saturating_mul(u64::from(playing.packet_ticks))
-                .saturating_sub(playing.filled)
-                .min(hole);
-            let piece = |ticks: u64| ticks.min(u64::from(want)) as u32;
-            let (pop, ticks) = if lost > 0 {
-                (Pop::Lost(piece(lost)), piece(lost))
-            } else {
-                (Pop::Pause(piece(hole)), piece(hole))
-            };
-            playing.fill(ticks);
-            return pop;
-        }
-        let (_, packet) = self.waiting.pop_front().expect("seen above");
-        let follows = !packet.noise
-            && playing.next == playing.ended
-            && packet.seq == playing.next_in_sequence(&self.silent);
-        if follows && packet.timestamp < playing.next {
-            // Nothing was made up before it: the packet played last is longer than the sender's clock had it.
-            let back = playing.next - packet.timestamp;
-            playing.next = packet.timestamp;
-            let back = self.span(back);
-            self.slack.shift(|wait| wait + back);
-        }
-        let playing = self.playing.as_mut().expect("started above");
-        let skip = (playing.next - packet.timestamp).min(u64::from(packet.ticks)) as u32;
-        let missing = playing.missing_before(packet.seq, &self.silent);
-        playing.advance(&packet);
-        while self.silent.front().is_some_and(|&s| s < packet.seq) {
-            self.silent.pop_front();
-        }
-        Pop::Packet { packet, skip, missing }
+    /// How much audio the packets hold, as far as the last one that was played tells.
+    pub fn packet_span(&self) -> Option<Duration> {
+        self.playing.as_ref().map(|playing| playing.packet_span).filter(|span| !span.is_zero())
     }
 
-    /// After a [`Pop::Lost`]: the packet behind the hole, and how many ticks of the hole are left.
-    pub fn hole(&self) -> Option<(&Packet, u32)> {
-        let playing = self.playing.as_ref()?;
-        let (epoch, packet) = self.waiting.front()?;
-        let left = packet.timestamp.checked_sub(playing.next)?;
-        (*epoch == playing.epoch).then(|| (packet, u32::try_from(left).unwrap_or(u32::MAX)))
+    /// The longest that packets are held back.
+    pub fn longest(&self) -> Duration {
+        self.target + BACKLOG
     }
 
-    /// The rest of that hole has been filled too.
-    pub fn fill_hole(&mut self, ticks: u32) {
-        if let Some(playing) = &mut self.playing {
-            playing.fill(ticks);
-        }
-    }
-
-    /// Delay beyond the target that no packet of the last second or two made use of, if it is at least `frame`.
-    pub fn excess(&self, frame: Duration) -> Option<Duration> {
-        let spare = self.slack.least()?.checked_sub(self.target)?;
-        (spare >= frame).then_some(spare)
-    }
-
-    /// Tells that playout was advanced by `span` to give back excess delay.
-    pub fn gave_back(&mut self, span: Duration) {
-        self.slack.shift(|wait| wait.saturating_sub(span));
+    /// Whether a packet of this codec waits.
+    pub fn holds_codec(&self, codec: usize) -> bool {
+        self.waiting.iter().any(|(_, packet)| packet.codec == codec)
     }
 
     /// How long the audio that waits here plays.
     pub fn depth(&self) -> Duration {
-        self.span(self.waiting.iter().map(|(_, p)| u64::from(p.ticks)).sum())
+        self.waiting.iter().map(|(_, packet)| packet.span).sum()
     }
 
     /// The delay aimed at.
@@ -369,37 +497,19 @@ impl JitterBuffer {
         self.target
     }
 
+    /// How long after its arrival audio is played that came without delay; `None` before there was any.
+    pub fn delay(&self) -> Option<Duration> {
+        self.waits.delay()
+    }
+
     /// True once playout runs.
     pub fn is_playing(&self) -> bool {
         self.playing.is_some()
     }
 
-    fn start(&mut self, now: Time) {
-        let (epoch, first) = self.waiting.front().expect("a packet starts playout");
-        // Noise is the same at any time: what passed of it while its source proved itself need not be heard.
-        let passed = if first.noise {
-            self.ticks((now - first.arrival).saturating_sub(self.target))
-        } else {
-            0
-        };
-        self.playing = Some(Playing {
-            epoch: *epoch,
-            next: first.timestamp + passed,
-            seq: first.seq - 1,
-            played: 0,
-            packet_ticks: first.ticks,
-            filled: 0,
-            ended: 0,
-        });
-    }
-
-    fn ticks(&self, span: Duration) -> u64 {
-        (span.as_nanos() * u128::from(self.clock_rate) / 1_000_000_000) as u64
-    }
-
-    fn span(&self, ticks: u64) -> Duration {
-        let nanos = u128::from(ticks) * 1_000_000_000 / u128::from(self.clock_rate);
-        Duration::from_nanos(nanos.min(u128::from(u64::MAX)) as u64)
+    /// The delay that serves the packets of late; a stall among them does not make it endless.
+    fn need(&self) -> Duration {
+        self.waits.need(self.target).min(self.target + BACKLOG)
     }
 }
 
@@ -409,69 +519,57 @@ impl Playing {
         age < 64 && self.played >> age & 1 == 1
     }
 
-    /// The sequence number that follows what was played, those without audio left out.
-    fn next_in_sequence(&self, silent: &VecDeque<u64>) -> u64 {
-        let mut next = self.seq + 1;
-        for &seq in silent.iter().filter(|&&s| s > self.seq) {
-            if seq == next {
-                next += 1;
-            }
-        }
-        next
-    }
-
     /// How many packets with audio are missing before `seq`.
     fn missing_before(&self, seq: u64, silent: &VecDeque<u64>) -> u64 {
         let known = silent.iter().filter(|&&s| s > self.seq && s < seq).count() as u64;
         (seq - self.seq - 1).saturating_sub(known)
     }
 
-    /// Passes over a piece of a hole.
-    fn fill(&mut self, ticks: u32) {
-        self.next += u64::from(ticks);
-        self.filled += u64::from(ticks);
+    /// What the timestamps say of the time between the end of the packet played last and this one; `None` if that cannot
+    /// be.
+    fn told_gap(&self, packet: &Packet) -> Option<Duration> {
+        if packet.clock_rate != self.clock_rate {
+            return None;
+        }
+        let step = packet.timestamp as i64 - self.timestamp as i64;
+        self.clock.elapsed(step, self.clock_rate)?.checked_sub(self.span)
     }
 
     fn advance(&mut self, packet: &Packet) {
-        let step = packet.seq - self.seq;
-        self.played = if step < 64 { self.played << step } else { 0 } | 1;
-        self.seq = packet.seq;
-        self.next = self.next.max(packet.timestamp + u64::from(packet.ticks));
-        self.ended = 0;
+        self.learn(packet);
+        self.count(packet.seq, 1);
+        self.stand_behind(packet);
+    }
+
+    /// What is left out is not played, but nothing before it will be either.
+    fn pass_over(&mut self, packet: &Packet) {
+        self.count(packet.seq, 0);
+        self.stand_behind(packet);
+    }
+
+    fn count(&mut self, seq: u64, played: u64) {
+        let step = seq - self.seq;
+        self.played = if step < 64 { self.played << step } else { 0 } | played;
+        self.seq = seq;
+    }
+
+    fn stand_behind(&mut self, packet: &Packet) {
+        (self.timestamp, self.clock_rate) = (packet.timestamp, packet.clock_rate);
+        (self.span, self.arrival) = (packet.span, packet.arrival);
         if !packet.noise {
-            self.packet_ticks = packet.ticks;
-            self.ended = packet.timestamp + u64::from(packet.ticks);
+            self.packet_span = packet.span;
         }
-        self.filled = 0;
+        self.filled = Duration::ZERO;
     }
-}
 
-/// The least time a packet had to wait for its place, over the last one to two windows.
-#[derive(Debug, Default)]
-struct SlackWindow {
-    began: Option<Time>,
-    previous: Option<Duration>,
-    current: Option<Duration>,
-}
-
-impl SlackWindow {
-    fn note(&mut self, at: Time, wait: Duration) {
-        let began = *self.began.get_or_insert(at);
-        if at - began >= SLACK_WINDOW {
-            self.previous = self.current.take();
-            self.began = Some(at);
+    /// What two packets of audio in a row say of the sender's clock.
+    fn learn(&mut self, packet: &Packet) {
+        if packet.clock_rate != self.clock_rate {
+            self.clock = SenderClock::default();
+        } else if packet.seq == self.seq + 1 && !packet.noise && !self.span.is_zero() {
+            let step = packet.timestamp as i64 - self.timestamp as i64;
+            self.clock.follow(step, self.span, self.arrival, packet.arrival, self.clock_rate);
         }
-        self.current = Some(self.current.map_or(wait, |least| least.min(wait)));
-    }
-
-    /// None until a whole window has been seen: a few packets prove nothing.
-    fn least(&self) -> Option<Duration> {
-        Some(self.previous?.min(self.current?))
-    }
-
-    fn shift(&mut self, by: impl Fn(Duration) -> Duration) {
-        self.previous = self.previous.map(&by);
-        self.current = self.current.map(&by);
     }
 }
 

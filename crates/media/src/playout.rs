@@ -11,7 +11,7 @@ use crate::bursts::Bursts;
 use crate::codec::CodecSpec;
 use crate::comfort_noise::{NoiseGenerator, NoiseShape};
 use crate::conceal::Concealer;
-use crate::jitter::{Insert, JitterBuffer, Packet, Pop};
+use crate::jitter::{Insert, JitterBuffer, Packet, Plan, Pop};
 use crate::level::Levels;
 use crate::mix;
 use crate::time::{Duration, Time};
@@ -29,14 +29,19 @@ const STILL_UNDERSTOOD: Duration = Duration::from_secs(2);
 /// sender that is still there says nothing, and its noise is not made up any more.
 const LONGEST_DTX: Duration = Duration::from_secs(1);
 
-/// At most one frame in this many is left out to give back delay, so that speech is shortened by a fifth at the most.
-const FRAMES_BETWEEN_GIVING_BACK: u32 = 5;
+/// Delay is changed by this much at a time, or by a frame if that is shorter.
+const STEP: Duration = Duration::from_millis(20);
 
-/// Delay is given back where it is quiet, a quarter of the recent peak; after this many frames wherever it may be.
-const FRAMES_TO_WAIT_FOR_QUIET: u32 = 150;
+/// From one change of the delay to the next so many of its steps are left as they are: speech is shortened by a fifth at
+/// the most, and by a third while far too much waits.
+const STEPS_APART: u32 = 5;
+const STEPS_APART_URGENT: u32 = 3;
 
-/// The delay of the quickest packets is forgotten at this share per packet, within a second or so.
-const DELAY_DECAY: u32 = 32;
+/// So much spare delay is far too much.
+const URGENT: Duration = Duration::from_millis(100);
+
+/// Delay is changed where it is quiet, a quarter of the recent peak; after this time wherever it may be.
+const WAIT_FOR_QUIET: Duration = Duration::from_millis(300);
 
 /// What is left of the recent peak from frame to frame: it halves in about a second.
 const PEAK_DECAY: f32 = 0.986;
@@ -76,8 +81,12 @@ pub struct Counts {
     pub silence: u64,
     /// Frames of noise as the sender described it.
     pub noise: u64,
-    /// Frames left out to give back delay.
+    /// Times a piece of at most a frame was left out to give back delay.
     pub given_back: u64,
+    /// Times a piece of at most a frame was put in for want of delay.
+    pub put_in: u64,
+    /// Packets that were left out because too much waited.
+    pub skipped: u64,
     /// Payloads that could not be decoded; they were concealed.
     pub undecodable: u64,
     /// Frames of lost audio that were recovered from the packet after it.
@@ -107,22 +116,40 @@ pub struct Playout {
     uncertain_frames: u64,
     /// When the next frame belongs.
     position: Duration,
-    frames_since_giving_back: u32,
-    /// The recent peak of received audio.
+    /// Since the delay was changed, and since there is reason to change it.
+    unchanged: Duration,
+    wanted: Duration,
+    /// The last frame's peak and the recent one.
+    loudest: u16,
     peak: f32,
-    /// See [`Playout::delay`].
-    delay: Duration,
     counts: Counts,
     bursts: Bursts,
     levels: Levels,
 }
 
-/// How much of a frame did not arrive, in samples per channel.
-#[derive(Default)]
+/// How much of what is ready did not arrive, in samples per channel.
+#[derive(Clone, Copy, Default)]
 struct Made {
     concealed: usize,
     silence: usize,
     noise: usize,
+}
+
+impl Made {
+    /// What so many samples per channel are, most of all.
+    fn kind(&self, of: usize) -> FrameKind {
+        let Made { concealed, silence, noise } = *self;
+        let carried = of.saturating_sub(concealed + silence + noise);
+        if carried >= concealed.max(silence).max(noise) {
+            FrameKind::Received
+        } else if concealed >= silence.max(noise) {
+            FrameKind::Concealed
+        } else if noise >= silence {
+            FrameKind::ComfortNoise
+        } else {
+            FrameKind::Silence
+        }
+    }
 }
 
 impl Playout {
@@ -138,11 +165,10 @@ impl Playout {
     ) -> Playout {
         let lanes: Vec<Lane> =
             codecs.iter().map(|&spec| Lane::new(spec, sample_rate, channels)).collect();
-        let clock_rate = lanes[0].spec.clock_rate;
         let types =
             codecs.iter().enumerate().map(|(i, spec)| (spec.payload_type, i, None)).collect();
         Playout {
-            jitter: JitterBuffer::new(delay, clock_rate),
+            jitter: JitterBuffer::new(delay),
             lanes,
             lane: 0,
             types,
@@ -156,9 +182,10 @@ impl Playout {
             uncertain: Duration::ZERO,
             uncertain_frames: 0,
             position: Duration::ZERO,
-            frames_since_giving_back: 0,
+            unchanged: Duration::ZERO,
+            wanted: Duration::ZERO,
+            loudest: 0,
             peak: 0.0,
-            delay,
             counts: Counts::default(),
             bursts: Bursts::default(),
             levels: Levels::default(),
@@ -232,10 +259,13 @@ impl Playout {
         &self.lanes[codec].spec
     }
 
-    /// Puts a packet in; `due` is the next frame's deadline.
-    pub fn insert(&mut self, packet: Packet, due: Time) -> Insert {
-        self.jitter.set_clock_rate(self.lanes[packet.codec].spec.clock_rate);
-        self.jitter.insert(packet, due)
+    /// Puts a packet in.
+    pub fn insert(&mut self, packet: Packet) -> Insert {
+        let outcome = self.jitter.insert(packet);
+        if let Insert::Overflow(skipped) = outcome {
+            self.skip(skipped);
+        }
+        outcome
     }
 
     /// See [`JitterBuffer::note_silent`].
@@ -265,24 +295,36 @@ impl Playout {
 
     /// The frame due at `now`; `None` until the first packets have gathered their delay.
     pub fn frame(&mut self, now: Time) -> Option<Frame> {
-        let (mut pcm, kind) = self.make(now)?;
-        if self.gives_back(&pcm) {
-            if let Some((next, next_kind)) = self.make(now) {
-                let pause = [FrameKind::Silence, FrameKind::ComfortNoise];
-                if pause.contains(&kind) || pause.contains(&next_kind) {
-                    pcm = next;
-                } else {
-                    mix::cross_fade(&mut pcm, &next, self.channels);
-                }
-                self.jitter.gave_back(self.ptime);
-                // A large excess goes on being given back without waiting for quiet again.
-                let loud = self.frames_since_giving_back >= FRAMES_TO_WAIT_FOR_QUIET;
-                let pace = FRAMES_BETWEEN_GIVING_BACK;
-                self.frames_since_giving_back =
-                    if loud { FRAMES_TO_WAIT_FOR_QUIET - pace } else { 0 };
-                self.counts.given_back += 1;
+        let step = self.ptime.min(STEP);
+        let size = samples(self.ptime, self.sample_rate);
+        let mut made = Made::default();
+        let plan = self.jitter.plan(step);
+        self.unchanged = self.unchanged.saturating_add(self.ptime);
+        self.wanted = match plan {
+            Plan::Keep => Duration::ZERO,
+            _ => self.wanted.saturating_add(self.ptime),
+        };
+        if matches!(plan, Plan::Lengthen(_)) && self.is_place_to_change(step, STEPS_APART) {
+            self.put_in(step, &mut made);
+        }
+        self.fill(now, size, &mut made)?;
+        let plays = &self.ready[..size * usize::from(self.channels)];
+        self.loudest = plays.iter().map(|s| s.unsigned_abs()).max().unwrap_or(0);
+        self.peak = (self.peak * PEAK_DECAY).max(f32::from(self.loudest));
+        let mut of = size;
+        if let Plan::Shorten(spare) = plan {
+            let urgent = spare > URGENT;
+            let apart = if urgent { STEPS_APART_URGENT } else { STEPS_APART };
+            if urgent {
+                self.wanted = self.wanted.max(WAIT_FOR_QUIET);
+            }
+            if self.is_place_to_change(step, apart) {
+                of += self.leave_out(now, step, &mut made);
             }
         }
+        let rest = self.ready.split_off(size * usize::from(self.channels));
+        let pcm = core::mem::replace(&mut self.ready, rest);
+        let kind = made.kind(of);
         match kind {
             FrameKind::Received => {
                 self.counts.received += 1;
@@ -296,6 +338,53 @@ impl Playout {
         let timestamp = self.position;
         self.position += self.ptime;
         Some(Frame { pcm, kind, timestamp })
+    }
+
+    /// Whether the delay may be changed here by a `step`: some steps after the last time, where it is quiet or has been loud
+    /// for long.
+    fn is_place_to_change(&self, step: Duration, steps_apart: u32) -> bool {
+        let quiet = f32::from(self.loudest) <= self.peak / 4.0;
+        self.unchanged >= step * steps_apart && (quiet || self.wanted >= WAIT_FOR_QUIET)
+    }
+
+    /// Adds a piece that goes on with what was heard, and is in nobody's packet.
+    fn put_in(&mut self, step: Duration, made: &mut Made) {
+        if !self.jitter.is_playing() {
+            return;
+        }
+        if self.noise.is_on() {
+            self.comfort(step, made);
+        } else {
+            self.conceal(step, made);
+        }
+        self.jitter.lengthened(step);
+        self.unchanged = Duration::ZERO;
+        self.counts.put_in += 1;
+    }
+
+    /// Makes a piece more than the frame that is ready, and leaves as much out of it; says how much that is, in samples per
+    /// channel.
+    fn leave_out(&mut self, now: Time, step: Duration, made: &mut Made) -> usize {
+        let (size, more) = (samples(self.ptime, self.sample_rate), samples(step, self.sample_rate));
+        // What is behind the frame will be heard a step earlier than it would have been.
+        if self.fill(now.back(step), size + more, made).is_none() {
+            return 0;
+        }
+        let (size, more) =
+            (size * usize::from(self.channels), more * usize::from(self.channels));
+        if self.ready[..more].iter().all(|&s| s == 0) {
+            self.ready.drain(..more);
+        } else {
+            let (plays, beyond) = self.ready.split_at_mut(size);
+            let mut later = plays[more..].to_vec();
+            later.extend_from_slice(&beyond[..more]);
+            mix::cross_fade(plays, &later, self.channels);
+            self.ready.drain(size..size + more);
+        }
+        self.jitter.shortened(step);
+        self.unchanged = Duration::ZERO;
+        self.counts.given_back += 1;
+        more / usize::from(self.channels)
     }
 
     /// Leaves `count` frames out of the timeline, up to the one that is due at `now`: their time has passed unheard (the
@@ -331,7 +420,7 @@ impl Playout {
 
     /// The longest that packets can be held back.
     pub fn longest(&self) -> Duration {
-        self.jitter.longest(self.packet_span().unwrap_or(self.ptime))
+        self.jitter.longest()
     }
 
     /// Audio that waits to be played, and the delay aimed at.
@@ -339,68 +428,60 @@ impl Playout {
         (self.jitter.depth(), self.jitter.target())
     }
 
-    /// How long after its arrival audio is played that came without delay: the recent maximum.
+    /// How long after its arrival audio is played that came without delay.
     pub fn delay(&self) -> Duration {
-        self.delay
+        self.jitter.delay().unwrap_or(self.jitter.target())
     }
 
-    /// One frame at the session's rate, without the bookkeeping of a delivered one.
-    fn make(&mut self, now: Time) -> Option<(Vec<i16>, FrameKind)> {
-        let mut made = Made::default();
-        let frame = samples(self.ptime, self.sample_rate);
+    /// Makes what is ready at least so long, in samples per channel; its first one is heard at `now`.
+    fn fill(&mut self, now: Time, size: usize, made: &mut Made) -> Option<()> {
         loop {
             let have = self.ready.len() / usize::from(self.channels);
-            let Some(missing) = frame.checked_sub(have).filter(|&missing| missing > 0) else {
-                break;
-            };
-            let clock_rate = self.lanes[self.lane].spec.clock_rate;
-            let want = self.lanes[self.lane].ticks_for(missing).max(1);
-            match self.jitter.pop(now, want, self.ptime) {
+            if have >= size {
+                return Some(());
+            }
+            let at = now + span(have as u64, self.sample_rate);
+            match self.jitter.pop(at, whole_span(size - have, self.sample_rate), self.ptime) {
                 Pop::Idle => return None,
-                Pop::Packet { packet, skip, missing } => {
+                Pop::Packet { packet, missing, delayed } => {
                     self.bursts.lost(missing);
                     self.bursts.arrived();
-                    self.settle(missing > 0);
-                    self.note_delay(now, packet.arrival);
-                    self.take(&packet, skip, &mut made);
+                    self.settle(missing > 0 || delayed);
+                    self.take(&packet, made);
+                }
+                Pop::Skipped(packets) => {
+                    self.skip(packets);
+                    self.concealer.change();
                 }
                 // The sender said that it pauses: what does not come is noise, until something does.
-                Pop::Lost(ticks) | Pop::Pause(ticks) | Pop::Empty(ticks) if self.noise.is_on() => {
-                    self.comfort(ticks, &mut made);
+                Pop::Lost(piece) | Pop::Pause(piece) | Pop::Empty(piece) if self.noise.is_on() => {
+                    self.comfort(piece, made);
                 }
-                Pop::Lost(ticks) => self.bridge(ticks, &mut made),
-                Pop::Pause(ticks) => self.pause(ticks, &mut made),
-                Pop::Empty(ticks) if self.uncertain < UNCERTAIN => {
-                    self.uncertain += span(ticks, clock_rate);
-                    self.conceal(ticks, &mut made);
+                Pop::Lost(piece) => {
+                    self.settle(true);
+                    self.bridge(piece, made);
                 }
-                Pop::Empty(ticks) => self.pause(ticks, &mut made),
+                Pop::Pause(piece) => {
+                    self.settle(false);
+                    self.pause(piece, made);
+                }
+                Pop::Empty(piece) if self.uncertain < UNCERTAIN => {
+                    self.uncertain += piece;
+                    self.conceal(piece, made);
+                }
+                Pop::Empty(piece) => self.pause(piece, made),
             }
         }
-        let carried = frame.saturating_sub(made.concealed + made.silence + made.noise);
-        let kind = if carried >= made.concealed.max(made.silence).max(made.noise) {
-            FrameKind::Received
-        } else if made.concealed >= made.silence.max(made.noise) {
-            FrameKind::Concealed
-        } else if made.noise >= made.silence {
-            FrameKind::ComfortNoise
-        } else {
-            FrameKind::Silence
-        };
-        let rest = self.ready.split_off(frame * usize::from(self.channels));
-        Some((core::mem::replace(&mut self.ready, rest), kind))
     }
 
-    /// A packet that came at `arrival` is played behind what is ready for the frame due at `now`.
-    fn note_delay(&mut self, now: Time, arrival: Time) {
-        let ahead = (self.ready.len() / usize::from(self.channels)) as u64;
-        let ahead = Duration::from_nanos(ahead * 1_000_000_000 / u64::from(self.sample_rate));
-        let delay = (now - arrival) + ahead;
-        self.delay = delay.max(self.delay - self.delay.saturating_sub(delay) / DELAY_DECAY);
+    /// So many packets went unheard since too much waited.
+    fn skip(&mut self, packets: usize) {
+        self.counts.skipped += packets as u64;
+        self.bursts.lost(packets as u64);
     }
 
     /// Decodes a packet onto the end of what is ready.
-    fn take(&mut self, packet: &Packet, skip: u32, made: &mut Made) {
+    fn take(&mut self, packet: &Packet, made: &mut Made) {
         if packet.noise {
             self.describe_noise(packet);
             return;
@@ -411,9 +492,9 @@ impl Playout {
         }
         let at = self.ready.len();
         let lane = &mut self.lanes[packet.codec];
-        if lane.decode(&packet.payload, skip, &mut self.ready).is_err() {
+        if lane.decode(&packet.payload, &mut self.ready).is_err() {
             self.counts.undecodable += 1;
-            self.conceal(packet.ticks - skip, made);
+            self.conceal(packet.span, made);
             return;
         }
         if self.lanes[packet.codec].spec.is_silence(&packet.payload) {
@@ -421,21 +502,6 @@ impl Playout {
         }
         self.hole = Duration::ZERO;
         self.concealer.good(&mut self.ready[at..]);
-    }
-
-    /// Whether this is the place to leave a frame out, `pcm` being the one that plays.
-    fn gives_back(&mut self, pcm: &[i16]) -> bool {
-        let loudest = pcm.iter().map(|s| s.unsigned_abs()).max().unwrap_or(0);
-        self.peak = (self.peak * PEAK_DECAY).max(f32::from(loudest));
-        self.frames_since_giving_back += 1;
-        if self.jitter.excess(self.ptime).is_none() {
-            self.frames_since_giving_back =
-                self.frames_since_giving_back.min(FRAMES_BETWEEN_GIVING_BACK);
-            return false;
-        }
-        let quiet = f32::from(loudest) <= self.peak / 4.0;
-        self.frames_since_giving_back >= FRAMES_BETWEEN_GIVING_BACK
-            && (quiet || self.frames_since_giving_back >= FRAMES_TO_WAIT_FOR_QUIET)
     }
 
     /// A packet came after a time in which nothing did: now it is known whether audio was lost or the sender paused.
@@ -449,63 +515,66 @@ impl Playout {
         }
     }
 
-    /// Fills `ticks` of a hole with a packet behind it, and more if that packet carries a copy of what was lost.
-    fn bridge(&mut self, ticks: u32, made: &mut Made) {
-        let Some((packet, left)) = self.jitter.hole() else { return self.conceal(ticks, made) };
+    /// Fills a piece of a hole with a packet behind it, and more if that packet carries a copy of what was lost.
+    fn bridge(&mut self, piece: Duration, made: &mut Made) {
+        let Some((packet, left)) = self.jitter.hole() else { return self.conceal(piece, made) };
         let lane = &mut self.lanes[self.lane];
-        let copied =
-            if packet.codec == self.lane { lane.copied_before(&packet.payload) } else { 0 };
+        let copied = if packet.codec == self.lane {
+            lane.copied_before(&packet.payload)
+        } else {
+            Duration::ZERO
+        };
         if left >= copied {
-            return self.conceal(ticks, made);
+            return self.conceal(piece, made);
         }
-        let whole = ticks.saturating_add(left);
+        let whole = piece + left;
         if whole > copied {
             self.conceal(whole - copied, made);
         }
-        let Some((packet, left)) = self.jitter.hole() else { return };
+        let Some((packet, _)) = self.jitter.hole() else { return };
         let at = self.ready.len();
         self.lanes[self.lane].recover(&packet.payload, whole.min(copied), &mut self.ready);
         self.concealer.good(&mut self.ready[at..]);
         self.counts.recovered += 1;
-        self.jitter.fill_hole(left);
+        self.jitter.fill_hole();
     }
 
-    fn conceal(&mut self, ticks: u32, made: &mut Made) {
+    fn conceal(&mut self, piece: Duration, made: &mut Made) {
         let at = self.ready.len();
-        if self.lanes[self.lane].conceal(ticks, &mut self.ready) {
+        if self.lanes[self.lane].conceal(piece, &mut self.ready) {
             // Made by the decoder, which has joined it to what it gave before.
             self.concealer.good(&mut self.ready[at..]);
         } else {
-            self.make_room(ticks);
+            self.make_room(piece);
             self.concealer.conceal(&mut self.ready[at..]);
         }
-        made.concealed += self.made_since(at, ticks);
+        made.concealed += self.made_since(at, piece);
     }
 
-    fn pause(&mut self, ticks: u32, made: &mut Made) {
+    fn pause(&mut self, piece: Duration, made: &mut Made) {
         let at = self.ready.len();
         let lane = &mut self.lanes[self.lane];
-        if self.hole < LONGEST_DTX && lane.conceal(ticks, &mut self.ready) {
+        if self.hole < LONGEST_DTX && lane.conceal(piece, &mut self.ready) {
             // The codec knows what the background sounded like (RFC 6716 §2.1.9).
             self.concealer.good(&mut self.ready[at..]);
-            made.noise += self.made_since(at, ticks);
+            made.noise += self.made_since(at, piece);
         } else {
-            self.make_room(ticks);
+            self.make_room(piece);
             self.concealer.silence(&mut self.ready[at..]);
-            made.silence += self.made_since(at, ticks);
+            made.silence += self.made_since(at, piece);
         }
     }
 
     /// Fills a piece of a pause with noise, the end of speech fading into it.
-    fn comfort(&mut self, ticks: u32, made: &mut Made) {
+    fn comfort(&mut self, piece: Duration, made: &mut Made) {
         let at = self.ready.len();
-        self.lanes[self.lane].add_noise(&mut self.noise, ticks, &mut self.ready);
+        self.lanes[self.lane].add_noise(&mut self.noise, piece, &mut self.ready);
         let mut fading = vec![0; self.ready.len() - at];
         self.concealer.silence(&mut fading);
         for (sample, fading) in self.ready[at..].iter_mut().zip(fading) {
             *sample = sample.saturating_add(fading);
         }
-        made.noise += self.made_since(at, ticks);
+        made.noise += self.made_since(at, piece);
     }
 
     /// What the pause sounds like from here on.
@@ -522,15 +591,15 @@ impl Playout {
         self.noise.describe(if fits { shape } else { shape.without_spectrum() });
     }
 
-    /// Lengthens what is ready by `ticks`.
-    fn make_room(&mut self, ticks: u32) {
-        let samples = self.lanes[self.lane].samples(ticks) * usize::from(self.channels);
+    /// Lengthens what is ready by a piece.
+    fn make_room(&mut self, piece: Duration) {
+        let samples = self.lanes[self.lane].samples(piece) * usize::from(self.channels);
         self.ready.resize(self.ready.len() + samples, 0);
     }
 
     /// What was made up since so much was ready, in samples per channel.
-    fn made_since(&mut self, at: usize, ticks: u32) -> usize {
-        self.hole += span(ticks, self.lanes[self.lane].spec.clock_rate);
+    fn made_since(&mut self, at: usize, piece: Duration) -> usize {
+        self.hole += piece;
         (self.ready.len() - at) / usize::from(self.channels)
     }
 
@@ -565,8 +634,14 @@ pub(crate) fn samples(span: Duration, rate: u32) -> usize {
     (span.as_nanos() * u128::from(rate) / 1_000_000_000) as usize
 }
 
-fn span(ticks: u32, rate: u32) -> Duration {
-    Duration::from_nanos(u64::from(ticks) * 1_000_000_000 / u64::from(rate.max(1)))
+/// How long so many samples per channel last.
+fn span(samples: u64, rate: u32) -> Duration {
+    crate::sender_clock::span_of(samples, rate)
+}
+
+/// A span that holds so many samples per channel.
+fn whole_span(samples: usize, rate: u32) -> Duration {
+    Duration::from_nanos((samples as u64 * 1_000_000_000).div_ceil(u64::from(rate)))
 }
 
 #[cfg(test)]

@@ -85,8 +85,10 @@ pub struct Stats {
     pub frames_silence: u64,
     /// Frames delivered that are noise, as the sender described its own (RFC 3389).
     pub frames_comfort_noise: u64,
-    /// Frames left out to return to the target delay.
+    /// Times that at most a frame was left out to return to the target delay.
     pub frames_given_back: u64,
+    /// Times that at most a frame was put in to return to the target delay.
+    pub frames_put_in: u64,
     /// Packets lost whose audio was recovered from a copy in the packet after (RFC 7587 §3.3); counted as lost as well.
     pub packets_recovered: u64,
     /// Audio that waits in the jitter buffer.

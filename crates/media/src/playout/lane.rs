@@ -6,6 +6,8 @@ use crate::codec::{CodecSpec, Decoder, Undecodable};
 use crate::comfort_noise::NoiseGenerator;
 use crate::mix;
 use crate::resample::{Bank, Resampler};
+use crate::sender_clock::{span_of, ticks};
+use crate::time::Duration;
 
 /// A decoder, and what turns its output into the session's rate and channels.
 pub(super) struct Lane {
@@ -21,7 +23,7 @@ pub(super) struct Lane {
     /// At the codec's rate: in the codec's channels, then in the session's.
     decoded: Vec<i16>,
     mixed: Vec<i16>,
-    /// What is left of a sample when ticks become samples: in parts of one RTP clock second.
+    /// What is left of a sample when spans become samples: in nanoseconds times the rate.
     carry: u64,
 }
 
@@ -64,82 +66,73 @@ impl Lane {
         same_format && !self.spec.keeps_state() && !before.spec.keeps_state()
     }
 
-    /// Appends the payload's audio but for its first `skip` ticks.
-    pub(super) fn decode(
-        &mut self,
-        payload: &[u8],
-        skip: u32,
-        out: &mut Vec<i16>,
-    ) -> Result<(), Undecodable> {
+    /// Appends the payload's audio.
+    pub(super) fn decode(&mut self, payload: &[u8], out: &mut Vec<i16>) -> Result<(), Undecodable> {
         self.decoded.clear();
         let decoder = self.decoder.get_or_insert_with(|| self.spec.decoder());
         decoder.decode(payload, &mut self.decoded)?;
-        self.convert(skip, out);
+        self.convert(out);
         Ok(())
     }
 
-    /// Appends what the codec makes up for `ticks` of audio that did not come; false if it cannot.
-    pub(super) fn conceal(&mut self, ticks: u32, out: &mut Vec<i16>) -> bool {
+    /// Appends what the codec makes up for a piece of audio that did not come; false if it cannot.
+    pub(super) fn conceal(&mut self, piece: Duration, out: &mut Vec<i16>) -> bool {
         self.decoded.clear();
-        let samples = self.coded_samples(ticks);
+        let samples = self.coded_samples(piece);
         // Where nothing was decoded yet there is nothing to go on with.
         let decoder = self.decoder.as_mut();
         if !decoder.is_some_and(|decoder| decoder.conceal(samples, &mut self.decoded)) {
             return false;
         }
-        self.convert(0, out);
+        self.convert(out);
         true
     }
 
-    /// Ticks right before a payload of which it carries a copy.
-    pub(super) fn copied_before(&self, payload: &[u8]) -> u32 {
+    /// How much right before a payload it carries a copy of.
+    pub(super) fn copied_before(&self, payload: &[u8]) -> Duration {
         let samples = self.decoder.as_ref().map_or(0, |decoder| decoder.copied_before(payload));
-        u32::try_from(self.spec.ticks_for(samples as u64)).unwrap_or(0)
+        span_of(samples as u64, self.spec.sample_rate)
     }
 
-    /// Appends the last `ticks` before a payload from the copy that it carries.
-    pub(super) fn recover(&mut self, payload: &[u8], ticks: u32, out: &mut Vec<i16>) {
+    /// Appends the last `piece` before a payload from the copy that it carries.
+    pub(super) fn recover(&mut self, payload: &[u8], piece: Duration, out: &mut Vec<i16>) {
         self.decoded.clear();
-        let samples = self.coded_samples(ticks);
+        let samples = self.coded_samples(piece);
         if let Some(decoder) = &mut self.decoder {
             decoder.recover(payload, samples, &mut self.decoded);
         }
-        self.convert(0, out);
+        self.convert(out);
     }
 
-    /// Appends `ticks` of noise. It is made at the codec's rate, for which its spectrum was described.
-    pub(super) fn add_noise(&mut self, noise: &mut NoiseGenerator, ticks: u32, out: &mut Vec<i16>) {
+    /// Appends a piece of noise. It is made at the codec's rate, for which its spectrum was described.
+    pub(super) fn add_noise(
+        &mut self,
+        noise: &mut NoiseGenerator,
+        piece: Duration,
+        out: &mut Vec<i16>,
+    ) {
         self.decoded.clear();
-        let samples = self.coded_samples(ticks) * usize::from(self.spec.channels);
+        let samples = self.coded_samples(piece) * usize::from(self.spec.channels);
         self.decoded.resize(samples, 0);
         noise.add_to(&mut self.decoded, self.spec.channels);
-        self.convert(0, out);
+        self.convert(out);
     }
 
     /// Samples per channel in the session's rate; what is left of one is kept for the next time.
-    pub(super) fn samples(&mut self, ticks: u32) -> usize {
-        let parts = u64::from(ticks) * u64::from(self.sample_rate) + self.carry;
-        let clock = u64::from(self.spec.clock_rate.max(1));
-        self.carry = parts % clock;
-        (parts / clock) as usize
+    pub(super) fn samples(&mut self, piece: Duration) -> usize {
+        let parts = piece.as_nanos() * u128::from(self.sample_rate) + u128::from(self.carry);
+        self.carry = (parts % 1_000_000_000) as u64;
+        (parts / 1_000_000_000) as usize
     }
 
-    /// Ticks that `samples` per channel in the session's rate need, rounded up.
-    pub(super) fn ticks_for(&self, samples: usize) -> u32 {
-        let parts = samples as u64 * u64::from(self.spec.clock_rate);
-        u32::try_from(parts.div_ceil(u64::from(self.sample_rate))).unwrap_or(u32::MAX)
-    }
-
-    fn coded_samples(&self, ticks: u32) -> usize {
+    fn coded_samples(&self, piece: Duration) -> usize {
         // A hole is never shorter than a sample, or the timeline could stand still.
-        (self.spec.samples_for(u64::from(ticks)) as usize).max(1)
+        (ticks(piece, self.spec.sample_rate) as usize).max(1)
     }
 
-    /// From `decoded` without its first `skip` ticks to the session's format.
-    fn convert(&mut self, skip: u32, out: &mut Vec<i16>) {
-        let skip = self.spec.samples_for(u64::from(skip)) as usize;
-        let skip = (skip * usize::from(self.spec.channels)).min(self.decoded.len());
-        let pcm = &self.decoded[skip..];
+    /// From `decoded` to the session's format.
+    fn convert(&mut self, out: &mut Vec<i16>) {
+        let pcm = &self.decoded;
         if self.spec.sample_rate == self.sample_rate {
             mix::to_channels(pcm, self.spec.channels, self.channels, out);
             return;

@@ -12,13 +12,14 @@ fn delay_at(sample_rate: u32, channels: u8) -> Duration {
             let packet = Packet {
                 seq,
                 timestamp,
-                ticks: 320,
+                clock_rate: 8000,
+                span: Duration::from_millis(40),
                 codec: 0,
                 noise: false,
                 arrival: now,
                 payload,
             };
-            playout.insert(packet, now);
+            playout.insert(packet);
         }
         if ms % 60 == 0 {
             playout.frame(now);

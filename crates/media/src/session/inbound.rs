@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 
 use super::ear::Ear;
-use super::{frame_ticks, Direction, Event, EventType, NoiseType, Output, Session, SessionConfig};
+use super::{Direction, Event, EventType, NoiseType, Output, Session, SessionConfig};
 use crate::comfort_noise::NoiseShape;
 use crate::dtmf::{self, EventPayload};
 use crate::jitter::{Insert, Packet};
 use crate::playout::Playout;
 use crate::report::Reception;
 use crate::rtp::RtpPacket;
+use crate::sender_clock::span_of;
 use crate::seq::{SeqTracker, SeqUpdate, Ssrc, TimeUnwrapper};
 use crate::source::{RejectReason, SourceGuard, Verdict};
 use crate::stats::Stats;
@@ -60,7 +61,7 @@ pub(super) struct Source {
     /// That of its audio so far, and so of its timestamps, in Hz.
     clock_rate: u32,
     /// Packets before those that its reception counts, that came too late or found no room.
-    pub(super) late_before: u64,
+    pub(super) discarded_before: u64,
     /// The packet after a jump that is not believed yet: if the next one confirms it, it was the first of a restart.
     doubtful: Option<(Time, Vec<u8>)>,
 }
@@ -106,6 +107,8 @@ impl Inbound {
         stats.frames_silence = counts.silence;
         stats.frames_comfort_noise = counts.noise;
         stats.frames_given_back = counts.given_back;
+        stats.frames_put_in = counts.put_in;
+        stats.overflow = counts.skipped;
         stats.undecodable = counts.undecodable;
         stats.packets_recovered = counts.recovered;
         (stats.buffered, stats.buffer_target) = self.playout.depth();
@@ -348,6 +351,11 @@ impl Session {
         }
     }
 
+    /// Packets that came, and too late or too many at once to be heard (RFC 3611 §4.7.1).
+    pub(super) fn discarded(&self) -> u64 {
+        self.stats.late + self.inbound.playout.counts().skipped
+    }
+
     /// Takes a packet of the trusted source.
     fn accept(&mut self, arrival: Time, packet: &RtpPacket<'_>, datagram: &[u8]) {
         self.stats.packets_received += 1;
@@ -356,6 +364,7 @@ impl Session {
         let playout = &self.inbound.playout;
         let codec = playout.codec_of(packet.payload_type);
         let clock_rate = playout.spec(codec.unwrap_or(0)).clock_rate;
+        let discarded = self.discarded();
         let source = self.inbound.source.get_or_insert_with(|| {
             let seq = SeqTracker::new(packet.seq);
             Source {
@@ -364,7 +373,7 @@ impl Session {
                 seq,
                 times: TimeUnwrapper::default(),
                 clock_rate,
-                late_before: self.stats.late + self.stats.overflow,
+                discarded_before: discarded,
                 doubtful: None,
             }
         });
@@ -380,7 +389,7 @@ impl Session {
             SeqUpdate::Restarted(seq) => {
                 self.stats.source_changes += 1;
                 source.reception = Reception::new(seq - 1, clock_rate);
-                source.late_before = self.stats.late + self.stats.overflow;
+                source.discarded_before = discarded;
                 source.times = TimeUnwrapper::default();
                 let first = source.doubtful.take();
                 self.inbound.ear.receiver.new_timeline();
@@ -438,21 +447,21 @@ impl Session {
             return;
         }
         let spec = inbound.playout.spec(codec);
-        let ticks = match spec.samples_in(packet.payload) {
+        let span = match spec.samples_in(packet.payload) {
             // It says what a pause sounds like, and lasts until the next packet.
-            _ if noise => 0,
-            Ok(samples) => u32::try_from(spec.ticks_for(samples as u64)).unwrap_or(u32::MAX),
+            _ if noise => Duration::ZERO,
+            Ok(samples) => span_of(samples as u64, spec.sample_rate),
             // It will be found undecodable when its time comes, and be concealed for a frame.
-            Err(_) => frame_ticks(inbound.ptime, spec.clock_rate),
+            Err(_) => inbound.ptime,
         };
         let payload = packet.payload.to_vec();
-        let due = self.deadline();
-        let packet = Packet { seq, timestamp, ticks, codec, noise, arrival, payload };
-        match self.inbound.playout.insert(packet, due) {
-            Insert::Stored => {}
+        let clock_rate = spec.clock_rate;
+        let packet = Packet { seq, timestamp, clock_rate, span, codec, noise, arrival, payload };
+        match inbound.playout.insert(packet) {
+            // The playout counts what it leaves out.
+            Insert::Stored | Insert::Overflow(_) => {}
             Insert::Late => self.stats.late += 1,
             Insert::Duplicate => self.stats.duplicate += 1,
-            Insert::Overflow(dropped) => self.stats.overflow += dropped as u64,
         }
     }
 

@@ -81,8 +81,7 @@ impl Session {
         let pattern = playout.bursts().pattern();
         let expected = source.reception.expected().max(1) as f64;
         let lost = source.reception.missing() as f64;
-        let late =
-            (self.stats.late + self.stats.overflow).saturating_sub(source.late_before) as f64;
+        let late = self.discarded().saturating_sub(source.discarded_before) as f64;
         let packet_ms = self.packet_span().as_secs_f64() * 1e3;
         let span_ms = |packets: f64| (packets * packet_ms).round().min(65_535.0) as u16;
         let rated = self.heard().map(Heard::rated);
