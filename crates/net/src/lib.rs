@@ -26,6 +26,7 @@ mod linux;
 mod mmsg;
 mod outbound;
 mod ports;
+pub mod prompt;
 mod receive;
 mod shard;
 mod slot;
