@@ -4,8 +4,8 @@ use crate::clock;
 use crate::endpoint::{Remote, Sockets};
 use crate::error::{OpenError, PATIENCE};
 use crate::handle::Session;
+use crate::inbound;
 use crate::inbox::Inbox;
-use crate::line;
 use crate::outbound;
 use crate::ports::Ports;
 use crate::prompt::{schedule_promptly, Measures};
@@ -138,7 +138,7 @@ impl Engine {
         })?;
         let (ssrc, destination) = (session.ssrc(), session.destination());
         let key = next_key();
-        let (line, media_line) = line::open(key, inbox.bell().clone(), frames);
+        let (line, media_line) = inbound::open(key, inbox.bell().clone(), frames);
         let (outbound, media_outbound) = outbound::open(options.lead);
         let snapshot =
             Arc::new(Mutex::new(crate::Snapshot { ssrc, destination, ..Default::default() }));
