@@ -50,9 +50,8 @@ use crate::time::{Duration, Time};
 
 pub use crate::pacer::{BadChunk, Chunk};
 pub use crate::playout::{Frame, FrameKind};
-pub use config::{ConfigError, Direction, EventType, NoiseType, RtcpMode, SessionConfig};
+pub use config::{ConfigError, Direction, EventType, Fill, NoiseType, RtcpMode, SessionConfig};
 pub use dtmf::QueueFull;
-pub use idle::Fill;
 pub use quality::Ratings;
 
 use idle::Idle;
