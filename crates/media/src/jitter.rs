@@ -20,6 +20,7 @@
 
 use crate::delay::Waits;
 use crate::sender_clock::SenderClock;
+use crate::seq::{ExtSeq, ExtTime};
 use crate::time::{Duration, Time};
 use std::collections::VecDeque;
 
@@ -35,6 +36,9 @@ const MAX_OCTETS: usize = 512 * 1024;
 /// What waits beyond the target after a stall is heard up to this much of it: what is older says nothing any more to who
 /// waits for an answer.
 pub const BACKLOG: Duration = Duration::from_millis(500);
+
+/// So much beyond it comes and goes with the jitter.
+const BACKLOG_SLACK: Duration = Duration::from_millis(60);
 
 /// A hole is closed where the packet behind it would wait for longer than this beyond what it needs: half a usual packet,
 /// which the start of playout is off by.
@@ -54,10 +58,10 @@ const RENUMBERED_APART: Duration = Duration::from_secs(1);
 /// A packet that waits for its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packet {
-    /// Extended sequence number.
-    pub seq: u64,
-    /// Extended RTP timestamp of its first sample, in ticks.
-    pub timestamp: u64,
+    /// Its sequence number.
+    pub seq: ExtSeq,
+    /// The RTP timestamp of its first sample.
+    pub timestamp: ExtTime,
     /// Of the timestamp, in Hz.
     pub clock_rate: u32,
     /// How long it plays.
@@ -130,7 +134,7 @@ pub struct JitterBuffer {
     epoch: u32,
     playing: Option<Playing>,
     /// Sequence numbers that carried no audio (digits, unknown types), of the newest timeline, ascending.
-    silent: VecDeque<u64>,
+    silent: VecDeque<ExtSeq>,
     waits: Waits,
     /// Packets in a row that look played already.
     old: Option<Old>,
@@ -145,10 +149,10 @@ pub struct JitterBuffer {
 struct Playing {
     epoch: u32,
     /// The newest sequence number played, and which of the 64 up to it were (bit 0 is itself).
-    seq: u64,
+    seq: ExtSeq,
     played: u64,
     /// Of the packet played last: its timestamp, that one's clock, how long it was, when it arrived.
-    timestamp: u64,
+    timestamp: ExtTime,
     clock_rate: u32,
     span: Duration,
     arrival: Time,
@@ -162,7 +166,7 @@ struct Playing {
 /// Packets in a row, none of them newer than what was played.
 #[derive(Clone, Copy, Debug)]
 struct Old {
-    newest: u64,
+    newest: ExtSeq,
     count: u32,
     /// Their timestamps are newer than all others.
     ahead: bool,
@@ -229,7 +233,7 @@ impl JitterBuffer {
         let newest = newest.max(self.playing.as_ref().map(|playing| playing.timestamp));
         let ahead = newest.is_some_and(|newest| packet.timestamp > newest);
         let follows = |old: &Old| {
-            old.newest + 1 == packet.seq && packet.arrival - old.arrival < RENUMBERED_APART
+            old.newest.plus(1) == packet.seq && packet.arrival - old.arrival < RENUMBERED_APART
         };
         let old = match self.old.filter(follows) {
             Some(old) => Old {
@@ -254,9 +258,9 @@ impl JitterBuffer {
     /// `at` is when it will be heard; playout of a timeline starts as near to the target delay as frames of this length let
     /// it.
     pub fn pop(&mut self, at: Time, want: Duration, frame: Duration) -> Pop {
-        let skipped = self.skip_while(JitterBuffer::is_beyond_backlog);
-        if skipped > 0 {
-            return Pop::Skipped(skipped);
+        let most = self.target + BACKLOG;
+        if self.depth() > most + BACKLOG_SLACK {
+            return Pop::Skipped(self.skip_while(|buffer| buffer.depth() > most));
         }
         let Some((epoch, _)) = self.waiting.front() else { return self.nothing(want) };
         if self.playing.as_ref().is_none_or(|playing| playing.epoch != *epoch) {
@@ -356,7 +360,7 @@ impl JitterBuffer {
         let filled = if first.noise { passed } else { Duration::ZERO };
         self.playing = Some(Playing {
             epoch: *epoch,
-            seq: first.seq - 1,
+            seq: first.seq.back(1),
             played: 0,
             timestamp: first.timestamp,
             clock_rate: first.clock_rate,
@@ -417,10 +421,6 @@ impl JitterBuffer {
         skipped
     }
 
-    fn is_beyond_backlog(&self) -> bool {
-        self.depth() > self.target + BACKLOG
-    }
-
     fn is_beyond_bounds(&self) -> bool {
         let octets = || self.waiting.iter().map(|(_, packet)| packet.payload.len()).sum::<usize>();
         self.waiting.len() > MAX_PACKETS || self.depth() > MAX_SPAN || octets() > MAX_OCTETS
@@ -446,7 +446,7 @@ impl JitterBuffer {
     }
 
     /// Notes that a sequence number of the trusted source carried no audio, so that its absence is not taken for loss.
-    pub fn note_silent(&mut self, seq: u64) {
+    pub fn note_silent(&mut self, seq: ExtSeq) {
         let at = self.silent.partition_point(|&s| s < seq);
         if self.silent.get(at) != Some(&seq) {
             self.silent.insert(at, seq);
@@ -514,15 +514,15 @@ impl JitterBuffer {
 }
 
 impl Playing {
-    fn was_played(&self, seq: u64) -> bool {
-        let age = self.seq - seq;
+    fn was_played(&self, seq: ExtSeq) -> bool {
+        let age = self.seq.since(seq).unwrap_or(u64::MAX);
         age < 64 && self.played >> age & 1 == 1
     }
 
     /// How many packets with audio are missing before `seq`.
-    fn missing_before(&self, seq: u64, silent: &VecDeque<u64>) -> u64 {
+    fn missing_before(&self, seq: ExtSeq, silent: &VecDeque<ExtSeq>) -> u64 {
         let known = silent.iter().filter(|&&s| s > self.seq && s < seq).count() as u64;
-        (seq - self.seq - 1).saturating_sub(known)
+        seq.since(self.seq).unwrap_or(0).saturating_sub(1 + known)
     }
 
     /// What the timestamps say of the time between the end of the packet played last and this one; `None` if that cannot
@@ -531,7 +531,7 @@ impl Playing {
         if packet.clock_rate != self.clock_rate {
             return None;
         }
-        let step = packet.timestamp as i64 - self.timestamp as i64;
+        let step = packet.timestamp.ahead_of(self.timestamp);
         self.clock.elapsed(step, self.clock_rate)?.checked_sub(self.span)
     }
 
@@ -547,8 +547,8 @@ impl Playing {
         self.stand_behind(packet);
     }
 
-    fn count(&mut self, seq: u64, played: u64) {
-        let step = seq - self.seq;
+    fn count(&mut self, seq: ExtSeq, played: u64) {
+        let step = seq.since(self.seq).unwrap_or(0);
         self.played = if step < 64 { self.played << step } else { 0 } | played;
         self.seq = seq;
     }
@@ -566,8 +566,8 @@ impl Playing {
     fn learn(&mut self, packet: &Packet) {
         if packet.clock_rate != self.clock_rate {
             self.clock = SenderClock::default();
-        } else if packet.seq == self.seq + 1 && !packet.noise && !self.span.is_zero() {
-            let step = packet.timestamp as i64 - self.timestamp as i64;
+        } else if packet.seq == self.seq.plus(1) && !packet.noise && !self.span.is_zero() {
+            let step = packet.timestamp.ahead_of(self.timestamp);
             self.clock.follow(step, self.span, self.arrival, packet.arrival, self.clock_rate);
         }
     }
