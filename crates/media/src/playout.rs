@@ -371,21 +371,17 @@ impl Playout {
         if self.fill(now.back(step), size + more, made).is_none() {
             return 0;
         }
-        let (size, more) =
-            (size * usize::from(self.channels), more * usize::from(self.channels));
-        if self.ready[..more].iter().all(|&s| s == 0) {
-            self.ready.drain(..more);
-        } else {
-            let (plays, beyond) = self.ready.split_at_mut(size);
-            let mut later = plays[more..].to_vec();
-            later.extend_from_slice(&beyond[..more]);
-            mix::cross_fade(plays, &later, self.channels);
-            self.ready.drain(size..size + more);
+        let length = more * usize::from(self.channels);
+        let (left_out, stays) = self.ready.split_at_mut(length);
+        if left_out.iter().any(|&s| s != 0) {
+            mix::cross_fade(left_out, stays, self.channels);
+            stays[..length].copy_from_slice(left_out);
         }
+        self.ready.drain(..length);
         self.jitter.shortened(step);
         self.unchanged = Duration::ZERO;
         self.counts.given_back += 1;
-        more / usize::from(self.channels)
+        more
     }
 
     /// Leaves `count` frames out of the timeline, up to the one that is due at `now`: their time has passed unheard (the

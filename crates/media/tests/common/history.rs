@@ -31,10 +31,18 @@ pub fn codecs() -> Vec<CodecSpec> {
 const EVENTS: [(u8, u32); 2] = [(101, 8000), (102, 16_000)];
 const NOISE: u8 = 13;
 
-/// A level that only every 80th packet has.
-pub fn level(packet: u64) -> i16 {
-    (packet % 80) as i16 * 380 - 15_000
+/// Levels that G.711 carries exactly, of both laws, far enough from zero and from one another.
+pub fn levels(codec: usize) -> Vec<i16> {
+    let spec = codecs()[if codec == 1 { 1 } else { 0 }];
+    let mut levels = vec![];
+    spec.decoder().decode(&(0..=255).collect::<Vec<u8>>(), &mut levels).unwrap();
+    levels.retain(|level| level.unsigned_abs() > 200);
+    levels.truncate(LEVELS);
+    levels
 }
+
+/// Only every 200th packet has the same level.
+pub const LEVELS: usize = 200;
 
 /// A packet on its way.
 struct Datagram {
@@ -47,7 +55,7 @@ struct Datagram {
 /// A packet of audio as it was sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Sent {
-    pub number: u64,
+    pub level: i16,
     pub at: Time,
     pub arrival: Time,
     pub ptime_ms: u64,
@@ -73,7 +81,8 @@ pub struct History {
     ssrc: u32,
     seq: u16,
     timestamp: u32,
-    codec: usize,
+    pub codec: usize,
+    levels: Vec<Vec<i16>>,
     ptime_ms: u64,
     ppm: i64,
     /// Ticks told for ticks that passed, in eighths.
@@ -132,6 +141,7 @@ impl History {
             seq: rng.next_u16(),
             timestamp: rng.next_u32(),
             codec: pick(&mut rng, &[0, 0, 1, 2, 3, 4]),
+            levels: (0..codecs().len()).map(levels).collect(),
             ptime_ms: pick(&mut rng, &[20, 20, 20, 10, 30, 40, 60]),
             ppm: 0,
             counts: 8,
@@ -350,21 +360,25 @@ impl History {
     fn send(&mut self) {
         let spec = codecs()[self.codec];
         let samples = self.ptime_ms * u64::from(spec.sample_rate) / 1000;
-        let pcm = vec![level(self.number); samples as usize];
+        let level = self.level();
         let mut payload = vec![];
-        spec.encoder().encode(&pcm, &mut payload);
+        spec.encoder().encode(&vec![level; samples as usize], &mut payload);
         let uneven = match self.uneven {
             0 => 0,
             most => (self.rng.next_u64() % (2 * most as u64 + 1)) as i32 - most,
         };
         let arrival = self.packet(spec.payload_type, payload, uneven, false);
-        let (number, at, ptime_ms) = (self.number, self.time(), self.ptime_ms);
+        let (at, ptime_ms) = (self.time(), self.ptime_ms);
         if let Some(arrival) = arrival {
-            self.sent.push(Sent { number, at, arrival: Time::ns(arrival), ptime_ms });
+            self.sent.push(Sent { level, at, arrival: Time::ns(arrival), ptime_ms });
         }
         self.number += 1;
         self.count(self.ptime_ms * MS);
         self.advance(self.ptime_ms * MS);
+    }
+
+    fn level(&self) -> i16 {
+        self.levels[self.codec][self.number as usize % LEVELS]
     }
 
     /// Its packets go on, and so many of them do not arrive.
@@ -517,7 +531,7 @@ impl History {
             let spec = codecs()[self.codec];
             let mut payload = vec![];
             let samples = self.ptime_ms * u64::from(spec.sample_rate) / 1000;
-            spec.encoder().encode(&vec![level(self.number); samples as usize], &mut payload);
+            spec.encoder().encode(&vec![self.level(); samples as usize], &mut payload);
             self.packet(spec.payload_type, payload, 0, false);
             self.number += 1;
             sent += 1;
