@@ -37,7 +37,12 @@ from roomkit.rtp.events import (
     RTPEvent,
     SourceTrusted,
 )
-from roomkit.rtp.opening import open_native, warn_of_fragments, warn_of_unread
+from roomkit.rtp.opening import (
+    open_native,
+    warn_of_fragments,
+    warn_of_reflection,
+    warn_of_unread,
+)
 from roomkit.rtp.options import RTPExtra, RTPOptions, check_names
 from roomkit.rtp.played import PlayedTap
 from roomkit.rtp.playout import Playback, Playout
@@ -132,6 +137,7 @@ class RTPSession(Signalled, SessionDigits):
         self._closed = False
         self._hears_out = False  # closed, and what masking held back is still to be heard
         self._held_back = False
+        self._reflects = False  # the far end sends back what we send, and that was told
         self._disconnected: Disconnected | None = None
         self._rate = options.frame_rate
         self._channels = options.frame_channels
@@ -487,6 +493,9 @@ class RTPSession(Signalled, SessionDigits):
             playout.on_ended(a, b, c)
             self._events.call(PlaybackEnded(a, b, c))
         elif kind == _native.SOURCE:
+            if b == self.ssrc and not self._reflects:
+                self._reflects = True
+                warn_of_reflection(self.id, a)
             self._events.call(SourceTrusted(a, b, c))
         elif kind == _native.RTP_RESUMED:
             self._disconnected = None
