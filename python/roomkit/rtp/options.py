@@ -23,6 +23,7 @@ __all__ = [
     "RTCPMode",
     "RTPExtra",
     "RTPOptions",
+    "RTPWishes",
     "SDPSecurity",
     "SilenceFill",
     "SourcePolicy",
@@ -81,6 +82,14 @@ class RTPExtra(TypedDict, total=False):
     rtcp_timeout: float | None
     direction: MediaDirection
     srtp: SRTP | None
+
+
+class RTPWishes(RTPExtra, total=False):
+    """The options of a session whose peer is told by SDP: what that decides is a wish here."""
+
+    local_addr: Address
+    dtmf_payload_type: int | None
+    rtcp_interval: float
 
 
 def check_names(given: Iterable[str]) -> None:
