@@ -316,8 +316,8 @@ impl Session {
         if self.inbound.parted.is_some() {
             return;
         }
-        // A peer's text: kept short of control characters, which would garble a log or a terminal.
-        let reason = String::from_utf8_lossy(reason).chars().filter(|c| !c.is_control()).collect();
+        // A peer's text, which may end in a log or a terminal.
+        let reason = String::from_utf8_lossy(reason).chars().filter(|&c| is_plain(c)).collect();
         let inbound = &mut self.inbound;
         let came = inbound.goodbye.take().map_or(now, |(came, _)| came);
         inbound.goodbye = Some((came, reason));
@@ -474,4 +474,12 @@ impl Session {
     pub(super) fn tell_digits(&mut self, now: Time) {
         self.inbound.ear.tell(now, &mut self.stats, &mut self.output);
     }
+}
+
+/// Whether a character shows itself and changes nothing around it: no control of either set, no mark that turns the
+/// direction, hides, or ends a line.
+fn is_plain(c: char) -> bool {
+    let hides = matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
+    !c.is_control() && !hides
 }
