@@ -7,35 +7,16 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from roomkit.rtp.codecs import Codec
 from roomkit.rtp.media import Media
-from roomkit.rtp.options import MediaDirection, RTCPMode, RTPOptions
+from roomkit.rtp.options import NEGOTIATED, MediaDirection, RTCPMode, RTPOptions
 from roomkit.rtp.sdp.agreement import Agreement
 from roomkit.rtp.sdp.negotiation import Negotiation
 from roomkit.rtp.terms import Terms
 
-__all__ = ["NEGOTIATED", "Signalling", "begin_offering", "begin_with_offer"]
-
-NEGOTIATED: Final = frozenset(
-    {
-        "remote_addr",
-        "payload_type",
-        "clock_rate",
-        "codecs",
-        "dtmf_payload_type",
-        "dtmf_types",
-        "dtmf_send_types",
-        "comfort_noise_send_types",
-        "ptime_ms",
-        "remote_rtcp_addr",
-        "rtcp",
-        "direction",
-        "srtp",
-    }
-)
-"""Options that a description decides; as options they are wishes."""
+__all__ = ["Signalling", "begin_offering", "begin_with_offer"]
 
 
 def begin_with_offer(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from roomkit.errors import AddressConflictError, QueueFullError
 from roomkit.rtp.addresses import (
@@ -20,34 +20,9 @@ from roomkit.rtp.addresses import (
 from roomkit.rtp.hold import Hold
 from roomkit.rtp.media import Media
 from roomkit.rtp.opening import warn_of_fragments, warn_of_unread
-from roomkit.rtp.options import MediaDirection, RTPOptions
+from roomkit.rtp.options import CHANGEABLE, MediaDirection, RTPOptions
 
 __all__ = ["Terms"]
-
-# What may change in mid-call. The rest is bound to the socket, or to what the program was told.
-_CHANGEABLE: Final = frozenset(
-    {
-        "codecs",
-        "dtmf_inband",
-        "dtmf_method",
-        "dtmf_types",
-        "dtmf_send_types",
-        "comfort_noise_types",
-        "comfort_noise_send_types",
-        "comfort_noise_level",
-        "fill",
-        "keepalive",
-        "ptime_ms",
-        "remote_addr",
-        "remote_rtcp_addr",
-        "direction",
-        "rtp_timeout",
-        "rtp_timeout_on_hold",
-        "rtcp",
-        "rtcp_timeout",
-        "srtp",
-    }
-)
 
 
 class Terms:
@@ -133,9 +108,9 @@ class Terms:
     def asked(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         """`changes` as options of this session that may change in mid-call. Raises `ValueError`
         for those that may not."""
-        fixed = sorted(set(changes) - _CHANGEABLE)
+        fixed = sorted(set(changes) - CHANGEABLE)
         if fixed:
-            can = ", ".join(sorted(_CHANGEABLE))
+            can = ", ".join(sorted(CHANGEABLE))
             raise ValueError(f"{fixed[0]}: it cannot change in mid-call; {can} can")
         asked = dict(changes)
         if (changes.get("rtcp", self.options.rtcp) == "off") != (self.options.rtcp == "off"):
