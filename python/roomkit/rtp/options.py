@@ -300,7 +300,7 @@ class RTPOptions:
         self._check_ports()
         if self.rtcp == "off" and self.rtcp_timeout is not None:
             raise ValueError(
-                f"rtcp_timeout: {self.rtcp_timeout!r} contradicts rtcp='off', which takes no"
+                f"rtcp_timeout: {self.rtcp_timeout:g} contradicts rtcp='off', which takes no"
                 " reports; None fits"
             )
         if self.srtp is not None and not isinstance(self.srtp, SRTP):
