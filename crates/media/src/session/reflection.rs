@@ -33,9 +33,9 @@ pub(super) struct Reflection {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Sent {
-    /// When, in ms; it wraps after 49 days, when no place has waited that long.
-    at_ms: u32,
-    digest: u32,
+    at: Time,
+    /// 0: the place is empty.
+    digest: u64,
 }
 
 impl Reflection {
@@ -65,7 +65,7 @@ impl Reflection {
             let slots = (most as usize).next_power_of_two().clamp(*SLOTS.start(), *SLOTS.end());
             self.packets = vec![Sent::default(); slots];
         }
-        let sent = Sent { at_ms: self.now.as_ms() as u32, digest: self.of_packet(&packet) };
+        let sent = Sent { at: self.now, digest: self.of_packet(&packet) };
         let place = usize::from(packet.seq.0) % self.packets.len();
         self.packets[place] = sent;
     }
@@ -73,14 +73,14 @@ impl Reflection {
     /// Whether it is a packet of ours that left within the last two seconds.
     pub(super) fn is_ours(&self, now: Time, packet: &RtpPacket<'_>) -> bool {
         let place = usize::from(packet.seq.0) % self.packets.len().max(1);
-        let sent = self.packets.get(place);
-        sent.is_some_and(|sent| sent.is_recent(now) && sent.digest == self.of_packet(packet))
+        let sent = self.packets.get(place).filter(|sent| sent.is_recent(now));
+        sent.is_some_and(|sent| sent.digest == self.of_packet(packet))
     }
 
     /// Notes a compound that leaves.
     pub(super) fn reported(&mut self, now: Time, bytes: &[u8]) {
         let digest = digest(self.key, 0, bytes);
-        self.reports[self.next_report % REPORTS] = Sent { at_ms: now.as_ms() as u32, digest };
+        self.reports[self.next_report % REPORTS] = Sent { at: now, digest };
         self.next_report = (self.next_report + 1) % REPORTS;
     }
 
@@ -91,7 +91,7 @@ impl Reflection {
     }
 
     /// Of what makes it ours: SSRC, sequence number, timestamp and payload. Marker and payload type may be another network's.
-    fn of_packet(&self, packet: &RtpPacket<'_>) -> u32 {
+    fn of_packet(&self, packet: &RtpPacket<'_>) -> u64 {
         let numbers = u64::from(packet.ssrc.0) << 32 | u64::from(packet.timestamp.0);
         digest(self.key, numbers ^ u64::from(packet.seq.0).rotate_right(16), packet.payload)
     }
@@ -99,15 +99,13 @@ impl Reflection {
 
 impl Sent {
     fn is_recent(self, now: Time) -> bool {
-        let age = (now.as_ms() as u32).wrapping_sub(self.at_ms);
-        // Nothing was sent at 0 with a digest of 0: that is a place that is empty.
-        u128::from(age) <= MEMORY.as_millis() && (self.digest, self.at_ms) != (0, 0)
+        self.digest != 0 && now - self.at <= MEMORY
     }
 }
 
 /// A keyed digest, by multiplication in lanes of 64 bits: what it costs is hidden behind the encoder. It need not withstand
 /// more than guesses of a key that nobody sees anything of.
-fn digest(key: [u64; 2], numbers: u64, bytes: &[u8]) -> u32 {
+fn digest(key: [u64; 2], numbers: u64, bytes: &[u8]) -> u64 {
     let [secret, factor] = key;
     let mut lanes = [secret, secret ^ factor, !secret, secret.rotate_left(32)];
     let mut chunks = bytes.chunks_exact(32);
@@ -123,7 +121,7 @@ fn digest(key: [u64; 2], numbers: u64, bytes: &[u8]) -> u32 {
     for lane in lanes {
         sum = fold(sum ^ lane, factor);
     }
-    (sum >> 32) as u32
+    sum
 }
 
 /// Up to eight octets as a number.
@@ -207,7 +205,7 @@ mod tests {
                     "{ptime_ms} ms, at {at:?}"
                 );
             }
-            assert!(reflection.packets.len() * size_of::<Sent>() <= 8 * 1024);
+            assert!(reflection.packets.len() * size_of::<Sent>() <= 16 * 1024);
         }
     }
 
