@@ -163,6 +163,7 @@ fn effects(stats: Stats) -> Stats {
     Stats {
         keepalives_received: 0,
         malformed: 0,
+        oversized: 0,
         unknown_payload_type: 0,
         stranger: 0,
         stranger_host: 0,
@@ -181,6 +182,7 @@ fn effects(stats: Stats) -> Stats {
         srtp_unkeyed: 0,
         srtp_unencrypted: 0,
         srtp_overflow: 0,
+        srtp_rate_limited: 0,
         ..stats
     }
 }
@@ -212,6 +214,7 @@ pub fn has_no_effect_in(
     assert_eq!(effects(quiet), effects(attacked), "{setting:?}");
     let refused = |s: Stats| {
         s.malformed
+            + s.oversized
             + s.keepalives_received
             + s.unknown_payload_type
             + s.stranger
@@ -222,6 +225,7 @@ pub fn has_no_effect_in(
             + s.srtp_replayed
             + s.srtp_malformed
             + s.srtp_unencrypted
+            + s.srtp_rate_limited
     };
     assert!(refused(attacked) > refused(quiet), "{setting:?}: the attack was counted");
 }
