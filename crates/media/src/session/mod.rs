@@ -52,9 +52,8 @@ use crate::time::{Duration, Time};
 
 pub use crate::pacer::{BadChunk, Chunk};
 pub use crate::playout::{Frame, FrameKind};
-pub use config::{ConfigError, Direction, EventType, NoiseType, RtcpMode, SessionConfig};
+pub use config::{ConfigError, Direction, EventType, Fill, NoiseType, RtcpMode, SessionConfig};
 pub use dtmf::QueueFull;
-pub use idle::Fill;
 pub use quality::Ratings;
 
 use idle::Idle;
@@ -148,7 +147,7 @@ pub enum Event {
     },
     /// The far end said goodbye (RFC 3550 §6.6).
     RemoteBye {
-        /// Why, if it said; control characters removed.
+        /// Why, if it said; without controls, line ends, and what turns a text around or takes no room in it.
         reason: String,
     },
     /// Nothing has come from the far end for the configured time.

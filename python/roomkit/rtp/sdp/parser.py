@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypedDict
 
-from roomkit.rtp.sdp.description import SessionDescription
 from roomkit.rtp.sdp.errors import SDPError
 from roomkit.rtp.sdp.media import Media
 from roomkit.rtp.sdp.parts import Attribute, Connection, Line, Origin, in_order, parse_connection
 from roomkit.rtp.sdp.text import whole
 
-__all__ = ["MOST_CHARACTERS", "MOST_LINES", "parse"]
+__all__ = ["MOST_CHARACTERS", "MOST_LINES", "Parsed", "parse"]
 
 MOST_CHARACTERS: Final = 65_536
 """Of a description: the longest of browsers with all their media have some 10000."""
@@ -23,7 +22,18 @@ _SESSION_OTHERS: Final = "iuepbtrzk"
 _LONGEST_NUMBER: Final = 40  # digits
 
 
-def parse(text: str | bytes) -> SessionDescription:
+class Parsed(TypedDict):
+    """The parts of a `SessionDescription`, as it is made of them."""
+
+    origin: Origin
+    name: str
+    connection: Connection | None
+    media: tuple[Media, ...]
+    attributes: tuple[Attribute, ...]
+    others: tuple[Line, ...]
+
+
+def parse(text: str | bytes) -> Parsed:
     """See `SessionDescription.parse`."""
     if isinstance(text, (bytes, bytearray, memoryview)):
         text = bytes(text).decode("utf-8", "replace")
@@ -88,13 +98,13 @@ class _Reader:
         else:
             self._of_session(letter, value)
 
-    def done(self) -> SessionDescription:
+    def done(self) -> Parsed:
         if not self.begun:
             raise SDPError("it is empty; a description begins with 'v=0'")
         if self.origin is None:
             raise SDPError("the line 'o=' is missing")
         self._finish_media()
-        return SessionDescription(
+        return Parsed(
             origin=self.origin,
             name="-" if self.name is None else self.name,
             connection=self.connection,
