@@ -292,6 +292,17 @@ mod tests {
         assert_eq!(demux.route(Port::Rtp, gateway, &rtp(33)), None);
         demux.insert(3, Some(gateway), None, None);
         assert_eq!(demux.route(Port::Rtp, gateway, &rtp(33)), Some(3), "the one still open");
+        for id in 4..500 {
+            demux.insert(id, Some(gateway), None, Some(Ssrc(id as u32 * 1000)));
+        }
+        for id in 4..500 {
+            assert_eq!(demux.route(Port::Rtp, gateway, &rtp(id as u32 * 1000)), Some(id));
+            demux.learned(id, gateway, Ssrc(id as u32 * 1000 + 1));
+            assert_eq!(demux.route(Port::Rtp, gateway, &rtp(id as u32 * 1000 + 1)), Some(id));
+            assert_eq!(demux.route(Port::Rtp, gateway, &rtp(id as u32 * 1000)), Some(3));
+        }
+        (1..500).for_each(|id| demux.remove(id));
+        assert!(demux.by_addr.is_empty() && demux.by_ssrc.is_empty());
     }
 
     #[test]

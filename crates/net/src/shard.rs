@@ -289,7 +289,8 @@ impl Shard {
             };
         let mut left = io.read(endpoint, Port::Rtp, moment, budget, &mut deliver);
         endpoint.reads += 1;
-        if endpoint.reads >= RTCP_EVERY {
+        // It may be RTCP's socket that is flooded.
+        if endpoint.reads >= RTCP_EVERY || endpoint.hot_until > moment.now {
             endpoint.reads = 0;
             let budget = Budget { time: budget.time.saturating_sub(left.spent), ..budget };
             let of_rtcp = io.read(endpoint, Port::Rtcp, moment, budget, &mut deliver);
@@ -301,7 +302,6 @@ impl Shard {
         }
         if !left.empty {
             endpoint.hot_until = moment.now + FLOOD_MEMORY;
-            endpoint.reads = RTCP_EVERY;
             if !hot.contains(&id) {
                 hot.push(id);
             }
