@@ -12,6 +12,7 @@ use crate::endpoint::{Endpoint, Sockets};
 use crate::receive::{Budget, Io, Left, Moment};
 use crate::slot::{Parts, Slot};
 use crate::socket::Arrival;
+use crate::spare::Spare;
 use crate::wait::Waiter;
 use roomkit_media::seq::Ssrc;
 use roomkit_media::session::Port;
@@ -38,16 +39,9 @@ const LEAST: usize = 8;
 const TICK_BUDGET: usize = 64;
 /// Datagrams read from a shared socket before the frames at most: what 250 calls of 20 ms send in 5 ms, eight times.
 const SHARED_BUDGET: usize = 500;
-/// The time that reading more than the least may take before frames, of all sockets together. It bounds how late a flood
-/// makes the others' frames.
-const SURPLUS_TIME: Duration = Duration::from_millis(1);
 /// The grid on which a flooded socket is read, so that its buffer does not overflow between two reads.
 const FLOOD_GRID: Grid = Grid::new(Duration::from_millis(1));
-/// The time that reading all flooded sockets together may take then: enough for 250 000 usual datagrams a second. More would
-/// take the core from the program's threads and, from a thread with real-time scheduling, bring the kernel's own limit near,
-/// which stops such a thread for 50 ms.
-const FLOOD_TIME: Duration = Duration::from_micros(250);
-/// Datagrams read from one of them before it is the next one's turn.
+/// Datagrams read from one of these before it is the next one's turn.
 const FLOOD_TURN: usize = 32;
 /// How long a flood is thought to go on after the last sign of it.
 const FLOOD_MEMORY: Duration = Duration::from_millis(100);
@@ -153,6 +147,9 @@ pub struct Shard {
     next_eager: Time,
     /// Endpoints under a flood.
     hot: Vec<usize>,
+    spare: Spare,
+    /// When it was to wake.
+    wake: Option<Time>,
     stopping: bool,
 }
 
@@ -172,6 +169,8 @@ impl Shard {
             eager: Vec::new(),
             next_eager: Time::ZERO,
             hot: Vec::new(),
+            spare: Spare::default(),
+            wake: None,
             stopping: false,
         }
     }
@@ -186,7 +185,10 @@ impl Shard {
             }));
             match result {
                 Ok(_) if self.stopping => break,
-                Ok(wake) => self.mailbox.waiter.wait(wake),
+                Ok(wake) => {
+                    self.wake = wake;
+                    self.mailbox.waiter.wait(wake);
+                }
                 Err(_) => self.abandon(),
             }
         }
@@ -212,12 +214,15 @@ impl Shard {
             self.carry_out(order);
         }
         let moment = Moment::take();
+        if let Some(wake) = self.wake.take() {
+            self.spare.woke(moment.now - wake);
+        }
         let eager = moment.now >= self.next_eager;
         if eager {
             self.next_eager = GRID.after(moment.now);
         }
         // Whose socket is flooded is served when all others have been.
-        let mut surplus = SURPLUS_TIME;
+        let mut surplus = self.spare.before_frames();
         for hot in [false, true] {
             if hot && self.hot.is_empty() {
                 break;
@@ -316,7 +321,7 @@ impl Shard {
             return;
         }
         let moment = Moment::take();
-        let until = moment.now + FLOOD_TIME;
+        let until = moment.now + self.spare.behind_frames();
         let (mut now, mut empty) = (moment.now, 0);
         while now < until && empty < self.hot.len() {
             let id = self.hot.remove(0);
