@@ -17,7 +17,7 @@ use roomkit_media::session::{
     Chunk, Direction, Event, Fill, NoiseType, Output, Port, RtcpMode, Session, SessionConfig,
 };
 use roomkit_media::source::Policy;
-use roomkit_media::srtp::{MasterKey, Srtp, SrtpConfig, Suite};
+use roomkit_media::srtp::{Effort, MasterKey, Srtp, SrtpConfig, Suite};
 use roomkit_media::time::{Duration, Time};
 
 /// Operations of one run: enough for a call with everything in it, few enough for a thousand runs a second.
@@ -401,9 +401,9 @@ impl Run {
                     let mut clear = bytes.clone();
                     if let Some(far) = &mut self.far {
                         let opened = if is_rtcp(bytes) {
-                            far.unprotect_rtcp(self.now, &mut clear)
+                            far.unprotect_rtcp(self.now, &mut clear, Effort::Whole)
                         } else {
-                            far.unprotect_rtp(self.now, &mut clear)
+                            far.unprotect_rtp(self.now, &mut clear, Effort::Whole)
                         };
                         opened.expect("what leaves is authentic and never sent twice");
                     }

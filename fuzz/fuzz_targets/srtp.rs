@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
-use roomkit_media::srtp::{MasterKey, Srtp, SrtpConfig, Suite};
+use roomkit_media::srtp::{Effort, MasterKey, Srtp, SrtpConfig, Suite};
 use roomkit_media::time::{Duration, Time};
 
 #[derive(Arbitrary, Debug)]
@@ -59,9 +59,9 @@ fn keys(now: Time, suite: u8, fill: u8, mki: u8) -> (SrtpConfig, SrtpConfig) {
 fn open(srtp: &mut Srtp, now: Time, bytes: &[u8], rtcp: bool) -> Option<Vec<u8>> {
     let mut packet = bytes.to_vec();
     let opened = if rtcp {
-        srtp.unprotect_rtcp(now, &mut packet)
+        srtp.unprotect_rtcp(now, &mut packet, Effort::Whole)
     } else {
-        srtp.unprotect_rtp(now, &mut packet)
+        srtp.unprotect_rtp(now, &mut packet, Effort::Whole)
     };
     opened.ok().map(|()| packet)
 }

@@ -4,6 +4,7 @@
 //! loadgen echo CALLS WARMUP_S SECONDS       calls that expect their audio back; counts, times, reads the server's CPU
 //! loadgen receive FLOWS FILE                records when the kernel received each packet
 //! loadgen flood CALLS SECONDS RATE          calls whose ports strangers flood, at RATE datagrams a second
+//! loadgen worst KIND CALLS SECONDS BITS     calls beside one that is flooded with the worst datagrams, at BITS a second
 //! loadgen floor-echo CALLS                  the plain echo server that others are compared with
 //! loadgen floor-timers                      bare timer loops that send: how exact pacing can be on this machine
 //! ```
@@ -19,6 +20,7 @@ mod floor;
 mod receive;
 mod timers;
 mod udp;
+mod worst;
 
 use std::io::{self, BufRead, Write};
 
@@ -32,6 +34,9 @@ fn main() -> io::Result<()> {
         ["receive", flows, file] => receive::run(number(flows) as usize, file),
         ["flood", calls, seconds, rate] => {
             flood::run(number(calls) as usize, number(seconds), number(rate))
+        }
+        ["worst", kind, calls, seconds, bits] => {
+            worst::run(kind, number(calls) as usize, number(seconds), number(bits))
         }
         ["floor-echo", calls] => floor::run(number(calls) as usize),
         ["floor-timers"] => timers::run(),

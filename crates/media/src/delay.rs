@@ -1,8 +1,8 @@
 //! How long packets waited for their place lately, and what that says of the delay: how much the network needs, how much
 //! is spare, how much is lacking.
 //!
-//! The wait of the quickest packets is the delay that playout adds ([`Waits::delay`]); what the slowest ones had left is
-//! what the network did not need. Both are looked at over two windows: the long one judges what may go without harm, the
+//! How long the quickest packets wait until they are heard is the delay that playout adds ([`Waits::delay`]); what the
+//! slowest ones had left before the frame that they are part of was made is what the network did not need. Both are looked at over two windows: the long one judges what may go without harm, the
 //! short one sees soon that far too much has gathered, or that there is too little.
 //!
 //! Only time in which audio comes counts: a pause proves nothing.
@@ -17,7 +17,7 @@ const LONG: Duration = Duration::from_millis(800);
 const SHORT: Duration = Duration::from_millis(400);
 
 /// What the slowest packet has left stays for the next one that is a little slower.
-const MARGIN: Duration = Duration::from_millis(10);
+const MARGIN: Duration = Duration::from_millis(5);
 
 /// What the short window sees is worked off as far as this: the rest is for the long one to judge.
 const PLENTY: Duration = Duration::from_millis(100);
@@ -39,13 +39,14 @@ pub struct Waits {
 }
 
 impl Waits {
-    /// A packet is played at `at` that has waited so long.
-    pub fn note(&mut self, at: Time, wait: Duration) {
+    /// A packet that arrived at `arrival` is heard at `at`, in a frame that was due at `due`.
+    pub fn note(&mut self, due: Time, at: Time, arrival: Time) {
+        let waited = Extent { least: due - arrival, most: at - arrival };
         let step = self.newest.map_or(Duration::ZERO, |newest| at - newest);
         self.newest = Some(self.newest.map_or(at, |newest| newest.max(at)));
         self.seen += step.min(LONGEST_STEP);
-        self.long.note(LONG, self.seen, wait);
-        self.short.note(SHORT, self.seen, wait);
+        self.long.note(LONG, self.seen, waited);
+        self.short.note(SHORT, self.seen, waited);
     }
 
     /// Playout goes on later by so much than it would have.
@@ -93,7 +94,7 @@ impl Waits {
     }
 }
 
-/// The least and the most of something.
+/// The least time that a packet had left, and the most that one waited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Extent {
     least: Duration,
@@ -114,13 +115,12 @@ struct Window {
 }
 
 impl Window {
-    fn note(&mut self, length: Duration, seen: Duration, wait: Duration) {
+    fn note(&mut self, length: Duration, seen: Duration, waited: Extent) {
         if self.current.is_some() && seen - self.began >= length {
             self.previous = self.current.take();
             self.began = seen;
         }
-        let one = Extent { least: wait, most: wait };
-        self.current = Some(self.current.map_or(one, |current| current.and(one)));
+        self.current = Some(self.current.map_or(waited, |current| current.and(waited)));
     }
 
     /// `None` until a whole window has been seen: a few packets prove nothing.
@@ -150,7 +150,8 @@ mod tests {
     /// Packets every 20 ms from `from` to `to` in ms, that wait as long as `wait` says of their time.
     fn run(waits: &mut Waits, from: u64, to: u64, wait: impl Fn(u64) -> u64) {
         for at in (from..to).step_by(20) {
-            waits.note(Time::ms(at), MS(wait(at)));
+            let at = Time::ms(at + 1000);
+            waits.note(at, at, at.back(MS(wait(at.as_ms() - 1000))));
         }
     }
 
@@ -167,23 +168,36 @@ mod tests {
     fn what_nobody_needs_is_spare_and_what_the_jitter_takes_is_not() {
         let mut waits = Waits::default();
         run(&mut waits, 0, 2000, |at| if at % 100 == 0 { 90 } else { 150 });
-        assert_eq!(waits.spare(TARGET), Some(MS(80)), "10 ms stay for who is slower still");
-        assert_eq!(waits.need(TARGET), MS(70));
+        assert_eq!(waits.spare(TARGET), Some(MS(85)), "5 ms stay for who is slower still");
+        assert_eq!(waits.need(TARGET), MS(65));
         let mut waits = Waits::default();
         run(&mut waits, 0, 2000, |at| if at % 100 == 0 { 0 } else { 150 });
         assert_eq!(waits.spare(TARGET), None);
-        assert_eq!(waits.need(TARGET), MS(160));
+        assert_eq!(waits.need(TARGET), MS(155));
     }
 
     #[test]
     fn a_backlog_is_seen_soon_and_what_is_left_of_it_later() {
         let mut waits = Waits::default();
         run(&mut waits, 0, 2000, |_| 60);
-        waits.note(Time::ms(2000), MS(0));
+        run(&mut waits, 2000, 2020, |_| 0);
         run(&mut waits, 2020, 3000, |_| 500);
         assert_eq!(waits.spare(TARGET), Some(MS(340)), "the long window remembers the late packet");
         run(&mut waits, 3000, 4000, |_| 500);
         assert_eq!(waits.spare(TARGET), Some(MS(440)));
+    }
+
+    #[test]
+    fn what_is_played_late_in_a_frame_is_needed_when_the_frame_is_due() {
+        let mut waits = Waits::default();
+        for n in 0..100u64 {
+            let (due, at) = (Time::ms(1000 + n / 3 * 60), Time::ms(1000 + n * 20));
+            waits.note(due, at, at.back(MS(85)));
+        }
+        assert_eq!(waits.delay(), Some(MS(85)));
+        assert_eq!(waits.need(TARGET), MS(60), "40 ms of the frame and 5 to spare");
+        assert_eq!(waits.spare(TARGET), Some(MS(25)));
+        assert_eq!(waits.spare(MS(40)), Some(MS(40)), "45 ms were left, and 5 of them stay");
     }
 
     #[test]

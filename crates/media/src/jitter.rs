@@ -195,7 +195,9 @@ impl JitterBuffer {
         if self.is_unheard(&packet) {
             return Insert::Late;
         }
-        if packet.span > MAX_SPAN || packet.payload.len() > MAX_OCTETS {
+        let is_too_long = packet.span > MAX_SPAN || packet.payload.len() > MAX_OCTETS;
+        if is_too_long || (packet.noise && self.waiting.len() >= MAX_PACKETS / 2) {
+            // However many descriptions of noise come, there is room for speech.
             return Insert::Overflow(1);
         }
         if let Some(rejected) = self.is_old(&packet) {
@@ -255,9 +257,9 @@ impl JitterBuffer {
 
     /// The next piece of media time, at most `want` of it unless it is a packet.
     ///
-    /// `at` is when it will be heard; playout of a timeline starts as near to the target delay as frames of this length let
-    /// it.
-    pub fn pop(&mut self, at: Time, want: Duration, frame: Duration) -> Pop {
+    /// `at` is when it will be heard, in a frame that is due at `due`; playout of a timeline starts as near to the target
+    /// delay as frames of this length let it.
+    pub fn pop(&mut self, due: Time, at: Time, want: Duration, frame: Duration) -> Pop {
         let most = self.target + BACKLOG;
         if self.depth() > most + BACKLOG_SLACK {
             return Pop::Skipped(self.skip_while(|buffer| buffer.depth() > most));
@@ -294,7 +296,7 @@ impl JitterBuffer {
             playing.filled = behind;
         } else {
             self.waits.later(behind);
-            self.waits.note(at, at - packet.arrival);
+            self.waits.note(due, at, packet.arrival);
         }
         while self.silent.front().is_some_and(|&s| s < packet.seq) {
             self.silent.pop_front();

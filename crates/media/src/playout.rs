@@ -308,7 +308,7 @@ impl Playout {
         if matches!(plan, Plan::Lengthen(_)) && self.is_place_to_change(step, STEPS_APART) {
             self.put_in(step, &mut made);
         }
-        self.fill(now, size, &mut made)?;
+        self.fill(now, now, size, &mut made)?;
         let plays = &self.ready[..size * usize::from(self.channels)];
         self.loudest = plays.iter().map(|s| s.unsigned_abs()).max().unwrap_or(0);
         self.peak = (self.peak * PEAK_DECAY).max(f32::from(self.loudest));
@@ -368,7 +368,7 @@ impl Playout {
     fn leave_out(&mut self, now: Time, step: Duration, made: &mut Made) -> usize {
         let (size, more) = (samples(self.ptime, self.sample_rate), samples(step, self.sample_rate));
         // What is behind the frame will be heard a step earlier than it would have been.
-        if self.fill(now.back(step), size + more, made).is_none() {
+        if self.fill(now, now.back(step), size + more, made).is_none() {
             return 0;
         }
         let length = more * usize::from(self.channels);
@@ -430,15 +430,17 @@ impl Playout {
         self.jitter.delay().unwrap_or(self.jitter.target())
     }
 
-    /// Makes what is ready at least so long, in samples per channel; its first one is heard at `now`.
-    fn fill(&mut self, now: Time, size: usize, made: &mut Made) -> Option<()> {
+    /// For the frame due at `due`, makes what is ready at least so long, in samples per channel; its first one is heard at
+    /// `from`.
+    fn fill(&mut self, due: Time, from: Time, size: usize, made: &mut Made) -> Option<()> {
         loop {
             let have = self.ready.len() / usize::from(self.channels);
             if have >= size {
                 return Some(());
             }
-            let at = now + span(have as u64, self.sample_rate);
-            match self.jitter.pop(at, whole_span(size - have, self.sample_rate), self.ptime) {
+            let at = from + span(have as u64, self.sample_rate);
+            let want = whole_span(size - have, self.sample_rate);
+            match self.jitter.pop(due, at, want, self.ptime) {
                 Pop::Idle => return None,
                 Pop::Packet { packet, missing, delayed } => {
                     self.bursts.lost(missing);

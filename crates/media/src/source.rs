@@ -36,7 +36,8 @@
 use std::net::SocketAddr;
 
 use self::candidates::{Candidate, Pool};
-use self::lock::{same_address, same_host, Lock};
+pub(crate) use self::lock::same_address;
+use self::lock::{same_host, Lock};
 use self::rate::Rate;
 use crate::rtp::RtpPacket;
 use crate::seq::{SeqNo, SeqTracker, Ssrc};
@@ -206,11 +207,10 @@ impl SourceGuard {
 
     /// Whether a packet from an address can be accepted at all, whoever vouches for it; what cannot is counted as refused.
     ///
-    /// To be asked before a packet is authenticated: one that was overtaken by a copy of itself, from an address that is not
-    /// heard, must not be taken for a replay of that. And a stranger's packet costs no cryptography.
+    /// To be asked before anything else is done with a packet: a stranger's must cost as little as can be. And one that was
+    /// overtaken by a copy of itself, from an address that is not heard, must not be taken for a replay of that.
     pub fn may_speak(&mut self, from: SocketAddr) -> bool {
-        let is_at = |lock: &Option<Lock>| lock.as_ref().is_some_and(|l| same_address(l.addr, from));
-        if self.is_signalled(from) || is_at(&self.lock) || is_at(&self.former) {
+        if self.expects(from) {
             return true;
         }
         match self.allows(from) {
@@ -222,7 +222,13 @@ impl SourceGuard {
         }
     }
 
-    /// The same of RTCP.
+    /// Whether an address is one that the call has to do with: signalled, locked, or locked before.
+    pub fn expects(&self, from: SocketAddr) -> bool {
+        let is_at = |lock: &Option<Lock>| lock.as_ref().is_some_and(|l| same_address(l.addr, from));
+        self.is_signalled(from) || is_at(&self.lock) || is_at(&self.former)
+    }
+
+    /// The same as [`may_speak`](Self::may_speak) of RTCP, uncounted.
     pub fn may_report(&self, from: SocketAddr) -> bool {
         match &self.lock {
             Some(lock) if lock.notice.is_none() => same_host(lock.addr, from),

@@ -106,8 +106,10 @@ pub struct Stats {
     pub undecodable: u64,
     /// Payloads of comfort noise that describe none: far too long, or of a reserved index (RFC 3389 §3).
     pub comfort_noise_invalid: u64,
-    /// Datagrams that are neither RTP nor RTCP.
+    /// Datagrams that are neither RTP nor RTCP, from an address that might be heard.
     pub malformed: u64,
+    /// RTP that is longer than 200 ms of its call's codecs may be, and RTCP above 2048 octets.
+    pub oversized: u64,
     /// Packets of audio and digits that came although we said that we do not receive (RFC 3264 §5.1).
     pub unwanted: u64,
     /// Packets of a payload type nobody agreed on.
@@ -134,7 +136,7 @@ pub struct Stats {
     pub looped: u64,
     /// Our own packets and reports that the far end sent back within two seconds: an echo test, whose audio is heard.
     pub reflected: u64,
-    /// RTCP that is malformed (RFC 3550 §A.2).
+    /// RTCP that is malformed (RFC 3550 §A.2), or of very many packets.
     pub rtcp_malformed: u64,
     /// RTCP of somebody who is not trusted.
     pub rtcp_stranger: u64,
@@ -152,6 +154,8 @@ pub struct Stats {
     pub srtp_unencrypted: u64,
     /// Authentic packets of one source too many.
     pub srtp_overflow: u64,
+    /// RTP and RTCP of unknown sources that was not authenticated, since so much from its address was forged of late.
+    pub srtp_rate_limited: u64,
     /// Packets of ours that were not sent because the key has served its lifetime (RFC 3711 §9.2).
     pub srtp_unsent: u64,
     /// Event payloads that are too short, of no known digit or of no duration.

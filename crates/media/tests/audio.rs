@@ -455,7 +455,7 @@ fn delay_is_given_back_where_it_is_quiet() {
 }
 
 #[test]
-fn where_it_is_never_quiet_delay_is_given_back_after_three_seconds_one_frame_in_five_at_most() {
+fn where_it_is_never_quiet_delay_is_given_back_within_three_seconds_and_by_a_third_at_most() {
     let mut call = Call::new(good(), 1, |_| {});
     let tone = |n: usize| (9000.0 * (n as f64 * 0.31).sin()) as i16;
     call.a.play(1, (0..20 * 8000).map(tone).collect(), 8000);
@@ -472,7 +472,7 @@ fn where_it_is_never_quiet_delay_is_given_back_after_three_seconds_one_frame_in_
         given_back.resize(count, call.now);
     }
     assert!(given_back.len() >= 5, "{given_back:?}");
-    assert!(given_back[0] - Time::ms(2020) >= MS(2900), "{given_back:?}");
-    assert!(given_back.windows(2).all(|pair| pair[1] - pair[0] >= MS(100)), "{given_back:?}");
+    assert!(*given_back.last().unwrap() - Time::ms(2320) <= MS(3000), "{given_back:?}");
+    assert!(given_back.windows(2).all(|pair| pair[1] - pair[0] >= MS(60)), "{given_back:?}");
     assert!(call.b.session.stats().buffered <= MS(80), "{:?}", call.b.session.stats());
 }

@@ -8,7 +8,7 @@ use roomkit_media::rtp::{is_rtcp, RtpHeader, RtpPacket};
 use roomkit_media::seq::{RtpTime, SeqNo, Ssrc};
 use roomkit_media::session::{Event, FrameKind, Output, Port, RtcpMode, Session, SessionConfig};
 use roomkit_media::source::Policy;
-use roomkit_media::srtp::{MasterKey, Srtp, SrtpConfig, Suite};
+use roomkit_media::srtp::{Effort, MasterKey, Srtp, SrtpConfig, Suite};
 use roomkit_media::stats::Stats;
 use roomkit_media::time::{Duration, Time};
 use roomkit_netsim::{Jitter, LinkConfig, Loss};
@@ -101,11 +101,11 @@ fn nothing_leaves_in_plain() {
     for bytes in secured {
         let mut clear = bytes.clone();
         if is_rtcp(&bytes) {
-            assert!(opener.unprotect_rtcp(Time::ZERO, &mut clear).is_ok());
+            assert!(opener.unprotect_rtcp(Time::ZERO, &mut clear, Effort::Whole).is_ok());
             assert!(!bytes.windows(4).any(|four| four == b"that"), "the reason of the goodbye");
             assert_ne!(bytes[8..clear.len()], clear[8..]);
         } else {
-            assert!(opener.unprotect_rtp(Time::ZERO, &mut clear).is_ok());
+            assert!(opener.unprotect_rtp(Time::ZERO, &mut clear, Effort::Whole).is_ok());
             assert_ne!(bytes[12..clear.len()], clear[12..]);
         }
     }
@@ -442,9 +442,9 @@ fn rfc3550_8_2_after_a_collision_the_new_ssrc_has_a_key_stream_of_its_own() {
     for (_, datagram) in &call.a.sent {
         let mut clear = datagram.bytes.clone();
         if is_rtcp(&clear) {
-            reader.unprotect_rtcp(Time::ZERO, &mut clear).unwrap();
+            reader.unprotect_rtcp(Time::ZERO, &mut clear, Effort::Whole).unwrap();
         } else {
-            reader.unprotect_rtp(Time::ZERO, &mut clear).unwrap();
+            reader.unprotect_rtp(Time::ZERO, &mut clear, Effort::Whole).unwrap();
         }
     }
     let stats = call.b.session.stats();

@@ -25,7 +25,9 @@ pub type Id = usize;
 #[derive(Debug, Default)]
 pub struct Demux {
     entries: HashMap<Id, Entry>,
-    by_addr: HashMap<(SocketAddr, bool), Vec<Id>>,
+    /// By address, with whether it is RTCP's, and the SSRC that the session expects or has learned. That many calls of a
+    /// gateway come from one address must not cost a look at each of them for each packet.
+    by_addr: HashMap<(SocketAddr, bool), HashMap<Option<Ssrc>, Vec<Id>>>,
     by_ssrc: HashMap<Ssrc, Vec<Id>>,
     /// Sessions still without a proven source, by the host they signalled, `None` for those that signalled none: a flood of
     /// strangers must not cost a look at every session for each packet.
@@ -106,6 +108,11 @@ impl Demux {
         self.entries.len() > 1
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -118,12 +125,13 @@ impl Demux {
         }
         let ssrc = ssrc_of(datagram);
         if let Some(known) = self.by_addr.get(&(from, port == Port::Rtcp)) {
-            if let [id] = known[..] {
-                return Some(id);
+            if known.len() == 1 {
+                if let Some([id]) = known.values().next().map(Vec::as_slice) {
+                    return Some(*id);
+                }
             }
-            let same = |id: &&Id| ssrc.is_some() && self.entries[id].ssrc == ssrc;
-            let open = |id: &&Id| self.entries[id].ssrc.is_none();
-            return only(known.iter().filter(same)).or_else(|| only(known.iter().filter(open)));
+            let with = |ssrc| known.get(&ssrc).and_then(|ids| only(ids.iter()));
+            return ssrc.and_then(|ssrc| with(Some(ssrc))).or_else(|| with(None));
         }
         if let Some(known) = ssrc.and_then(|ssrc| self.by_ssrc.get(&ssrc)) {
             return only(known.iter());
@@ -134,7 +142,7 @@ impl Demux {
 
     fn link(&mut self, id: Id, entry: Entry) {
         for addr in entry.addresses() {
-            self.by_addr.entry(addr).or_default().push(id);
+            self.by_addr.entry(addr).or_default().entry(entry.ssrc).or_default().push(id);
         }
         if let Some(ssrc) = entry.ssrc {
             self.by_ssrc.entry(ssrc).or_default().push(id);
@@ -149,7 +157,12 @@ impl Demux {
     fn unlink(&mut self, id: Id) -> Option<Entry> {
         let entry = self.entries.remove(&id)?;
         for addr in entry.addresses() {
-            take_out(&mut self.by_addr, &addr, id);
+            if let Some(of_addr) = self.by_addr.get_mut(&addr) {
+                take_out(of_addr, &entry.ssrc, id);
+                if of_addr.is_empty() {
+                    self.by_addr.remove(&addr);
+                }
+            }
         }
         if let Some(ssrc) = entry.ssrc {
             take_out(&mut self.by_ssrc, &ssrc, id);
@@ -279,6 +292,17 @@ mod tests {
         assert_eq!(demux.route(Port::Rtp, gateway, &rtp(33)), None);
         demux.insert(3, Some(gateway), None, None);
         assert_eq!(demux.route(Port::Rtp, gateway, &rtp(33)), Some(3), "the one still open");
+        for id in 4..500 {
+            demux.insert(id, Some(gateway), None, Some(Ssrc(id as u32 * 1000)));
+        }
+        for id in 4..500 {
+            assert_eq!(demux.route(Port::Rtp, gateway, &rtp(id as u32 * 1000)), Some(id));
+            demux.learned(id, gateway, Ssrc(id as u32 * 1000 + 1));
+            assert_eq!(demux.route(Port::Rtp, gateway, &rtp(id as u32 * 1000 + 1)), Some(id));
+            assert_eq!(demux.route(Port::Rtp, gateway, &rtp(id as u32 * 1000)), Some(3));
+        }
+        (1..500).for_each(|id| demux.remove(id));
+        assert!(demux.by_addr.is_empty() && demux.by_ssrc.is_empty());
     }
 
     #[test]

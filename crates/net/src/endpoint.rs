@@ -154,6 +154,8 @@ pub struct Endpoint {
     pub eager: bool,
     /// Under a flood: read oftener, until then.
     pub hot_until: Time,
+    /// Octets of the longest datagram that any of its sessions takes, of RTP's socket and RTCP's.
+    pub longest: [usize; 2],
     /// Reads since RTCP was looked for.
     pub reads: u32,
     /// When each socket (RTP, RTCP) was last read to its end: what is in it arrived later.
@@ -173,9 +175,17 @@ impl Endpoint {
             stats,
             eager: false,
             hot_until: Time::ZERO,
+            longest: [0; 2],
             reads: 0,
             drained: [now; 2],
             drops_seen: [0; 2],
+        }
+    }
+
+    /// One of its sessions takes datagrams of so many octets.
+    pub fn takes(&mut self, longest: [usize; 2]) {
+        for (known, longest) in self.longest.iter_mut().zip(longest) {
+            *known = longest.max(*known);
         }
     }
 

@@ -34,6 +34,7 @@ mod receive;
 mod shard;
 mod slot;
 mod socket;
+mod spare;
 #[cfg(test)]
 mod tests;
 pub mod wait;

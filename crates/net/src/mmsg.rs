@@ -52,18 +52,21 @@ impl Batch {
         }
     }
 
-    /// Receives up to `limit` datagrams, hands each to `take`, and says how many there were and whether that was all.
+    /// Receives up to `limit` datagrams, hands each to `take`, and says how many there were and whether that was all. Of
+    /// longer ones than `longest` no more is copied than that.
     pub fn receive(
         &mut self,
         socket: &impl AsRawFd,
         limit: usize,
+        longest: usize,
         mut take: impl FnMut(Arrival<'_>),
     ) -> io::Result<(usize, bool)> {
         let asked = limit.min(BATCH);
+        let longest = longest.min(BUFFER);
         for i in 0..asked {
             self.iovecs[i] = libc::iovec {
                 iov_base: self.bytes[i * STRIDE..].as_mut_ptr().cast(),
-                iov_len: BUFFER,
+                iov_len: longest,
             };
             let header = &mut self.headers[i].msg_hdr;
             header.msg_name = (&raw mut self.names[i]).cast();
@@ -100,7 +103,7 @@ impl Batch {
             take(Arrival {
                 from,
                 to,
-                bytes: &self.bytes[i * STRIDE..i * STRIDE + length.min(BUFFER)],
+                bytes: &self.bytes[i * STRIDE..i * STRIDE + length.min(longest)],
                 received_ns,
                 drops,
             });
@@ -325,11 +328,27 @@ mod tests {
                 assert!((before..=realtime_ns()).contains(&time));
                 got.push(a.bytes.to_vec());
             };
-            assert_eq!(batch.receive(&pair.rtp, 100, &mut take).unwrap(), (BATCH, false));
-            assert_eq!(batch.receive(&pair.rtp, 100, &mut take).unwrap(), (40 - BATCH, true));
-            assert_eq!(batch.receive(&pair.rtp, 100, &mut take).unwrap(), (0, true));
+            assert_eq!(batch.receive(&pair.rtp, 100, BUFFER, &mut take).unwrap(), (BATCH, false));
+            assert_eq!(
+                batch.receive(&pair.rtp, 100, BUFFER, &mut take).unwrap(),
+                (40 - BATCH, true)
+            );
+            assert_eq!(batch.receive(&pair.rtp, 100, BUFFER, &mut take).unwrap(), (0, true));
             assert_eq!(got, burst.into_iter().map(|d| d.bytes).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn of_a_datagram_that_is_too_long_no_more_is_copied_than_was_asked_for() {
+        let pair = bind_pair("127.0.0.1:0".parse().unwrap(), ALONE).unwrap();
+        let mut batch = Batch::new();
+        batch.bytes.fill(0xee);
+        let datagram = |len| Datagram { to: pair.rtp_addr, from: None, bytes: vec![7; len] };
+        batch.send(&pair.rtp, &[datagram(60_000), datagram(100), datagram(101)]);
+        let mut lengths = Vec::new();
+        batch.receive(&pair.rtp, 9, 100, |a| lengths.push(a.bytes.len())).unwrap();
+        assert_eq!(lengths, [100; 3]);
+        assert!(batch.bytes[..STRIDE].iter().skip(100).all(|octet| *octet == 0xee));
     }
 
     #[test]
@@ -354,7 +373,7 @@ mod tests {
                 let to = SocketAddr::new(host, ours.rtp_addr.port());
                 far.rtp.send_to(b"?", to).unwrap();
                 let mut came = Vec::new();
-                batch.receive(&ours.rtp, 9, |a| came.push((a.from, a.to))).unwrap();
+                batch.receive(&ours.rtp, 9, BUFFER, |a| came.push((a.from, a.to))).unwrap();
                 assert_eq!(came, [(far.rtp_addr, Some(host))]);
                 let answer = Datagram { to: far.rtp_addr, from: Some(host), bytes: vec![b'!'] };
                 assert_eq!(batch.send(&ours.rtp, &[answer]).sent, 1);

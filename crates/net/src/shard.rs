@@ -9,9 +9,10 @@
 use crate::bell::Bell;
 use crate::clock::{self, Grid};
 use crate::endpoint::{Endpoint, Sockets};
-use crate::receive::{Io, Moment};
+use crate::receive::{Budget, Io, Left, Moment};
 use crate::slot::{Parts, Slot};
 use crate::socket::Arrival;
+use crate::spare::Spare;
 use crate::wait::Waiter;
 use roomkit_media::seq::Ssrc;
 use roomkit_media::session::Port;
@@ -31,16 +32,17 @@ pub const PHASES: usize = 4;
 pub const READ_WITH_TICK: Duration = Duration::from_millis(20);
 /// RTCP is looked for at every fifth read: reports are not urgent, and their time of arrival is the kernel's.
 const RTCP_EVERY: u32 = 5;
-/// Datagrams read for one session before its frame: more than 20 ms of any honest remote, even after a gap. What is
-/// more is a flood, and waits until all frames are served.
+/// Datagrams read from a socket before its session's frame, whatever they cost: more than 20 ms of any usual remote, and a
+/// fifth of a second after a gap.
+const LEAST: usize = 8;
+/// Datagrams read for one session before its frame at most. What is more is a flood, and waits until all frames are served.
 const TICK_BUDGET: usize = 64;
-/// Datagrams read from a shared socket before the frames: what 250 calls of 20 ms send in 5 ms, eight times.
+/// Datagrams read from a shared socket before the frames at most: what 250 calls of 20 ms send in 5 ms, eight times.
 const SHARED_BUDGET: usize = 500;
 /// The grid on which a flooded socket is read, so that its buffer does not overflow between two reads.
 const FLOOD_GRID: Grid = Grid::new(Duration::from_millis(1));
-/// Datagrams read from it at a time, and the time that all of them together may take.
-const FLOOD_BUDGET: usize = 500;
-const FLOOD_TIME: Duration = Duration::from_millis(2);
+/// Datagrams read from one of these before it is the next one's turn.
+const FLOOD_TURN: usize = 32;
 /// How long a flood is thought to go on after the last sign of it.
 const FLOOD_MEMORY: Duration = Duration::from_millis(100);
 
@@ -145,6 +147,9 @@ pub struct Shard {
     next_eager: Time,
     /// Endpoints under a flood.
     hot: Vec<usize>,
+    spare: Spare,
+    /// When it was to wake.
+    wake: Option<Time>,
     stopping: bool,
 }
 
@@ -164,6 +169,8 @@ impl Shard {
             eager: Vec::new(),
             next_eager: Time::ZERO,
             hot: Vec::new(),
+            spare: Spare::default(),
+            wake: None,
             stopping: false,
         }
     }
@@ -178,7 +185,10 @@ impl Shard {
             }));
             match result {
                 Ok(_) if self.stopping => break,
-                Ok(wake) => self.mailbox.waiter.wait(wake),
+                Ok(wake) => {
+                    self.wake = wake;
+                    self.mailbox.waiter.wait(wake);
+                }
                 Err(_) => self.abandon(),
             }
         }
@@ -204,13 +214,24 @@ impl Shard {
             self.carry_out(order);
         }
         let moment = Moment::take();
-        if moment.now >= self.next_eager {
-            self.next_eager = GRID.after(moment.now);
-            for n in 0..self.eager.len() {
-                self.read(self.eager[n], moment, SHARED_BUDGET);
-            }
+        if let Some(wake) = self.wake.take() {
+            self.spare.woke(moment.now - wake);
         }
-        self.serve(moment);
+        let eager = moment.now >= self.next_eager;
+        if eager {
+            self.next_eager = GRID.after(moment.now);
+        }
+        // Whose socket is flooded is served when all others have been.
+        let mut surplus = self.spare.before_frames();
+        for hot in [false, true] {
+            if hot && self.hot.is_empty() {
+                break;
+            }
+            if eager {
+                self.read_eager(moment, hot, &mut surplus);
+            }
+            self.serve(moment, hot, &mut surplus);
+        }
         self.read_hot();
         while let Some(endpoint) = self.to_flush.pop() {
             self.flush(endpoint);
@@ -220,57 +241,102 @@ impl Shard {
         }
     }
 
-    /// Reads an endpoint's sockets and feeds its sessions. True if all was read.
-    fn read(&mut self, id: usize, moment: Moment, budget: usize) -> bool {
+    /// Reads the sockets that sessions share, those that are flooded or the others.
+    fn read_eager(&mut self, moment: Moment, hot: bool, surplus: &mut Duration) {
+        for n in 0..self.eager.len() {
+            let id = self.eager[n];
+            if self.is_hot(id, moment.now) == hot {
+                let sessions = self.endpoints[id].as_ref().map_or(0, |place| place.demux.len());
+                // The share of each in 5 ms.
+                self.read_before_frames(
+                    id,
+                    moment,
+                    LEAST + sessions / PHASES,
+                    SHARED_BUDGET,
+                    surplus,
+                );
+            }
+        }
+    }
+
+    /// Reads an endpoint's sockets as far as the frames that are due can wait for it. A flooded one has no more than what the
+    /// others leave of the time, for it has its turn behind the frames as well.
+    fn read_before_frames(
+        &mut self,
+        id: usize,
+        moment: Moment,
+        least: usize,
+        most: usize,
+        surplus: &mut Duration,
+    ) {
+        let least = if self.is_hot(id, moment.now) { 0 } else { least };
+        if least > 0 || !surplus.is_zero() {
+            let left = self.read(id, moment, Budget { least, time: *surplus, most });
+            *surplus = surplus.saturating_sub(left.spent);
+        }
+    }
+
+    fn is_hot(&self, id: usize, now: Time) -> bool {
+        let endpoint = self.endpoints.get(id).and_then(Option::as_ref);
+        endpoint.is_some_and(|endpoint| endpoint.hot_until > now)
+    }
+
+    /// Reads an endpoint's sockets and feeds its sessions.
+    fn read(&mut self, id: usize, moment: Moment, budget: Budget) -> Left {
         let Shard { io, endpoints, slots, hot, .. } = self;
-        let Some(endpoint) = endpoints.get_mut(id).and_then(Option::as_mut) else { return true };
+        let nothing = Left { empty: true, spent: Duration::ZERO };
+        let Some(endpoint) = endpoints.get_mut(id).and_then(Option::as_mut) else { return nothing };
         let mut deliver =
             |to: usize, at: &mut Endpoint, arrived: Time, port, arrival: &Arrival<'_>| {
                 let Some(slot) = slots.get_mut(to).and_then(Option::as_mut) else { return };
                 slot.receive(to, arrived, port, arrival, &mut at.outbox);
                 at.follow();
             };
-        let mut all = io.read(endpoint, Port::Rtp, moment, budget, &mut deliver);
+        let mut left = io.read(endpoint, Port::Rtp, moment, budget, &mut deliver);
         endpoint.reads += 1;
-        if endpoint.reads >= RTCP_EVERY {
+        // It may be RTCP's socket that is flooded.
+        if endpoint.reads >= RTCP_EVERY || endpoint.hot_until > moment.now {
             endpoint.reads = 0;
-            all &= io.read(endpoint, Port::Rtcp, moment, budget, &mut deliver);
+            let budget = Budget { time: budget.time.saturating_sub(left.spent), ..budget };
+            let of_rtcp = io.read(endpoint, Port::Rtcp, moment, budget, &mut deliver);
+            left.empty &= of_rtcp.empty;
+            left.spent += of_rtcp.spent;
         }
         if endpoint.outbox.has_datagrams() {
             self.to_flush.push(id);
         }
-        if !all {
+        if !left.empty {
             endpoint.hot_until = moment.now + FLOOD_MEMORY;
-            endpoint.reads = RTCP_EVERY;
             if !hot.contains(&id) {
                 hot.push(id);
             }
         }
-        all
+        left
     }
 
-    /// Reads the flooded sockets, each in its turn, when all frames have been served.
+    /// Reads the flooded sockets in turns when all frames have been served, until they are empty or the time is over. Who has
+    /// not had a turn has the first one next time.
     fn read_hot(&mut self) {
         if self.hot.is_empty() {
             return;
         }
         let moment = Moment::take();
-        for _ in 0..self.hot.len() {
+        let until = moment.now + self.spare.behind_frames();
+        let (mut now, mut empty) = (moment.now, 0);
+        while now < until && empty < self.hot.len() {
             let id = self.hot.remove(0);
-            self.read(id, moment, FLOOD_BUDGET);
-            let endpoint = self.endpoints.get(id).and_then(Option::as_ref);
-            let goes_on = endpoint.is_some_and(|endpoint| endpoint.hot_until > moment.now);
-            if goes_on && !self.hot.contains(&id) {
+            let budget = Budget { least: LEAST, time: until - now, most: FLOOD_TURN };
+            empty = if self.read(id, moment, budget).empty { empty + 1 } else { 0 };
+            if self.is_hot(id, moment.now) && !self.hot.contains(&id) {
                 self.hot.push(id);
             }
-            if clock::now() >= moment.now + FLOOD_TIME {
-                return;
-            }
+            now = clock::now();
         }
     }
 
-    /// Serves the sessions that are due, one after another, each from its socket to its packet.
-    fn serve(&mut self, moment: Moment) {
+    /// Serves the sessions that are due, one after another, each from its socket to its packet: those whose socket is flooded,
+    /// or the others.
+    fn serve(&mut self, moment: Moment, hot: bool, surplus: &mut Duration) {
         for id in 0..self.due.len() {
             if self.due[id] > moment.now {
                 continue;
@@ -279,13 +345,16 @@ impl Shard {
                 self.due[id] = Time::FAR;
                 continue;
             };
+            if self.is_hot(endpoint_id, moment.now) != hot {
+                continue;
+            }
             if let Some(closing) = self.slots[id].as_mut().and_then(Slot::take_closing) {
                 self.close(id, &closing.reason);
                 closing.tell();
                 continue;
             }
             if self.endpoints[endpoint_id].as_ref().is_some_and(|endpoint| !endpoint.eager) {
-                self.read(endpoint_id, moment, TICK_BUDGET);
+                self.read_before_frames(endpoint_id, moment, LEAST, TICK_BUDGET, surplus);
             }
             let (Some(slot), Some(endpoint)) =
                 (self.slots[id].as_mut(), self.endpoints[endpoint_id].as_mut())
@@ -299,6 +368,7 @@ impl Shard {
                 continue;
             }
             self.due[id] = slot.due();
+            endpoint.takes(slot.longest());
             // Alone on its socket, its packet leaves now; packets that share a socket leave together, in one call.
             if endpoint.eager {
                 if self.to_flush.last() != Some(&endpoint_id) {
@@ -349,7 +419,7 @@ impl Shard {
             new;
         let endpoint = self.endpoint_of(sockets);
         let slot = Slot::new(key, endpoint, phase, parts);
-        let due = slot.due();
+        let (due, longest) = (slot.due(), slot.longest());
         let id = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.due.push(Time::FAR);
@@ -359,6 +429,7 @@ impl Shard {
         self.due[id] = due;
         self.by_key.insert(key, id);
         let Some(place) = self.endpoints[endpoint].as_mut() else { return };
+        place.takes(longest);
         place.demux.insert(id, remote, remote_rtcp, remote_ssrc);
         // Sessions that share a socket are due in different phases, and each would wait for another's read.
         if !place.eager && (eager || place.demux.is_shared()) {

@@ -144,6 +144,11 @@ impl Slot {
         });
     }
 
+    /// Octets of the longest datagram that it takes from RTP's socket and from RTCP's.
+    pub fn longest(&self) -> [usize; 2] {
+        [Port::Rtp, Port::Rtcp].map(|port| self.parts.session.longest(port))
+    }
+
     /// Asks for an end at its next deadline; of several reasons the first is said.
     pub fn close_when_due(&mut self, reason: String, done: Option<Sender<()>>) {
         let closing = self.closing.get_or_insert_with(|| Closing { reason, done: Vec::new() });

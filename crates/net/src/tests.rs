@@ -11,6 +11,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Instant;
 
+mod floods;
+
 const BOTH: crate::socket::SocketOptions = crate::socket::SocketOptions { separate: true, dscp: 0 };
 const PTIME: Duration = Duration::from_millis(20);
 /// Any wait that takes so long has failed.
@@ -219,7 +221,7 @@ fn a_goodbye_leaves_a_frame_behind_the_last_packet() {
     let newest = |socket| {
         let mut newest = None;
         let take = &mut |a: crate::socket::Arrival<'_>| newest = a.received_ns;
-        Batch::new().receive(socket, 100, take).unwrap();
+        Batch::new().receive(socket, 100, 2048, take).unwrap();
         newest.expect("it came")
     };
     let (audio, goodbye) = (newest(&far.rtp), newest(&far.rtcp.get().unwrap().0));

@@ -65,6 +65,7 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
         undecodable,
         comfort_noise_invalid,
         malformed,
+        oversized,
         unwanted,
         unknown_payload_type,
         stranger,
@@ -87,6 +88,7 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
         srtp_unkeyed,
         srtp_unencrypted,
         srtp_overflow,
+        srtp_rate_limited,
         srtp_unsent,
         dtmf_invalid,
         digits_received,
@@ -107,6 +109,7 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
     set!(rtcp_sent, rtcp_received, frames_received, frames_concealed, frames_silence);
     set!(frames_comfort_noise, comfort_noise_invalid, packets_recovered);
     set!(frames_given_back, late, duplicate, overflow, undecodable, malformed);
+    set!(oversized);
     set!(stranger_host, stranger_address, stranger_ssrc, stranger_meanwhile, stranger_unproven);
     set!(stranger_too_late, rate_limited);
     set!(
@@ -121,7 +124,7 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
     set!(rtcp_rate_limited);
     set!(dtmf_invalid, digits_received, digits_merged, digits_sent, source_changes, frames_skipped);
     set!(srtp_bad_tag, srtp_replayed, srtp_malformed, srtp_unkeyed, srtp_unencrypted);
-    set!(srtp_overflow, srtp_unsent);
+    set!(srtp_overflow, srtp_rate_limited, srtp_unsent);
     set_ms!(jitter, round_trip, remote_jitter, buffered, buffer_target, worst_lateness);
     let SocketStats { sent, unmatched, kernel_drops, receive_errors, dscp_refused } =
         snapshot.socket;

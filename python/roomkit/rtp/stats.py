@@ -121,7 +121,10 @@ class RTPStats(Mapping[str, "int | float | None"]):
     comfort_noise_invalid: int = 0
     """Payloads of comfort noise that describe none (RFC 3389 §3)."""
     malformed: int = 0
-    """Datagrams that are neither RTP nor RTCP."""
+    """Datagrams that are neither RTP nor RTCP, from an address that might be heard."""
+    oversized: int = 0
+    """RTP that is longer than 200 ms of the call's codecs may be (at least 2048 octets are taken),
+    and RTCP above 2048 octets."""
     unwanted: int = 0
     """Audio and digits that came although `direction` says that we do not receive."""
     unknown_payload_type: int = 0
@@ -149,7 +152,7 @@ class RTPStats(Mapping[str, "int | float | None"]):
     """Our own packets and reports that the far end sent back within two seconds, as an echo test
     does: its audio is heard. Without `srtp` only."""
     rtcp_malformed: int = 0
-    """RTCP that RFC 3550 §A.2 rejects."""
+    """RTCP that RFC 3550 §A.2 rejects, or of more than 32 packets."""
     rtcp_stranger: int = 0
     rtcp_rate_limited: int = 0
     """RTCP of the trusted source beyond 50 packets a second."""
@@ -165,6 +168,9 @@ class RTPStats(Mapping[str, "int | float | None"]):
     """RTCP that says it is not encrypted (RFC 3711 §3.4)."""
     srtp_overflow: int = 0
     """Authentic packets of one source too many: 256 are told apart under one key."""
+    srtp_rate_limited: int = 0
+    """RTP and RTCP of unknown sources that was not authenticated, since so much from its address
+    was forged of late; a source that is known is heard all the same."""
     srtp_unsent: int = 0
     """Packets of ours that were not sent, since the key has served its lifetime (RFC 3711 §9.2)."""
     dtmf_invalid: int = 0

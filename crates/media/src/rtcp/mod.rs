@@ -108,7 +108,11 @@ impl<'a> Iterator for Packets<'a> {
     }
 }
 
-/// Checks a datagram as RFC 3550 §A.2 asks, and each packet in it down to its last count and length.
+/// Packets of one compound: several times what a report, a name, metrics, feedback and a goodbye come to.
+const MOST_PACKETS: usize = 32;
+
+/// Checks a datagram as RFC 3550 §A.2 asks, and each packet in it down to its last count and length. One of very many packets
+/// is refused: what reads it walks over it more than once.
 ///
 /// What peers leave out is not missed, though §6.1 requires it: the SDES, and the report at the start. Without the report
 /// it is reduced-size RTCP (RFC 5506), and so are the goodbyes and keep-alives of softphones (libre). The first packet
@@ -124,7 +128,12 @@ pub fn parse_compound(bytes: &[u8]) -> Result<Compound<'_>, RtcpError> {
         return Err(RtcpError::Padding);
     }
     let sender = first.sender().ok_or(RtcpError::FirstType)?;
+    let mut packets = 1;
     while !rest.is_empty() {
+        if packets == MOST_PACKETS {
+            return Err(RtcpError::TooMany);
+        }
+        packets += 1;
         rest = packet::split(rest)?.1;
     }
     Ok(Compound { sender, bytes })
@@ -153,6 +162,8 @@ pub enum RtcpError {
     App,
     /// An extended report without its source, or whose blocks run past its end (RFC 3611).
     Extended,
+    /// More than 32 packets.
+    TooMany,
 }
 
 impl fmt::Display for RtcpError {
@@ -168,6 +179,7 @@ impl fmt::Display for RtcpError {
             RtcpError::Bye => "BYE runs past its end",
             RtcpError::Extended => "extended report's blocks do not add up",
             RtcpError::App => "APP packet has no source or name",
+            RtcpError::TooMany => "more than 32 packets",
         })
     }
 }
@@ -276,6 +288,15 @@ mod tests {
         assert_eq!(error(&[&first, &BYE]), Some(RtcpError::Padding), "§A.2, on the first");
         let only = [0xa0, 201, 0, 2, 0, 0, 0, 7, 0, 0, 0, 4];
         assert_eq!(error(&[&only]), Some(RtcpError::Padding), "§A.2, on the only one");
+    }
+
+    #[test]
+    fn a_compound_of_very_many_packets_is_refused_before_they_are_all_read() {
+        let compound = |packets: usize| [&RR[..], &[0x80, 210, 0, 0].repeat(packets - 1)].concat();
+        assert_eq!(parse_compound(&compound(MOST_PACKETS)).map(walk), Ok(MOST_PACKETS));
+        assert_eq!(error(&[&compound(MOST_PACKETS + 1)]), Some(RtcpError::TooMany));
+        // What is behind is not looked at.
+        assert_eq!(error(&[&compound(MOST_PACKETS), &[0xff; 60_000]]), Some(RtcpError::TooMany));
     }
 
     #[test]

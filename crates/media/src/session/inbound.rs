@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::ear::Ear;
+use super::lengths::longest_rtp;
 use super::{Direction, Event, EventType, NoiseType, Output, Session, SessionConfig};
 use crate::comfort_noise::NoiseShape;
 use crate::dtmf::{self, EventPayload};
@@ -31,6 +32,8 @@ pub(super) struct Inbound {
     pub(super) playout: Playout,
     pub(super) source: Option<Source>,
     pub(super) ear: Ear,
+    /// Longer RTP is not taken. It never shrinks: what was agreed on before is understood for a while.
+    pub(super) longest: usize,
     events: Vec<EventType>,
     noise: Vec<NoiseType>,
     ptime: Duration,
@@ -79,6 +82,7 @@ impl Inbound {
                 seed,
             ),
             source: None,
+            longest: longest_rtp(&config.receive_codecs),
             ear: Ear::new(
                 config.receive_codecs[0].clock_rate,
                 config.sample_rate,
@@ -154,6 +158,7 @@ impl Inbound {
     /// Goes over to what a new configuration asks for.
     pub(super) fn update(&mut self, now: Time, config: &SessionConfig) {
         self.playout.set_codecs(&config.receive_codecs, now);
+        self.longest = self.longest.max(longest_rtp(&config.receive_codecs));
         self.playout.set_ptime(config.ptime);
         self.ptime = config.ptime;
         self.events.clone_from(&config.receive_events);

@@ -28,9 +28,11 @@
 //! ```
 
 mod config;
+mod credit;
 mod ear;
 mod idle;
 mod inbound;
+mod lengths;
 mod mask;
 mod outbound;
 mod quality;
@@ -385,6 +387,15 @@ impl Session {
     /// How many datagrams so far were the far end's, as far as it has proved that: all else has had no effect.
     pub fn believed(&self) -> u64 {
         self.stats.packets_received + self.stats.rtcp_received
+    }
+
+    /// Octets of the longest datagram that a port takes. Who reads one from a network need not copy more than an octet beyond:
+    /// by that it is known for one that is too long.
+    pub fn longest(&self, port: Port) -> usize {
+        match port {
+            Port::Rtp => self.inbound.longest.max(lengths::LONGEST_RTCP),
+            Port::Rtcp => lengths::LONGEST_RTCP,
+        }
     }
 
     /// Our own SSRC; it changes on a collision (RFC 3550 §8.2).

@@ -238,12 +238,7 @@ impl Session {
         datagram: &[u8],
     ) {
         let Ok(compound) = parse_compound(datagram) else {
-            // What nobody may send need not make sense either: before the answer to our offer it may be encrypted.
-            if self.inbound.guard.may_report(from) {
-                self.stats.rtcp_malformed += 1;
-            } else {
-                self.stats.rtcp_stranger += 1;
-            }
+            self.stats.rtcp_malformed += 1;
             return;
         };
         if self.secure.is_none()

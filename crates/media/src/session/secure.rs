@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 
+use super::credit::Credits;
+use super::lengths::LONGEST_RTCP;
 use super::{Port, Session, SessionConfig};
 use crate::rtp::is_rtcp;
-use crate::srtp::{Rejected, Srtp, SrtpConfig};
+use crate::srtp::{Effort, Rejected, Srtp, SrtpConfig};
 use crate::time::Time;
 
 /// The keys of a session and where they stand.
@@ -12,23 +14,34 @@ use crate::time::Time;
 pub(super) struct Secure {
     srtp: Srtp,
     config: SrtpConfig,
+    credits: Credits,
     /// Where a datagram is decrypted; kept, so that none is allocated.
     clear: Vec<u8>,
 }
 
 impl Secure {
     pub(super) fn new(config: &SrtpConfig) -> Secure {
-        Secure { srtp: Srtp::new(config), config: config.clone(), clear: Vec::new() }
+        Secure {
+            srtp: Srtp::new(config),
+            config: config.clone(),
+            credits: Credits::default(),
+            clear: Vec::new(),
+        }
     }
 }
 
 impl Session {
     /// Takes a datagram that should be RTP, or SRTP if there are keys.
     pub(super) fn receive_media(&mut self, now: Time, from: SocketAddr, datagram: &[u8]) {
-        if self.secure.is_some() && !self.inbound.guard.may_speak(from) {
+        // The guard counts it by its reason.
+        if !self.inbound.guard.may_speak(from) {
             return;
         }
-        match self.opened(now, datagram) {
+        if datagram.len() > self.inbound.longest {
+            self.stats.oversized += 1;
+            return;
+        }
+        match self.opened(now, from, datagram) {
             Opened::Plain => self.receive_rtp(now, from, datagram, false),
             Opened::Clear(clear) => {
                 self.receive_rtp(now, from, &clear, true);
@@ -46,11 +59,16 @@ impl Session {
         port: Port,
         datagram: &[u8],
     ) {
-        if self.secure.is_some() && !self.inbound.guard.may_report(from) {
+        // What nobody may send need not make sense either: before the answer to our offer it may be encrypted.
+        if !self.inbound.guard.may_report(from) {
             self.stats.rtcp_stranger += 1;
             return;
         }
-        match self.opened(now, datagram) {
+        if datagram.len() > LONGEST_RTCP {
+            self.stats.oversized += 1;
+            return;
+        }
+        match self.opened(now, from, datagram) {
             Opened::Plain => self.receive_rtcp(now, from, port, datagram),
             Opened::Clear(clear) => {
                 self.receive_rtcp(now, from, port, &clear);
@@ -92,17 +110,22 @@ impl Session {
         }
     }
 
-    fn opened(&mut self, now: Time, datagram: &[u8]) -> Opened {
+    fn opened(&mut self, now: Time, from: SocketAddr, datagram: &[u8]) -> Opened {
         let Some(secure) = &mut self.secure else { return Opened::Plain };
+        let is_expected = is_rtcp(datagram) || self.inbound.guard.expects(from);
+        let payer = (!is_expected).then_some(from);
+        let effort = if secure.credits.has(now, payer) { Effort::Whole } else { Effort::Known };
+        let before = secure.srtp.tries();
         let mut clear = core::mem::take(&mut secure.clear);
         clear.clear();
         clear.extend_from_slice(datagram);
         let opened = if is_rtcp(datagram) {
-            secure.srtp.unprotect_rtcp(now, &mut clear)
+            secure.srtp.unprotect_rtcp(now, &mut clear, effort)
         } else {
-            secure.srtp.unprotect_rtp(now, &mut clear)
+            secure.srtp.unprotect_rtp(now, &mut clear, effort)
         };
         let Err(reason) = opened else { return Opened::Clear(clear) };
+        secure.credits.charge(now, payer, secure.srtp.tries() - before, datagram.len());
         self.give_back(clear);
         let stats = &mut self.stats;
         *match reason {
@@ -112,6 +135,7 @@ impl Session {
             Rejected::UnknownKey => &mut stats.srtp_unkeyed,
             Rejected::Unencrypted => &mut stats.srtp_unencrypted,
             Rejected::TooManySources => &mut stats.srtp_overflow,
+            Rejected::NotSearched => &mut stats.srtp_rate_limited,
         } += 1;
         Opened::Refused
     }

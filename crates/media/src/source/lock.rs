@@ -73,7 +73,7 @@ impl Lock {
 
 /// Same host and port. A socket for both IP versions shows IPv4 peers as mapped addresses, and link-local ones with a
 /// scope that signalling does not know.
-pub(super) fn same_address(a: SocketAddr, b: SocketAddr) -> bool {
+pub(crate) fn same_address(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() == b.port() && same_host(a, b)
 }
 

@@ -12,6 +12,8 @@
 //! The primitives are RustCrypto's, which use the machine's AES and SHA instructions where it has them; every comparison of
 //! a tag is in constant time, and every key is wiped when it is dropped.
 
+#[cfg(test)]
+mod cost;
 mod kdf;
 mod keys;
 mod keystream;
@@ -32,7 +34,7 @@ use crate::seq::{SeqNo, Ssrc};
 use crate::time::Time;
 
 pub use self::keys::{KeyError, MasterKey, SrtpConfig};
-pub use self::receiver::Rejected;
+pub use self::receiver::{Effort, Rejected};
 pub use self::sender::Unsent;
 pub use self::suite::Suite;
 
@@ -73,13 +75,28 @@ impl Srtp {
 
     /// Authenticates an RTP packet that came at `now`, decrypts it in place and removes what was appended. A packet that is
     /// refused has changed nothing here.
-    pub fn unprotect_rtp(&mut self, now: Time, packet: &mut Vec<u8>) -> Result<(), Rejected> {
-        self.receiver.unprotect_rtp(now, packet)
+    pub fn unprotect_rtp(
+        &mut self,
+        now: Time,
+        packet: &mut Vec<u8>,
+        effort: Effort,
+    ) -> Result<(), Rejected> {
+        self.receiver.unprotect_rtp(now, packet, effort)
     }
 
     /// The same for an RTCP compound.
-    pub fn unprotect_rtcp(&mut self, now: Time, packet: &mut Vec<u8>) -> Result<(), Rejected> {
-        self.receiver.unprotect_rtcp(now, packet)
+    pub fn unprotect_rtcp(
+        &mut self,
+        now: Time,
+        packet: &mut Vec<u8>,
+        effort: Effort,
+    ) -> Result<(), Rejected> {
+        self.receiver.unprotect_rtcp(now, packet, effort)
+    }
+
+    /// Tags computed of what came, so far: what authentication has cost.
+    pub fn tries(&self) -> u64 {
+        self.receiver.tries()
     }
 
     /// Wipes keys whose time is over; it happens as well when a packet comes.

@@ -2,6 +2,7 @@
 
 use super::keys::MasterKey;
 use super::replay::Window;
+use super::suite::Suite;
 use super::transform::{Transform, ENCRYPTED, INDEX_LEN, RTCP_HEADER_LEN};
 use super::{header_len, ssrc_of_rtcp, ssrc_of_rtp};
 use crate::seq::{srtp_index, SeqNo, Ssrc};
@@ -11,6 +12,11 @@ use crate::time::{Duration, Time};
 const MOST_SOURCES: usize = 256;
 /// Keys that are held at once, those on their way out included.
 const MOST_KEYS: usize = 16;
+/// Tags that are computed for one packet at most, whatever the count of keys: a known source needs one, two while the far end
+/// changes its key, and one that begins anew with a key of before it three.
+const MOST_TRIES: usize = 8;
+/// Those of a packet that is not worth a search: the key that its source used last, and the newest one.
+const FEWEST_TRIES: usize = 2;
 /// An old key is good for this long after the far end has first used a new one: packets overtake one another.
 const OVERLAP: Duration = Duration::from_secs(2);
 /// If the far end does not begin with the new one, the old one is good for this long: what a transaction of SIP may take
@@ -32,12 +38,31 @@ pub enum Rejected {
     Unencrypted,
     /// One source too many.
     TooManySources,
+    /// It was not worth a [search](Effort::Known), and its source is not known.
+    NotSearched,
+}
+
+/// How much a packet may cost that turns out to be forged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// All keys that it can be under are tried, but no more than 8 tags are computed.
+    Whole,
+    /// It is tried if its source is known: under the key which that used last, and the newest one. Who sends as it did before,
+    /// or has just gone over to the key agreed on, is heard.
+    Known,
 }
 
 /// The receiving half of SRTP.
 pub(super) struct Receiver {
     /// Those of the newest configuration first.
     keys: Vec<Key>,
+    /// Tags computed so far.
+    tries: u64,
+    /// Packets that were authentic so far, which says which key was used last.
+    authentic: u64,
+    /// Packets that were searched for in vain: each search begins with another of the old keys, so that one packet in a few
+    /// finds its key however many there are.
+    vain: usize,
 }
 
 struct Key {
@@ -46,6 +71,8 @@ struct Key {
     sources: Vec<Source>,
     /// It is no longer configured, and good until then.
     until: Option<Time>,
+    /// Which of the authentic packets was the last one under it.
+    used: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -57,7 +84,13 @@ struct Source {
 
 impl Receiver {
     pub(super) fn new(masters: &[MasterKey]) -> Receiver {
-        Receiver { keys: masters.iter().map(Key::new).collect() }
+        let keys = masters.iter().map(Key::new).collect();
+        Receiver { keys, tries: 0, authentic: 0, vain: 0 }
+    }
+
+    /// Tags computed so far: what authentication has cost.
+    pub(super) fn tries(&self) -> u64 {
+        self.tries
     }
 
     /// Goes over to other keys. Those that stay go on as they were; those that are gone are good for a while longer, since
@@ -90,28 +123,32 @@ impl Receiver {
         &mut self,
         now: Time,
         packet: &mut Vec<u8>,
+        effort: Effort,
     ) -> Result<(), Rejected> {
         let header = header_len(packet).ok_or(Rejected::Malformed)?;
         let (ssrc, seq) = ssrc_of_rtp(packet).ok_or(Rejected::Malformed)?;
         self.forget(now);
         let mut verdict = Verdict::default();
-        for at in 0..self.keys.len() {
+        let plan = self.plan(packet, header, Suite::rtp_tag_len, ssrc, effort, &mut verdict)?;
+        let mut left = plan.tries;
+        for &at in &plan.order[..plan.keys] {
             let key = &self.keys[at];
             let mki_len = key.master.mki().len();
-            if packet.len() < header + key.master.suite().rtp_tag_len() + mki_len {
-                continue;
+            let mut indices = candidates(key.newest(ssrc), plan.carried, seq);
+            if effort == Effort::Known {
+                indices = [indices[0], None, None];
             }
-            if !key.is_named(packet, key.master.suite().rtp_tag_len()) {
-                verdict.misnamed = true;
-                continue;
-            }
-            for index in self.candidates(at, ssrc, seq).into_iter().flatten() {
+            for index in indices.into_iter().flatten() {
                 let key = &mut self.keys[at];
                 if key.source(ssrc).is_some_and(|source| !source.rtp.admits(index)) {
                     verdict.replayed = true;
                     continue;
                 }
                 verdict.tried = true;
+                if left == 0 {
+                    break;
+                }
+                (left, self.tries) = (left - 1, self.tries + 1);
                 if key.transform.open_rtp(packet, header, ssrc, index, mki_len).is_ok() {
                     key.source_mut(ssrc)?.rtp.note(index);
                     self.used(now, at);
@@ -119,6 +156,7 @@ impl Receiver {
                 }
             }
         }
+        self.vain += 1;
         Err(verdict.reason())
     }
 
@@ -127,21 +165,18 @@ impl Receiver {
         &mut self,
         now: Time,
         packet: &mut Vec<u8>,
+        effort: Effort,
     ) -> Result<(), Rejected> {
         let ssrc = ssrc_of_rtcp(packet).ok_or(Rejected::Malformed)?;
         self.forget(now);
         let mut verdict = Verdict::default();
-        for at in 0..self.keys.len() {
+        let fixed = RTCP_HEADER_LEN + INDEX_LEN;
+        let plan = self.plan(packet, fixed, Suite::rtcp_tag_len, ssrc, effort, &mut verdict)?;
+        let mut left = plan.tries;
+        for &at in &plan.order[..plan.keys] {
             let key = &mut self.keys[at];
             let (suite, mki_len) = (key.master.suite(), key.master.mki().len());
             let tag_len = suite.rtcp_tag_len();
-            if packet.len() < RTCP_HEADER_LEN + INDEX_LEN + mki_len + tag_len {
-                continue;
-            }
-            if !key.is_named(packet, tag_len) {
-                verdict.misnamed = true;
-                continue;
-            }
             let behind = mki_len + if suite.is_aead() { 0 } else { tag_len };
             let word = packet[..packet.len() - behind].last_chunk().copied();
             let word = u32::from_be_bytes(word.ok_or(Rejected::Malformed)?);
@@ -155,39 +190,79 @@ impl Receiver {
                 continue;
             }
             verdict.tried = true;
+            if left == 0 {
+                break;
+            }
+            (left, self.tries) = (left - 1, self.tries + 1);
             if key.transform.open_rtcp(packet, ssrc, index, mki_len).is_ok() {
                 key.source_mut(ssrc)?.rtcp.note(index.into());
                 self.used(now, at);
                 return Ok(());
             }
         }
+        self.vain += 1;
         Err(verdict.reason())
     }
 
-    /// The indices that a packet may have under a key; the first of them that its tag confirms is its index.
-    ///
-    /// A source that is known under the key has one (RFC 3711 §3.3.1). One that is not may have brought its rollover counter
-    /// along from the key before (§3.3.1 again), or have begun anew with the key, as some ends do that take a key for a new
-    /// context; and it may have lost everything before its first turn on the way.
-    fn candidates(&self, at: usize, ssrc: Ssrc, seq: SeqNo) -> [Option<u64>; 3] {
-        let newest = |key: &Key| key.source(ssrc).and_then(|source| source.rtp.newest());
-        if let Some(newest) = newest(&self.keys[at]) {
-            return [Some(srtp_index(newest, seq)), None, None];
+    /// Which keys are tried for a packet, and in which order: of those that its MKI names, first the ones that its source is
+    /// known under, the one used last before the others; then those that are configured; then the old ones.
+    fn plan(
+        &self,
+        packet: &[u8],
+        fixed: usize,
+        tag_len: fn(Suite) -> usize,
+        ssrc: Ssrc,
+        effort: Effort,
+        verdict: &mut Verdict,
+    ) -> Result<Plan, Rejected> {
+        let mut plan = Plan { order: [0; MOST_KEYS], keys: 0, tries: MOST_TRIES, carried: None };
+        let mut ranks = [(0, 0); MOST_KEYS];
+        let (mut known, mut fresh) = (0, 0);
+        for (at, key) in self.keys.iter().enumerate().take(MOST_KEYS) {
+            let source = key.source(ssrc);
+            plan.carried = plan.carried.max(source.and_then(|source| source.rtp.newest()));
+            let tag_len = tag_len(key.master.suite());
+            if packet.len() < fixed + tag_len + key.master.mki().len() {
+                continue;
+            }
+            if !key.is_named(packet, tag_len) {
+                verdict.misnamed = true;
+                continue;
+            }
+            ranks[at] = match (source, key.until) {
+                (Some(_), _) => (0, u64::MAX - key.used),
+                (None, None) => (1, 0),
+                (None, Some(_)) => (2, 0),
+            };
+            (known, fresh) =
+                (known + usize::from(ranks[at].0 == 0), fresh + usize::from(ranks[at].0 == 1));
+            plan.order[plan.keys] = at;
+            plan.keys += 1;
         }
-        let others = self.keys.iter().filter_map(newest);
-        let carried = others.max().map(|newest| srtp_index(newest, seq));
-        let first = u64::from(seq.0);
-        // A sequence that begins in its upper half may have turned; in its lower half it would be lost for 10 minutes.
-        let turned = (seq.ahead_of(SeqNo(0)) >= 0).then_some(first + (1 << 16));
-        [
-            carried,
-            Some(first).filter(|index| carried != Some(*index)),
-            turned.filter(|index| carried != Some(*index)),
-        ]
+        let order = &mut plan.order[..plan.keys];
+        order.sort_unstable_by_key(|&at| (ranks[at], at));
+        match effort {
+            Effort::Whole => {
+                let old = &mut order[known + fresh..];
+                old.rotate_left(self.vain % old.len().max(1));
+            }
+            Effort::Known if plan.carried.is_none() && known == 0 => {
+                return Err(Rejected::NotSearched);
+            }
+            Effort::Known => {
+                // The one that the source used last, and those that it may have just begun with.
+                order[known.min(1)..].rotate_left(known.saturating_sub(1));
+                plan.keys = known.min(1) + fresh;
+                plan.tries = FEWEST_TRIES;
+            }
+        }
+        Ok(plan)
     }
 
     /// A packet came under that key. If it is one that stays, those that go need no more patience.
     fn used(&mut self, now: Time, at: usize) {
+        self.authentic += 1;
+        self.keys[at].used = self.authentic;
         if self.keys.len() > 1 && self.keys[at].until.is_none() {
             for until in self.keys.iter_mut().filter_map(|key| key.until.as_mut()) {
                 *until = (*until).min(now + OVERLAP);
@@ -203,7 +278,13 @@ impl Key {
             master: master.clone(),
             sources: Vec::new(),
             until: None,
+            used: 0,
         }
+    }
+
+    /// The newest index of a source's RTP.
+    fn newest(&self, ssrc: Ssrc) -> Option<u64> {
+        self.source(ssrc).and_then(|source| source.rtp.newest())
     }
 
     /// Whether a packet carries this key's MKI. In GCM it is the last thing in the packet, else the tag is.
@@ -232,6 +313,38 @@ impl Key {
         self.sources.swap(0, at);
         Ok(&mut self.sources[0])
     }
+}
+
+/// Which keys are tried for a packet.
+struct Plan {
+    /// Their places, in the order that they are tried in.
+    order: [usize; MOST_KEYS],
+    /// How many of these there are.
+    keys: usize,
+    /// Tags that may be computed.
+    tries: usize,
+    /// The newest index of the source under any key.
+    carried: Option<u64>,
+}
+
+/// The indices that a packet may have under a key; the first of them that its tag confirms is its index.
+///
+/// A source that is known under the key has one (RFC 3711 §3.3.1). One that is not may have brought its rollover counter
+/// along from the key before (§3.3.1 again), or have begun anew with the key, as some ends do that take a key for a new
+/// context; and it may have lost everything before its first turn on the way.
+fn candidates(newest: Option<u64>, elsewhere: Option<u64>, seq: SeqNo) -> [Option<u64>; 3] {
+    if let Some(newest) = newest {
+        return [Some(srtp_index(newest, seq)), None, None];
+    }
+    let carried = elsewhere.map(|newest| srtp_index(newest, seq));
+    let first = u64::from(seq.0);
+    // A sequence that begins in its upper half may have turned; in its lower half it would be lost for 10 minutes.
+    let turned = (seq.ahead_of(SeqNo(0)) >= 0).then_some(first + (1 << 16));
+    [
+        carried,
+        Some(first).filter(|index| carried != Some(*index)),
+        turned.filter(|index| carried != Some(*index)),
+    ]
 }
 
 /// What was found on the way through the keys.

@@ -26,12 +26,12 @@ fn open(srtp: &mut Srtp, packet: &[u8]) -> Result<Vec<u8>, Rejected> {
 
 fn open_at(srtp: &mut Srtp, now: Time, packet: &[u8]) -> Result<Vec<u8>, Rejected> {
     let mut packet = packet.to_vec();
-    srtp.unprotect_rtp(now, &mut packet).map(|()| packet)
+    srtp.unprotect_rtp(now, &mut packet, Effort::Whole).map(|()| packet)
 }
 
 fn open_rtcp(srtp: &mut Srtp, packet: &[u8]) -> Result<Vec<u8>, Rejected> {
     let mut packet = packet.to_vec();
-    srtp.unprotect_rtcp(NOW, &mut packet).map(|()| packet)
+    srtp.unprotect_rtcp(NOW, &mut packet, Effort::Whole).map(|()| packet)
 }
 
 #[test]
@@ -317,7 +317,8 @@ mod rekey {
         let (mut first, _) = pair(SUITE);
         assert_eq!(open(&mut there, &seal(&mut first, &rtp(1, 7))), Err(Rejected::BadTag));
         let mut recent = Srtp::new(&ends(key(SUITE, 50), key(SUITE, 2)).0);
-        assert!(open(&mut there, &seal(&mut recent, &rtp(1, 7))).is_ok());
+        // Not all of them are tried for each packet: see `cost`.
+        assert!((1..9).any(|seq| open(&mut there, &seal(&mut recent, &rtp(seq, 7))).is_ok()));
     }
 }
 

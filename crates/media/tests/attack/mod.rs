@@ -167,6 +167,7 @@ fn effects(stats: Stats) -> Stats {
     Stats {
         keepalives_received: 0,
         malformed: 0,
+        oversized: 0,
         unknown_payload_type: 0,
         stranger: 0,
         stranger_host: 0,
@@ -186,6 +187,7 @@ fn effects(stats: Stats) -> Stats {
         srtp_unkeyed: 0,
         srtp_unencrypted: 0,
         srtp_overflow: 0,
+        srtp_rate_limited: 0,
         ..stats
     }
 }
@@ -217,6 +219,7 @@ pub fn has_no_effect_in(
     assert_eq!(effects(quiet), effects(attacked), "{setting:?}");
     let refused = |s: Stats| {
         s.malformed
+            + s.oversized
             + s.keepalives_received
             + s.unknown_payload_type
             + s.stranger
@@ -228,6 +231,7 @@ pub fn has_no_effect_in(
             + s.srtp_replayed
             + s.srtp_malformed
             + s.srtp_unencrypted
+            + s.srtp_rate_limited
     };
     assert!(refused(attacked) > refused(quiet), "{setting:?}: the attack was counted");
 }

@@ -91,7 +91,7 @@ pub struct History {
     seal: Option<(SrtpConfig, Srtp)>,
     // The way.
     delay: u64,
-    jitter: u64,
+    pub jitter: u64,
     loss: f64,
     reorder: f64,
     twice: f64,
@@ -443,8 +443,15 @@ impl History {
         let mut bytes = vec![];
         RtpHeader { marker, payload_type, seq, timestamp, ssrc }.write(&mut bytes);
         bytes.extend(payload);
-        if let Some((_, srtp)) = &mut self.seal {
-            srtp.protect_rtp(&mut bytes).ok()?;
+        if let Some((config, srtp)) = &mut self.seal {
+            let mut sealed = bytes.clone();
+            if srtp.protect_rtp(&mut sealed).is_err() {
+                // Numbers that go back: a sender that does not mind seals them as it did before they turned.
+                *srtp = Srtp::new(config);
+                sealed = bytes;
+                srtp.protect_rtp(&mut sealed).unwrap();
+            }
+            bytes = sealed;
         }
         if self.rng.chance(self.loss) {
             return None;
