@@ -14,8 +14,9 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Orders that may wait between two ticks. A program that forwards frames pushes one or two.
-const ORDERS: usize = 128;
+/// Orders that may wait between two ticks. A program that forwards frames pushes one or two; one whose source comes in
+/// pieces of a quarter of a millisecond still fills a tenth of a second at a time.
+const ORDERS: usize = 512;
 /// Places in it that audio leaves to the ends of playbacks, digits and other orders.
 const ORDER_ROOM: usize = 32;
 /// Digits and pauses that may wait, here and in the session, whose own queue takes as many.
@@ -24,8 +25,13 @@ const DIGITS: u32 = 128;
 const RATES: std::ops::RangeInclusive<u32> = 8_000..=192_000;
 const CHANNELS: std::ops::RangeInclusive<u8> = 1..=8;
 
+/// What a full lead has to have lost before the program is asked for more: then it is asked ten times a second at the most,
+/// and of the usual second nine tenths are there when a stall of the program begins.
+const STEP: Duration = Duration::from_millis(100);
+
+/// Kept small, as there is room for many: what is large is in a box.
 enum Order {
-    Play(Chunk),
+    Play(Box<Chunk>),
     Dial(u64, Box<[Signal]>),
     Inject(Digit, Duration),
     Retarget(SocketAddr),
@@ -83,11 +89,13 @@ pub fn open(lead: Duration) -> (Outbound, OutboundEnd) {
     let (orders, taker) = RingBuffer::new(ORDERS);
     let gauges = Arc::new(Gauges::default());
     let lead_ns = lead.as_nanos() as u64;
+    // A longer lead need not be asked for as often; a short one has not more to give than half.
+    let low_ns = lead_ns - (lead_ns / 10).max(STEP.as_nanos() as u64).min(lead_ns / 2);
     let writer = Mutex::new(Writer { orders, open: VecDeque::new(), newest: 0, dialled: 0 });
     let end = OutboundEnd {
         orders: taker,
         gauges: gauges.clone(),
-        lead_ns,
+        low_ns,
         cancelled: 0,
         dial_cancelled: 0,
         input_muted: false,
@@ -186,7 +194,7 @@ impl Outbound {
         let span_ns = span_ns(taken, sample_rate);
         gauges.in_ring_ns.fetch_add(span_ns, Ordering::SeqCst);
         let chunk = Chunk { playback, pcm, sample_rate, channels, last, live };
-        if writer.orders.push(Order::Play(chunk)).is_err() {
+        if writer.orders.push(Order::Play(Box::new(chunk))).is_err() {
             gauges.in_ring_ns.fetch_sub(span_ns, Ordering::SeqCst);
             return Err(PushError::Full("too many orders wait for the media thread"));
         }
@@ -293,7 +301,8 @@ impl Writer {
 pub struct OutboundEnd {
     orders: Consumer<Order>,
     gauges: Arc<Gauges>,
-    lead_ns: u64,
+    /// When less than this waits, the program is asked for more.
+    low_ns: u64,
     cancelled: u64,
     dial_cancelled: u64,
     input_muted: bool,
@@ -328,7 +337,7 @@ impl OutboundEnd {
                     let width = usize::from(chunk.channels);
                     moved_ns += span_ns(chunk.pcm.len() / width, chunk.sample_rate);
                     // `push` has checked it by the same rules.
-                    let played = session.play(chunk);
+                    let played = session.play(*chunk);
                     debug_assert_eq!(played, Ok(()));
                 }
                 Order::Dial(batch, signals) => {
@@ -386,12 +395,12 @@ impl OutboundEnd {
         retargeted
     }
 
-    /// Shows the program what is left after a tick; true if it waits for room and there is enough now.
+    /// Shows the program what is left after a tick; true if it waits for room and is to be asked for more now.
     pub fn show(&mut self, session: &Session) -> bool {
         self.gauges.in_session_ns.store(queued_ns(session), Ordering::SeqCst);
         self.gauges.digits_in_session.store(session.dialling() as u32, Ordering::SeqCst);
         self.gauges.short.load(Ordering::Relaxed)
-            && self.gauges.queued_ns() < self.lead_ns / 2
+            && self.gauges.queued_ns() < self.low_ns
             && self.gauges.short.swap(false, Ordering::SeqCst)
     }
 
@@ -460,86 +469,4 @@ impl From<PushError> for OpenError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use roomkit_media::dtmf::Method;
-    use roomkit_media::session::{Event, Output};
-
-    /// Enough that the two threads meet at every point of their ways: where cancellations were looked at after the orders,
-    /// one playback in fifty was never told as ended.
-    const ROUNDS: u64 = 10_000;
-    /// All rounds are a second's work, or a few where the machine is busy; what waits for so long is stuck.
-    const LONG: std::time::Duration = std::time::Duration::from_secs(120);
-
-    /// Runs a program on a thread of its own, beside a media thread that takes orders all the time and never comes to a
-    /// frame; the session as it was left, and the playbacks and batches that were told as over.
-    fn beside_the_media_thread(program: impl FnOnce(&Outbound) + Send) -> (Session, u64, u64) {
-        let far = "192.0.2.1:20000".parse().unwrap();
-        let mut session = Session::new(SessionConfig::pcmu(Some(far)), Time::ZERO, 7).unwrap();
-        let (outbound, mut end) = open(Duration::from_secs(1));
-        let (mut ended, mut dialled) = (0, 0);
-        std::thread::scope(|scope| {
-            let program = scope.spawn(|| program(&outbound));
-            let mut rounds_left = 2;
-            while rounds_left > 0 {
-                rounds_left -= u32::from(program.is_finished());
-                end.apply(Time::ZERO, &mut session);
-                while let Some(output) = session.poll() {
-                    match output {
-                        Output::Event(Event::PlaybackEnded { playback, .. }) => {
-                            ended += 1;
-                            end.ended(playback);
-                        }
-                        Output::Event(Event::Dialled { batch, .. }) => {
-                            dialled += 1;
-                            end.dialled(batch);
-                        }
-                        _ => {}
-                    }
-                }
-                end.show(&session);
-            }
-        });
-        (session, ended, dialled)
-    }
-
-    #[test]
-    fn a_playback_that_is_cancelled_while_orders_are_taken_is_told_as_ended_too() {
-        let began = std::time::Instant::now();
-        let (session, ended, _) = beside_the_media_thread(|outbound| {
-            for playback in 1..=ROUNDS {
-                while outbound.push(&[0; 320], 8000, 1, playback, true) == Ok(0) {
-                    if began.elapsed() > LONG {
-                        return;
-                    }
-                    std::thread::yield_now();
-                }
-                outbound.cancel(playback);
-            }
-        });
-        assert_eq!((ended, session.is_idle()), (ROUNDS, true));
-    }
-
-    #[test]
-    fn digits_that_are_cancelled_while_orders_are_taken_do_not_leave_later() {
-        let seven = Signal::Digit {
-            digit: Digit::parse('7').unwrap(),
-            duration: Duration::from_millis(100),
-            gap: Duration::from_millis(100),
-            method: Method::Event,
-        };
-        let began = std::time::Instant::now();
-        let (session, _, dialled) = beside_the_media_thread(|outbound| {
-            for _ in 0..ROUNDS {
-                while outbound.dial(&[seven]).is_err() {
-                    if began.elapsed() > LONG {
-                        return; // what should have been dropped fills the queue
-                    }
-                    std::thread::yield_now();
-                }
-                outbound.cancel_dial();
-            }
-        });
-        assert_eq!((dialled, session.dialling()), (ROUNDS, 0));
-    }
-}
+mod tests;
