@@ -12,6 +12,7 @@
 //! a few mutexes of which the media thread only ever tries to take one.
 #![warn(missing_docs)]
 
+mod banks;
 mod bell;
 pub mod clock;
 mod demux;

@@ -3,9 +3,12 @@
 //! Programs' threads are put in a row by a mutex that the media thread never takes. What it has to see at once, above
 //! all an interruption, does not queue behind audio: it is an atomic that the media thread reads before every packet.
 
+use crate::banks;
 use crate::error::OpenError;
 use roomkit_media::dtmf::{Digit, Signal};
+use roomkit_media::filters::Filters;
 use roomkit_media::pacer::Chunk;
+use roomkit_media::resample::Bank;
 use roomkit_media::session::{Session, SessionConfig};
 use roomkit_media::time::{Duration, Time};
 use rtrb::{Consumer, Producer, RingBuffer};
@@ -35,6 +38,8 @@ enum Order {
     Dial(u64, Box<[Signal]>),
     Inject(Digit, Duration),
     Retarget(SocketAddr),
+    /// For audio behind it.
+    Filter(Arc<Bank>),
     Update(Box<SessionConfig>),
     #[cfg(test)]
     Panic,
@@ -84,14 +89,22 @@ pub enum PushError {
     Full(&'static str),
 }
 
-/// Opens the outbound border, for at most `lead` of audio that waits.
-pub fn open(lead: Duration) -> (Outbound, OutboundEnd) {
+/// Opens the outbound border of a session that begins with `config`, for at most `lead` of audio that waits.
+pub fn open(lead: Duration, config: &SessionConfig) -> (Outbound, OutboundEnd) {
     let (orders, taker) = RingBuffer::new(ORDERS);
     let gauges = Arc::new(Gauges::default());
     let lead_ns = lead.as_nanos() as u64;
     // A longer lead need not be asked for as often; a short one has not more to give than half.
     let low_ns = lead_ns - (lead_ns / 10).max(STEP.as_nanos() as u64).min(lead_ns / 2);
-    let writer = Mutex::new(Writer { orders, open: VecDeque::new(), newest: 0, dialled: 0 });
+    let writer = Mutex::new(Writer {
+        orders,
+        open: VecDeque::new(),
+        newest: 0,
+        dialled: 0,
+        frame_hz: config.sample_rate,
+        codec_hz: config.send_codec.sample_rate,
+        filters: config.filters.clone(),
+    });
     let end = OutboundEnd {
         orders: taker,
         gauges: gauges.clone(),
@@ -124,6 +137,12 @@ struct Writer {
     newest: u64,
     /// The number of what was dialled last.
     dialled: u64,
+    /// Samples per second of the frames that the program gets.
+    frame_hz: u32,
+    /// And of what is encoded, as of the last update.
+    codec_hz: u32,
+    /// What the session has, or has on its way to it.
+    filters: Filters,
 }
 
 /// Playbacks that may be open at once; each stands for audio that waits, so a program is far from it.
@@ -190,6 +209,9 @@ impl Outbound {
         if taken == 0 && !last {
             return Ok(0);
         }
+        if taken > 0 {
+            writer.provide(sample_rate);
+        }
         let pcm = samples(&bytes[..taken * width]);
         let span_ns = span_ns(taken, sample_rate);
         gauges.in_ring_ns.fetch_add(span_ns, Ordering::SeqCst);
@@ -255,9 +277,15 @@ impl Outbound {
     }
 
     /// Goes over to another configuration, which has been checked, at the next tick.
-    pub fn update(&self, config: SessionConfig) -> Result<(), PushError> {
+    pub fn update(&self, mut config: SessionConfig) -> Result<(), PushError> {
         let full = PushError::Full("too many orders wait for the media thread");
-        self.writer().orders.push(Order::Update(Box::new(config))).map_err(|_| full)?;
+        let mut writer = self.writer();
+        let codec_hz = config.send_codec.sample_rate;
+        config.filters = writer.filters_for(&config);
+        let filters = config.filters.clone();
+        writer.orders.push(Order::Update(Box::new(config))).map_err(|_| full)?;
+        writer.filters.add_all(&filters);
+        writer.codec_hz = codec_hz;
         self.gauges.changes.store(true, Ordering::SeqCst);
         Ok(())
     }
@@ -289,6 +317,33 @@ impl Outbound {
 }
 
 impl Writer {
+    /// Makes sure that audio of this rate finds its filter when its frame is due.
+    fn provide(&mut self, from_hz: u32) {
+        if from_hz == self.codec_hz || self.filters.find(from_hz, self.codec_hz).is_some() {
+            return;
+        }
+        let bank = banks::bank(from_hz, self.codec_hz);
+        // Where there is no room, the session makes its own.
+        if self.orders.push(Order::Filter(bank.clone())).is_ok() {
+            self.filters.add(bank);
+        }
+    }
+
+    /// What a session needs that goes over to `config`; what waits to be played is of rates that were played before.
+    fn filters_for(&self, config: &SessionConfig) -> Filters {
+        let mut filters = banks::of_inbound(config, self.frame_hz);
+        let codec_hz = config.send_codec.sample_rate;
+        if codec_hz != self.codec_hz {
+            filters.add(banks::bank(self.codec_hz, codec_hz));
+            for (from_hz, to_hz) in self.filters.iter().map(|bank| bank.rates()) {
+                if to_hz == self.codec_hz && from_hz != codec_hz {
+                    filters.add(banks::bank(from_hz, codec_hz));
+                }
+            }
+        }
+        filters
+    }
+
     fn forget_ended(&mut self, gauges: &Gauges) {
         let ended = gauges.ended.load(Ordering::SeqCst);
         while self.open.front().is_some_and(|&playback| playback <= ended) {
@@ -346,6 +401,7 @@ impl OutboundEnd {
                     debug_assert_eq!(dialled, Ok(()));
                     dialled_now += signals.len() as u32;
                 }
+                Order::Filter(bank) => session.add_filter(bank),
                 Order::Inject(digit, duration) => session.inject_dtmf(now, digit, duration),
                 Order::Retarget(remote) => {
                     session.retarget(now, remote);

@@ -12,8 +12,9 @@ const LONG: std::time::Duration = std::time::Duration::from_secs(120);
 /// frame; the session as it was left, and the playbacks and batches that were told as over.
 fn beside_the_media_thread(program: impl FnOnce(&Outbound) + Send) -> (Session, u64, u64) {
     let far = "192.0.2.1:20000".parse().unwrap();
-    let mut session = Session::new(SessionConfig::pcmu(Some(far)), Time::ZERO, 7).unwrap();
-    let (outbound, mut end) = open(Duration::from_secs(1));
+    let config = SessionConfig::pcmu(Some(far));
+    let mut session = Session::new(config.clone(), Time::ZERO, 7).unwrap();
+    let (outbound, mut end) = open(Duration::from_secs(1), &config);
     let (mut ended, mut dialled) = (0, 0);
     std::thread::scope(|scope| {
         let program = scope.spawn(|| program(&outbound));
@@ -117,8 +118,8 @@ fn eight_seconds(lead_ms: u64, ptime_ms: u64, ahead: &mut Ahead) -> (Duration, u
     let far = "192.0.2.1:20000".parse().unwrap();
     let ptime = Duration::from_millis(ptime_ms);
     let config = SessionConfig { ptime, ..SessionConfig::pcmu(Some(far)) };
-    let mut session = Session::new(config, Time::ZERO, 7).unwrap();
-    let (outbound, mut end) = open(Duration::from_millis(lead_ms));
+    let mut session = Session::new(config.clone(), Time::ZERO, 7).unwrap();
+    let (outbound, mut end) = open(Duration::from_millis(lead_ms), &config);
     ahead.fill(&outbound);
     let (mut least, mut wakes) = (Duration::MAX, Vec::new());
     while session.deadline() < Time::secs(8) {
@@ -195,4 +196,39 @@ fn other_leads_are_kept_as_full_in_their_measure() {
         assert!(found >= Duration::from_millis(least), "lead {lead}: {found:?}");
         assert!(wakes <= most, "lead {lead}: {wakes}");
     }
+}
+
+/// How many hold the process's filter from a rate to another.
+fn holders(from_hz: u32, to_hz: u32) -> usize {
+    Arc::strong_count(&banks::bank(from_hz, to_hz))
+}
+
+#[test]
+fn filters_are_made_where_the_program_plays_and_updates_and_the_session_has_them() {
+    // No other test plays these rates.
+    const VOICE: u32 = 22_051;
+    const MUSIC: u32 = 37_813;
+    const WIDE: u32 = 16_000;
+    let config = SessionConfig::pcmu(Some("192.0.2.1:20000".parse().unwrap()));
+    let mut session = Session::new(config.clone(), Time::ZERO, 7).unwrap();
+    let (outbound, mut end) = open(Duration::from_secs(1), &config);
+    let alone = holders(VOICE, 8000);
+    for (playback, rate) in [(1, VOICE), (2, MUSIC), (3, VOICE)] {
+        outbound.push(&[0; 20_000], rate, 1, playback, false).unwrap();
+    }
+    end.apply(Time::ZERO, &mut session);
+    assert_eq!(holders(VOICE, 8000), alone + 2, "once for this end, and once for the session");
+    session.handle_deadline(Time::ZERO);
+    assert_eq!(holders(VOICE, 8000), alone + 3, "which uses it");
+
+    let mut g722 = config.clone();
+    g722.send_codec = roomkit_media::codec::CodecSpec::G722;
+    g722.receive_codecs = vec![g722.send_codec];
+    let before = [(VOICE, WIDE), (MUSIC, WIDE), (8000, WIDE)].map(|(from, to)| holders(from, to));
+    outbound.update(g722).unwrap();
+    end.apply(Time::ms(20), &mut session);
+    session.handle_deadline(Time::ms(20));
+    let after = [(VOICE, WIDE), (MUSIC, WIDE), (8000, WIDE)].map(|(from, to)| holders(from, to));
+    assert_eq!(after[0], before[0] + 3, "what plays goes on through the new one");
+    assert!(after[1] >= before[1] + 2 && after[2] >= before[2] + 2, "{before:?} {after:?}");
 }
