@@ -36,7 +36,7 @@ def check_address(value: object, name: str, *, free_port: bool = False) -> Addre
     if not _is_pair(value):
         raise ValueError(f"{name}: {shown(value)}; {fits}")
     host, port = value
-    if not isinstance(host, str) or not host.strip() or any(c in host for c in " \t\r\n\0"):
+    if not isinstance(host, str) or not host or not host.isprintable() or " " in host:
         raise ValueError(f"{name}: host {shown(host)}; a host name or an IP address fits")
     if len(host) > _LONGEST:
         raise ValueError(f"{name}: host {shown(host)}; a host name or an IP address fits")

@@ -13,6 +13,7 @@ from typing import Any, Final, Unpack
 
 from roomkit import _bridge, _native
 from roomkit._faults import log_fault
+from roomkit._text import printable
 from roomkit.errors import AddressConflictError, QueueFullError, SessionEndedError, check_text
 from roomkit.rtp.addresses import (
     Address,
@@ -495,7 +496,7 @@ class RTPSession(Signalled, SessionDigits):
         elif kind == _native.RTCP_TIMEOUT:
             self._gone(Disconnected("rtcp_timeout"))
         elif kind == _native.BYE:
-            self._gone(Disconnected("bye", a))
+            self._gone(Disconnected("bye", printable(a)))
         elif kind == _native.FAULT:
             _log.error("session %s: the media core gave it up: %s", self.id, a)
             self._gone(Disconnected("fault", a))

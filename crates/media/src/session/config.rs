@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 
 use crate::codec::CodecSpec;
 use crate::filters::Filters;
+use crate::seq::NtpTime;
 use crate::source::{Policy, SourceConfig};
 use crate::srtp::SrtpConfig;
-use crate::time::{Duration, NtpTime};
+use crate::time::Duration;
 
 /// Where RTCP travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

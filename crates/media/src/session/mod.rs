@@ -147,7 +147,7 @@ pub enum Event {
     },
     /// The far end said goodbye (RFC 3550 §6.6).
     RemoteBye {
-        /// Why, if it said; control characters removed.
+        /// Why, if it said; without controls, line ends, and what turns a text around or takes no room in it.
         reason: String,
     },
     /// Nothing has come from the far end for the configured time.
