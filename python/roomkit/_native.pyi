@@ -251,6 +251,13 @@ class Session:
         not drain in time.
         """
 
+    @property
+    def over(self) -> bool:
+        """Whether it is over, by whatever reason, and its port free. In a forked child it is."""
+
+    def begin_close(self, reason: str = "") -> None:
+        """`close`, without waiting: `over` tells when it is done."""
+
     def close(self, reason: str = "") -> None:
         """Sends the RTCP BYE and gives the socket back; returns when the port is free.
         Idempotent; bounded.

@@ -114,7 +114,7 @@ pub fn open(lead: Duration, config: &SessionConfig) -> (Outbound, OutboundEnd) {
         input_muted: false,
         digits_masked: false,
     };
-    (Outbound { writer, gauges, lead_ns }, end)
+    (Outbound { writer, gauges, lead_ns, pid: std::process::id() }, end)
 }
 
 /// The program's end.
@@ -122,6 +122,8 @@ pub struct Outbound {
     writer: Mutex<Writer>,
     gauges: Arc<Gauges>,
     lead_ns: u64,
+    /// The process that opened it: in a fork of it nobody takes orders.
+    pid: u32,
 }
 
 impl std::fmt::Debug for Outbound {
@@ -182,7 +184,7 @@ impl Outbound {
         live: bool,
     ) -> Result<usize, PushError> {
         check_format(bytes.len(), sample_rate, channels)?;
-        let mut writer = self.writer();
+        let Some(mut writer) = self.writer() else { return Ok(bytes.len()) };
         if playback == 0 || playback < writer.newest {
             return Err(PushError::Misuse(format!(
                 "playback {playback}: ids ascend from 1, and {} was pushed already",
@@ -229,7 +231,7 @@ impl Outbound {
 
     /// Drops the playbacks up to `upto` before the next packet leaves; true if one of them had not ended.
     pub fn cancel(&self, upto: u64) -> bool {
-        let mut writer = self.writer();
+        let Some(mut writer) = self.writer() else { return false };
         writer.forget_ended(&self.gauges);
         let before = self.gauges.cancelled.fetch_max(upto, Ordering::SeqCst);
         writer.open.iter().any(|&playback| playback > before && playback <= upto)
@@ -237,8 +239,8 @@ impl Outbound {
 
     /// Queues digits and pauses, all or none; the number under which [`Item::Dialled`](crate::Item::Dialled) tells of them.
     pub fn dial(&self, signals: &[Signal]) -> Result<u64, PushError> {
-        let mut writer = self.writer();
         let full = PushError::Full("too many digits wait to be sent");
+        let Some(mut writer) = self.writer() else { return Err(full) };
         let gauges = &self.gauges;
         let count = u32::try_from(signals.len()).unwrap_or(u32::MAX);
         // The ring is read first, as with audio: what moves meanwhile is counted twice rather than not at all.
@@ -259,27 +261,25 @@ impl Outbound {
 
     /// Drops what was dialled so far before the next packet leaves; true if not all of it had left.
     pub fn cancel_dial(&self) -> bool {
-        let upto = self.writer().dialled;
+        let Some(upto) = self.writer().map(|writer| writer.dialled) else { return false };
         let before = self.gauges.dial_cancelled.fetch_max(upto, Ordering::SeqCst);
         upto > before.max(self.gauges.dialled.load(Ordering::SeqCst))
     }
 
     /// A key was pressed until now, as the program has it from signalling.
     pub fn inject_dtmf(&self, digit: Digit, duration: Duration) -> Result<(), PushError> {
-        let full = PushError::Full("too many orders wait for the media thread");
-        self.writer().orders.push(Order::Inject(digit, duration)).map_err(|_| full)
+        self.order(Order::Inject(digit, duration))
     }
 
     /// Sends to another address from the next tick on.
     pub fn retarget(&self, remote: SocketAddr) -> Result<(), PushError> {
-        let full = PushError::Full("too many orders wait for the media thread");
-        self.writer().orders.push(Order::Retarget(remote)).map_err(|_| full)
+        self.order(Order::Retarget(remote))
     }
 
     /// Goes over to another configuration, which has been checked, at the next tick.
     pub fn update(&self, mut config: SessionConfig) -> Result<(), PushError> {
         let full = PushError::Full("too many orders wait for the media thread");
-        let mut writer = self.writer();
+        let Some(mut writer) = self.writer() else { return Ok(()) };
         let codec_hz = config.send_codec.sample_rate;
         config.filters = writer.filters_for(&config);
         let filters = config.filters.clone();
@@ -308,11 +308,19 @@ impl Outbound {
     /// Makes the session panic at its next tick, to test that only it ends.
     #[cfg(test)]
     pub fn inject_panic(&self) {
-        let _ = self.writer().orders.push(Order::Panic);
+        let _ = self.order(Order::Panic);
     }
 
-    fn writer(&self) -> MutexGuard<'_, Writer> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    fn order(&self, order: Order) -> Result<(), PushError> {
+        let full = PushError::Full("too many orders wait for the media thread");
+        let Some(mut writer) = self.writer() else { return Ok(()) };
+        writer.orders.push(order).map_err(|_| full)
+    }
+
+    /// The writer; in a fork none, as a thread that is not there may hold it for ever.
+    fn writer(&self) -> Option<MutexGuard<'_, Writer>> {
+        let here = std::process::id() == self.pid;
+        here.then(|| self.writer.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
