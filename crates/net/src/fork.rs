@@ -166,22 +166,24 @@ mod tests {
     /// do only what is async-signal-safe.
     fn forked(check: impl FnOnce() -> bool, meanwhile: impl FnOnce()) -> bool {
         let mut ends = [0; 2];
-        // SAFETY: room for two descriptors; the child does nothing but read, check and end.
+        let mut byte = 0u8;
+        // SAFETY: room for two descriptors and for one byte; the child does nothing but write, read, check and end.
         unsafe {
-            assert_eq!(libc::pipe(ends.as_mut_ptr()), 0);
+            assert_eq!(libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM, 0, ends.as_mut_ptr()), 0);
             let child = libc::fork();
             assert!(child >= 0);
             if child == 0 {
                 libc::close(ends[1]);
-                let mut end = 0u8;
-                libc::read(ends[0], (&raw mut end).cast(), 1);
+                libc::write(ends[0], (&raw const byte).cast(), 1);
+                libc::read(ends[0], (&raw mut byte).cast(), 1);
                 libc::_exit(i32::from(!check()));
             }
+            libc::close(ends[0]);
+            assert_eq!(libc::read(ends[1], (&raw mut byte).cast(), 1), 1, "the child is there");
             meanwhile();
             libc::close(ends[1]);
             let mut status = 0;
             assert_eq!(libc::waitpid(child, &raw mut status, 0), child);
-            libc::close(ends[0]);
             libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0
         }
     }

@@ -262,6 +262,12 @@ class Media:
             if self._native is not None and self._bridge is not None:
                 self._bridge.close_now(self._native)
 
+    def on_fork(self) -> None:
+        """In a forked child: the call is the parent's."""
+        self.closed = True
+        if self._playout is not None:
+            self._playout.on_fork()
+
     # --- inside ---------------------------------------------------------------------------------
 
     def _gone(self, event: Disconnected) -> None:
