@@ -112,9 +112,9 @@ impl Ahead {
     }
 }
 
-/// Eight seconds of a source that is ahead, on virtual time: the least that waited in the core right before a frame once it
+/// A call of `seconds` to which a source is ahead, on virtual time: the least that waited in the core right before a frame once it
 /// was full, and the most wakes in any second.
-fn eight_seconds(lead_ms: u64, ptime_ms: u64, ahead: &mut Ahead) -> (Duration, usize) {
+fn call(seconds: u64, lead_ms: u64, ptime_ms: u64, ahead: &mut Ahead) -> (Duration, usize) {
     let far = "192.0.2.1:20000".parse().unwrap();
     let ptime = Duration::from_millis(ptime_ms);
     let config = SessionConfig { ptime, ..SessionConfig::pcmu(Some(far)) };
@@ -122,7 +122,7 @@ fn eight_seconds(lead_ms: u64, ptime_ms: u64, ahead: &mut Ahead) -> (Duration, u
     let (outbound, mut end) = open(Duration::from_millis(lead_ms), &config);
     ahead.fill(&outbound);
     let (mut least, mut wakes) = (Duration::MAX, Vec::new());
-    while session.deadline() < Time::secs(8) {
+    while session.deadline() < Time::secs(seconds) {
         let now = session.deadline();
         if now > Time::secs(1) {
             least = least.min(outbound.queued());
@@ -168,7 +168,7 @@ fn a_source_that_is_ahead_has_800_ms_in_the_core_at_any_time_at_ten_wakes_a_seco
                 if pieces * piece as u64 * 4 < u64::from(rate) {
                     continue; // playbacks of less than a quarter of a second, of which there is no saying
                 }
-                let (least, wakes) = eight_seconds(1000, ptime, &mut ahead);
+                let (least, wakes) = call(3, 1000, ptime, &mut ahead);
                 let case = format!("ptime {ptime}, {rate} Hz, {piece} samples, {pieces} pieces");
                 assert!(least >= Duration::from_millis(800), "{case}: {least:?}");
                 assert!(wakes <= 10, "{case}: {wakes} wakes in a second");
@@ -192,7 +192,7 @@ fn other_leads_are_kept_as_full_in_their_measure() {
     ] {
         let mut ahead =
             Ahead { rate: 8000, piece: 1600, playback: 1, pieces: 1 << 32, pushed: 0, rest: 0 };
-        let (found, wakes) = eight_seconds(lead, 20, &mut ahead);
+        let (found, wakes) = call(8, lead, 20, &mut ahead);
         assert!(found >= Duration::from_millis(least), "lead {lead}: {found:?}");
         assert!(wakes <= most, "lead {lead}: {wakes}");
     }
