@@ -13,6 +13,7 @@ pub mod conceal;
 pub mod delay;
 pub mod dtmf;
 pub mod emodel;
+pub mod filters;
 pub mod jitter;
 pub mod level;
 pub mod mix;

@@ -173,16 +173,14 @@ fn digits_between_audio_are_not_lost_audio() {
     }
     bench.play_until(Time::ms(80));
     bench.put(4, Time::ms(80));
-    assert_eq!(
-        bench.play_until(Time::ms(160)),
-        [Err("pause"), Err("pause"), Err("pause"), Ok(4)]
-    );
+    assert_eq!(bench.play_until(Time::ms(160)), [Err("pause"), Err("pause"), Err("pause"), Ok(4)]);
 }
 
 #[test]
 fn no_step_of_the_senders_clock_opens_a_hole_or_loses_a_packet() {
     // In ms, and with so many packets lost right at it.
-    for step in [-1_000_000i64, -5000, -500, -300, -100, -80, -7, -1, 1, 7, 40, 700, 5000, 1_000_000]
+    for step in
+        [-1_000_000i64, -5000, -500, -300, -100, -80, -7, -1, 1, 7, 40, 700, 5000, 1_000_000]
     {
         for lost in [0u64, 1, 2] {
             let mut bench = Bench::new();
@@ -190,7 +188,10 @@ fn no_step_of_the_senders_clock_opens_a_hole_or_loses_a_packet() {
             played.extend(bench.run(50 + lost, 150, step * 8, 0));
             let (heard, between) = heard(&played);
             let whole = (0..50).chain(50 + lost as u8..=heard[heard.len() - 1]);
-            assert!(heard.len() > 140 && heard.iter().copied().eq(whole), "{step} ms, {lost} lost: {played:?}");
+            assert!(
+                heard.len() > 140 && heard.iter().copied().eq(whole),
+                "{step} ms, {lost} lost: {played:?}"
+            );
             assert!(between.len() as u64 <= lost + 1, "{step} ms, {lost} lost: {between:?}");
         }
     }
@@ -260,7 +261,11 @@ fn a_stall_of_the_network_loses_nothing_that_fits_and_its_delay_can_be_given_bac
         for n in 0..500u64 {
             // From 1 s on nothing arrives for so long, then all of it at once.
             let until = 50 + stall / 20;
-            let at = if n < until { Time::ms(20 * n).max(Time::ms(1000 + stall)) } else { Time::ms(20 * n) };
+            let at = if n < until {
+                Time::ms(20 * n).max(Time::ms(1000 + stall))
+            } else {
+                Time::ms(20 * n)
+            };
             let at = if n < 50 { Time::ms(20 * n) } else { at };
             heard.extend(bench.play_until(at));
             match bench.buffer.insert(packet(1000 + n, ORIGIN + n * 160, at, 0)) {
@@ -334,11 +339,9 @@ fn packets_time_and_octets_are_bounded_each_at_its_edge_and_one_past_it() {
         let base = packet(n + 1, n * 80, Time::ms(1), 0);
         buffer.insert(Packet { span, payload: vec![0; octets], ..base })
     };
-    for (span, octets, fit) in [
-        (MS(1), 1, MAX_PACKETS as u64),
-        (MS(100), 1, 20),
-        (MS(1), 64 * 1024, 8),
-    ] {
+    for (span, octets, fit) in
+        [(MS(1), 1, MAX_PACKETS as u64), (MS(100), 1, 20), (MS(1), 64 * 1024, 8)]
+    {
         let mut buffer = JitterBuffer::new(MS(60));
         for n in 0..fit {
             assert_eq!(put(&mut buffer, n, span, octets), Insert::Stored);

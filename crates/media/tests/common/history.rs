@@ -112,7 +112,8 @@ impl History {
         config.receive_events =
             EVENTS.map(|(payload_type, clock_rate)| EventType { payload_type, clock_rate }).into();
         config.receive_noise = vec![NoiseType { payload_type: NOISE, clock_rate: 8000 }];
-        config.policy = pick(&mut rng, &[Policy::Host, Policy::Strict, Policy::Learn, Policy::Follow]);
+        config.policy =
+            pick(&mut rng, &[Policy::Host, Policy::Strict, Policy::Learn, Policy::Follow]);
         config.ptime = Duration::from_millis(pick(&mut rng, &[20, 20, 20, 10, 30, 40, 60]));
         config.jitter_delay = Duration::from_millis(pick(&mut rng, &[60, 60, 60, 40, 100, 200]));
         config.sample_rate = 8000;
@@ -169,7 +170,11 @@ impl History {
         self.jitter = self.rng.next_u64() % (20 * MS + 1);
         self.delay = self.delay.min(2000 * MS);
         self.codec = self.rng.next_u64() as usize % 4;
-        self.story.push(format!("clean: {} and jitter {} ms", codecs()[self.codec].name(), self.jitter / MS));
+        self.story.push(format!(
+            "clean: {} and jitter {} ms",
+            codecs()[self.codec].name(),
+            self.jitter / MS
+        ));
         // What is on its way still belongs to the history.
         let last = self.flying.iter().map(|datagram| datagram.arrival).max().unwrap_or(0);
         let began = Time::ns(last.max(self.now).max(self.stalled_until));
@@ -203,14 +208,16 @@ impl History {
                 self.timestamp = self.rng.next_u32();
             }
             3 => {
-                let step = pick(&mut self.rng, &[1, 2, 3, 7, 40, 99, 100, 101, 500, 2999, 3000, 3001, 40_000]);
+                let step = pick(
+                    &mut self.rng,
+                    &[1, 2, 3, 7, 40, 99, 100, 101, 500, 2999, 3000, 3001, 40_000],
+                );
                 let back = self.rng.chance(0.6);
                 self.tell(format!("numbers step {} by {step}", if back { "back" } else { "on" }));
                 let step = if back { 0u16.wrapping_sub(step) } else { step };
                 self.seq = self.seq.wrapping_add(step);
                 if self.rng.chance(0.3) {
-                    self.timestamp =
-                        self.timestamp.wrapping_add((step as i16 as i32 * 160) as u32);
+                    self.timestamp = self.timestamp.wrapping_add((step as i16 as i32 * 160) as u32);
                 }
             }
             4 => {
@@ -245,7 +252,10 @@ impl History {
             10 | 11 => {
                 let pause = pick(&mut self.rng, &[7, 13, 40, 100, 307, 600, 1500, 4000]);
                 let counted = self.rng.chance(0.6);
-                self.tell(format!("a pause of {pause} ms, {}", if counted { "counted" } else { "not counted" }));
+                self.tell(format!(
+                    "a pause of {pause} ms, {}",
+                    if counted { "counted" } else { "not counted" }
+                ));
                 self.rest(pause, counted);
                 if self.rng.chance(0.4) {
                     self.lose(1);
@@ -269,7 +279,10 @@ impl History {
             }
             17 => {
                 self.uneven = pick(&mut self.rng, &[1, 3, 7, 20]);
-                self.tell(format!("timestamps uneven by {} ticks for {length} packets", self.uneven));
+                self.tell(format!(
+                    "timestamps uneven by {} ticks for {length} packets",
+                    self.uneven
+                ));
                 self.talk(length);
                 self.uneven = 0;
             }
@@ -324,7 +337,8 @@ impl History {
                 self.tell("anything at all".into());
                 for _ in 0..length {
                     let octets = 1 + self.rng.next_u64() as usize % 60;
-                    let mut bytes: Vec<u8> = (0..octets).map(|_| self.rng.next_u32() as u8).collect();
+                    let mut bytes: Vec<u8> =
+                        (0..octets).map(|_| self.rng.next_u32() as u8).collect();
                     bytes[0] = 0x80 | bytes[0] & 0x3f;
                     self.fly(bytes);
                     self.advance(self.ptime_ms * MS);
@@ -436,7 +450,13 @@ impl History {
     }
 
     /// Sends a packet; when it arrives, if it does.
-    fn packet(&mut self, payload_type: u8, payload: Vec<u8>, off: i32, marker: bool) -> Option<u64> {
+    fn packet(
+        &mut self,
+        payload_type: u8,
+        payload: Vec<u8>,
+        off: i32,
+        marker: bool,
+    ) -> Option<u64> {
         let timestamp = RtpTime(self.timestamp.wrapping_add(off as u32));
         let (seq, ssrc) = (SeqNo(self.seq), Ssrc(self.ssrc));
         self.seq = self.seq.wrapping_add(1);
@@ -484,8 +504,7 @@ impl History {
     /// The sender's clock counts a time.
     fn count(&mut self, ns: u64) {
         let ticks = ns * u64::from(codecs()[self.codec].clock_rate) / 1_000_000_000;
-        self.timestamp =
-            self.timestamp.wrapping_add((ticks * u64::from(self.counts) / 8) as u32);
+        self.timestamp = self.timestamp.wrapping_add((ticks * u64::from(self.counts) / 8) as u32);
     }
 
     /// Time passes: what arrives is received, what is due is played.
