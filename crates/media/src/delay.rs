@@ -2,7 +2,7 @@
 //! is spare, how much is lacking.
 //!
 //! How long the quickest packets wait until they are heard is the delay that playout adds ([`Waits::delay`]); what the
-//! slowest ones had left before the frame that they are part of was made is what the network did not need. Both are looked at over two windows: the long one judges what may go without harm, the
+//! slowest ones had left, beyond the frame that they may be the end of, is what the network did not need. Both are looked at over two windows: the long one judges what may go without harm, the
 //! short one sees soon that far too much has gathered, or that there is too little.
 //!
 //! Only time in which audio comes counts: a pause proves nothing.
@@ -20,7 +20,7 @@ const SHORT: Duration = Duration::from_millis(400);
 const MARGIN: Duration = Duration::from_millis(5);
 
 /// What the short window sees is worked off as far as this: the rest is for the long one to judge.
-const PLENTY: Duration = Duration::from_millis(100);
+const PLENTY: Duration = Duration::from_millis(60);
 
 /// A pause counts as this much time at the most.
 const LONGEST_STEP: Duration = Duration::from_millis(100);
@@ -39,9 +39,9 @@ pub struct Waits {
 }
 
 impl Waits {
-    /// A packet that arrived at `arrival` is heard at `at`, in a frame that was due at `due`.
-    pub fn note(&mut self, due: Time, at: Time, arrival: Time) {
-        let waited = Extent { least: due - arrival, most: at - arrival };
+    /// A packet is heard at `at` that has waited so long.
+    pub fn note(&mut self, at: Time, wait: Duration) {
+        let waited = Extent { least: wait, most: wait };
         let step = self.newest.map_or(Duration::ZERO, |newest| at - newest);
         self.newest = Some(self.newest.map_or(at, |newest| newest.max(at)));
         self.seen += step.min(LONGEST_STEP);
@@ -71,21 +71,23 @@ impl Waits {
         self.short.latest().map(|extent| extent.most)
     }
 
-    /// The delay that serves the packets of late: the target, or what their jitter takes if that is more.
-    pub fn need(&self, target: Duration) -> Duration {
+    /// The delay that serves the packets of late in frames of that length: the target, or what their jitter takes if that is
+    /// more.
+    pub fn need(&self, target: Duration, frame: Duration) -> Duration {
         match self.long.extent() {
-            Some(Extent { least, most }) => target.max(most - least + MARGIN),
+            Some(Extent { least, most }) => target.max(most - least + frame + MARGIN),
             None => target,
         }
     }
 
-    /// Delay beyond the target that nobody needs, if there is any.
-    pub fn spare(&self, target: Duration) -> Option<Duration> {
+    /// Delay beyond the target that nobody needs in frames of that length, if there is any.
+    pub fn spare(&self, target: Duration, frame: Duration) -> Option<Duration> {
         let beyond = |window: &Window, keep: Duration| {
             let Extent { least, most } = window.extent()?;
-            Some(most.checked_sub(target)?.min(least.checked_sub(keep)?))
+            // The quickest packet of all may come yet.
+            Some((most + MARGIN).checked_sub(target)?.min(least.checked_sub(keep)?))
         };
-        beyond(&self.short, target + PLENTY).max(beyond(&self.long, MARGIN))
+        beyond(&self.short, target + PLENTY).max(beyond(&self.long, frame + MARGIN))
     }
 
     /// How much the delay is below the target, if it is.
@@ -146,21 +148,24 @@ mod tests {
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
     const TARGET: Duration = Duration::from_millis(60);
+    const FRAME: Duration = Duration::from_millis(20);
 
     /// Packets every 20 ms from `from` to `to` in ms, that wait as long as `wait` says of their time.
     fn run(waits: &mut Waits, from: u64, to: u64, wait: impl Fn(u64) -> u64) {
         for at in (from..to).step_by(20) {
-            let at = Time::ms(at + 1000);
-            waits.note(at, at, at.back(MS(wait(at.as_ms() - 1000))));
+            waits.note(Time::ms(at), MS(wait(at)));
         }
     }
 
     #[test]
     fn a_few_packets_prove_nothing() {
         let mut waits = Waits::default();
-        assert_eq!((waits.delay(), waits.spare(TARGET), waits.lack(TARGET)), (None, None, None));
+        assert_eq!(
+            (waits.delay(), waits.spare(TARGET, FRAME), waits.lack(TARGET)),
+            (None, None, None)
+        );
         run(&mut waits, 0, 400, |_| 300);
-        assert_eq!((waits.spare(TARGET), waits.lack(TARGET)), (None, None));
+        assert_eq!((waits.spare(TARGET, FRAME), waits.lack(TARGET)), (None, None));
         assert_eq!(waits.delay(), Some(MS(300)));
     }
 
@@ -168,12 +173,12 @@ mod tests {
     fn what_nobody_needs_is_spare_and_what_the_jitter_takes_is_not() {
         let mut waits = Waits::default();
         run(&mut waits, 0, 2000, |at| if at % 100 == 0 { 90 } else { 150 });
-        assert_eq!(waits.spare(TARGET), Some(MS(85)), "5 ms stay for who is slower still");
-        assert_eq!(waits.need(TARGET), MS(65));
+        assert_eq!(waits.spare(TARGET, FRAME), Some(MS(65)), "a frame and 5 ms stay");
+        assert_eq!(waits.need(TARGET, FRAME), MS(85));
         let mut waits = Waits::default();
         run(&mut waits, 0, 2000, |at| if at % 100 == 0 { 0 } else { 150 });
-        assert_eq!(waits.spare(TARGET), None);
-        assert_eq!(waits.need(TARGET), MS(155));
+        assert_eq!(waits.spare(TARGET, FRAME), None);
+        assert_eq!(waits.need(TARGET, FRAME), MS(175));
     }
 
     #[test]
@@ -182,22 +187,13 @@ mod tests {
         run(&mut waits, 0, 2000, |_| 60);
         run(&mut waits, 2000, 2020, |_| 0);
         run(&mut waits, 2020, 3000, |_| 500);
-        assert_eq!(waits.spare(TARGET), Some(MS(340)), "the long window remembers the late packet");
+        assert_eq!(
+            waits.spare(TARGET, FRAME),
+            Some(MS(380)),
+            "the long window remembers the late packet"
+        );
         run(&mut waits, 3000, 4000, |_| 500);
-        assert_eq!(waits.spare(TARGET), Some(MS(440)));
-    }
-
-    #[test]
-    fn what_is_played_late_in_a_frame_is_needed_when_the_frame_is_due() {
-        let mut waits = Waits::default();
-        for n in 0..100u64 {
-            let (due, at) = (Time::ms(1000 + n / 3 * 60), Time::ms(1000 + n * 20));
-            waits.note(due, at, at.back(MS(85)));
-        }
-        assert_eq!(waits.delay(), Some(MS(85)));
-        assert_eq!(waits.need(TARGET), MS(60), "40 ms of the frame and 5 to spare");
-        assert_eq!(waits.spare(TARGET), Some(MS(25)));
-        assert_eq!(waits.spare(MS(40)), Some(MS(40)), "45 ms were left, and 5 of them stay");
+        assert_eq!(waits.spare(TARGET, FRAME), Some(MS(445)));
     }
 
     #[test]

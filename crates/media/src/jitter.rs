@@ -257,9 +257,9 @@ impl JitterBuffer {
 
     /// The next piece of media time, at most `want` of it unless it is a packet.
     ///
-    /// `at` is when it will be heard, in a frame that is due at `due`; playout of a timeline starts as near to the target
-    /// delay as frames of this length let it.
-    pub fn pop(&mut self, due: Time, at: Time, want: Duration, frame: Duration) -> Pop {
+    /// `at` is when it will be heard, in frames of that length; playout of a timeline starts as near to the target delay as
+    /// these let it.
+    pub fn pop(&mut self, at: Time, want: Duration, frame: Duration) -> Pop {
         let most = self.target + BACKLOG;
         if self.depth() > most + BACKLOG_SLACK {
             return Pop::Skipped(self.skip_while(|buffer| buffer.depth() > most));
@@ -271,7 +271,7 @@ impl JitterBuffer {
             }
             self.start(at);
         }
-        let (gap, lost) = self.gap(at);
+        let (gap, lost) = self.gap(at, frame);
         let playing = self.playing.as_mut().expect("started above");
         if gap > playing.filled {
             self.hole = gap - playing.filled;
@@ -296,7 +296,7 @@ impl JitterBuffer {
             playing.filled = behind;
         } else {
             self.waits.later(behind);
-            self.waits.note(due, at, packet.arrival);
+            self.waits.note(at, at - packet.arrival);
         }
         while self.silent.front().is_some_and(|&s| s < packet.seq) {
             self.silent.pop_front();
@@ -305,7 +305,7 @@ impl JitterBuffer {
     }
 
     /// How much lies between the end of the packet played last and the next one, and how much audio of it was lost.
-    fn gap(&self, at: Time) -> (Duration, Duration) {
+    fn gap(&self, at: Time, frame: Duration) -> (Duration, Duration) {
         let (Some(playing), Some((_, packet))) = (&self.playing, self.waiting.front()) else {
             return (Duration::ZERO, Duration::ZERO);
         };
@@ -318,7 +318,7 @@ impl JitterBuffer {
         }
         let wait = (at + gap.saturating_sub(playing.filled)) - packet.arrival;
         let wait = wait.saturating_sub(playing.filled.saturating_sub(gap));
-        let unconfirmed = wait.saturating_sub(self.need());
+        let unconfirmed = wait.saturating_sub(self.need(frame));
         if unconfirmed <= UNCONFIRMED {
             return (gap, lost);
         }
@@ -388,9 +388,9 @@ impl JitterBuffer {
         }
     }
 
-    /// What is to be done about the delay, if it is off by a `step` or by as much as it may be.
-    pub fn plan(&self, step: Duration) -> Plan {
-        if let Some(spare) = self.waits.spare(self.target).filter(|spare| *spare >= step) {
+    /// What is to be done about the delay in frames of that length, if it is off by a `step` or by as much as it may be.
+    pub fn plan(&self, step: Duration, frame: Duration) -> Plan {
+        if let Some(spare) = self.waits.spare(self.target, frame).filter(|spare| *spare >= step) {
             return Plan::Shorten(spare);
         }
         self.waits.lack(self.target).map_or(Plan::Keep, Plan::Lengthen)
@@ -510,8 +510,8 @@ impl JitterBuffer {
     }
 
     /// The delay that serves the packets of late; a stall among them does not make it endless.
-    fn need(&self) -> Duration {
-        self.waits.need(self.target).min(self.target + BACKLOG)
+    fn need(&self, frame: Duration) -> Duration {
+        self.waits.need(self.target, frame).min(self.target + BACKLOG)
     }
 }
 

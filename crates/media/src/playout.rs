@@ -40,7 +40,7 @@ const STEPS_APART: u32 = 5;
 const STEPS_APART_URGENT: u32 = 3;
 
 /// So much spare delay is far too much.
-const URGENT: Duration = Duration::from_millis(100);
+const URGENT: Duration = Duration::from_millis(60);
 
 /// Delay is changed where it is quiet, a quarter of the recent peak; after this time wherever it may be.
 const WAIT_FOR_QUIET: Duration = Duration::from_millis(300);
@@ -307,7 +307,7 @@ impl Playout {
         let step = self.ptime.min(STEP);
         let size = samples(self.ptime, self.sample_rate);
         let mut made = Made::default();
-        let plan = self.jitter.plan(step);
+        let plan = self.jitter.plan(step, self.ptime);
         self.unchanged = self.unchanged.saturating_add(self.ptime);
         self.wanted = match plan {
             Plan::Keep => Duration::ZERO,
@@ -316,7 +316,7 @@ impl Playout {
         if matches!(plan, Plan::Lengthen(_)) && self.is_place_to_change(step, STEPS_APART) {
             self.put_in(step, &mut made);
         }
-        self.fill(now, now, size, &mut made)?;
+        self.fill(now, size, &mut made)?;
         let plays = &self.ready[..size * usize::from(self.channels)];
         self.loudest = plays.iter().map(|s| s.unsigned_abs()).max().unwrap_or(0);
         self.peak = (self.peak * PEAK_DECAY).max(f32::from(self.loudest));
@@ -376,7 +376,8 @@ impl Playout {
     fn leave_out(&mut self, now: Time, step: Duration, made: &mut Made) -> usize {
         let (size, more) = (samples(self.ptime, self.sample_rate), samples(step, self.sample_rate));
         // What is behind the frame will be heard a step earlier than it would have been.
-        if self.fill(now, now.back(step), size + more, made).is_none() {
+        self.jitter.shortened(step);
+        if self.fill(now.back(step), size + more, made).is_none() {
             return 0;
         }
         let length = more * usize::from(self.channels);
@@ -386,7 +387,6 @@ impl Playout {
             stays[..length].copy_from_slice(left_out);
         }
         self.ready.drain(..length);
-        self.jitter.shortened(step);
         self.unchanged = Duration::ZERO;
         self.counts.given_back += 1;
         more
@@ -438,9 +438,8 @@ impl Playout {
         self.jitter.delay().unwrap_or(self.jitter.target())
     }
 
-    /// For the frame due at `due`, makes what is ready at least so long, in samples per channel; its first one is heard at
-    /// `from`.
-    fn fill(&mut self, due: Time, from: Time, size: usize, made: &mut Made) -> Option<()> {
+    /// Makes what is ready at least so long, in samples per channel; its first one is heard at `from`.
+    fn fill(&mut self, from: Time, size: usize, made: &mut Made) -> Option<()> {
         loop {
             let have = self.ready.len() / usize::from(self.channels);
             if have >= size {
@@ -448,7 +447,7 @@ impl Playout {
             }
             let at = from + span(have as u64, self.sample_rate);
             let want = whole_span(size - have, self.sample_rate);
-            match self.jitter.pop(due, at, want, self.ptime) {
+            match self.jitter.pop(at, want, self.ptime) {
                 Pop::Idle => return None,
                 Pop::Packet { packet, missing, delayed } => {
                     self.bursts.lost(missing);

@@ -76,11 +76,12 @@ fn judge(history: &mut History) -> Result<(), String> {
     let Some(&most) = delays.last() else { return Err("nothing to be heard".into()) };
     // Within 20 ms of the target; where that is less than the jitter and a whole frame take, of these.
     let takes = target.max(Duration::from_nanos(history.jitter) + history.config.ptime + MS(10));
-    let (least, longest) = (target.saturating_sub(MS(21)), takes + MS(21));
+    let within = if takes > target { MS(26) } else { MS(21) };
+    let (least, longest) = (target.saturating_sub(MS(21)), takes + within);
     if most < least.as_micros() as i64 || most > longest.as_micros() as i64 {
         return Err(format!("{most} µs of delay, where {target:?} to {takes:?} are wanted"));
     }
-    let kinds = heard.iter().filter(|(at, _)| *at >= whole + late && *at < end);
+    let kinds = heard.iter().filter(|(at, _)| *at >= on_time + late && *at < end);
     let made_up = kinds.clone().filter(|(_, frame)| frame.kind != FrameKind::Received).count();
     if made_up * 20 > kinds.count() {
         return Err(format!("{made_up} frames made up"));

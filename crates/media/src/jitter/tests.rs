@@ -41,7 +41,7 @@ impl Bench {
     }
 
     fn pop(&mut self, now: Time) -> Result<u8, &'static str> {
-        match self.buffer.pop(now, now, FRAME, FRAME) {
+        match self.buffer.pop(now, FRAME, FRAME) {
             Pop::Packet { packet, .. } => Ok(packet.payload[0]),
             Pop::Idle => Err("idle"),
             Pop::Lost(_) => Err("lost"),
@@ -273,7 +273,7 @@ fn a_stall_of_the_network_loses_nothing_that_fits_and_its_delay_can_be_given_bac
                 Insert::Overflow(dropped) => bench.skipped += dropped as u64,
                 other => panic!("{other:?}"),
             }
-            if let Plan::Shorten(_) = bench.buffer.plan(FRAME) {
+            if let Plan::Shorten(_) = bench.buffer.plan(FRAME, FRAME) {
                 let now = bench.due();
                 bench.pop(now).ok();
                 bench.buffer.shortened(FRAME);
@@ -359,9 +359,9 @@ fn a_packet_whose_beginning_was_filled_is_played_whole() {
     let mut bench = Bench::new();
     bench.put(0, Time::ms(0));
     bench.play_until(Time::ms(80));
-    assert_eq!(bench.buffer.pop(Time::ms(80), Time::ms(80), MS(10), FRAME), Pop::Empty(MS(10)));
+    assert_eq!(bench.buffer.pop(Time::ms(80), MS(10), FRAME), Pop::Empty(MS(10)));
     bench.put(1, Time::ms(85));
-    let late = bench.buffer.pop(Time::ms(90), Time::ms(90), FRAME, FRAME);
+    let late = bench.buffer.pop(Time::ms(90), FRAME, FRAME);
     assert!(matches!(late, Pop::Packet { delayed: true, missing: 0, .. }), "{late:?}");
 }
 
@@ -374,7 +374,7 @@ fn a_packet_that_its_sender_lets_overlap_the_one_before_is_played_whole_and_in_t
         bench.put_off(2, -early, Time::ms(40));
         for n in 0..3 {
             let now = Time::ms(60 + 20 * n);
-            let pop = bench.buffer.pop(now, now, FRAME, FRAME);
+            let pop = bench.buffer.pop(now, FRAME, FRAME);
             let Pop::Packet { packet, delayed: false, .. } = pop else {
                 panic!("packet {n} is there: {pop:?}");
             };

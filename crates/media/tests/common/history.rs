@@ -207,7 +207,7 @@ impl History {
                 self.tell("timestamps of another beginning".into());
                 self.timestamp = self.rng.next_u32();
             }
-            3 => {
+            3 if self.seal.is_none() => {
                 let step = pick(
                     &mut self.rng,
                     &[1, 2, 3, 7, 40, 99, 100, 101, 500, 2999, 3000, 3001, 40_000],
@@ -269,7 +269,7 @@ impl History {
                 self.tell("another SSRC".into());
                 self.renew();
             }
-            15 => {
+            15 if self.seal.is_none() => {
                 self.tell("the far end begins anew, all but its SSRC".into());
                 self.begin_anew();
             }
