@@ -220,7 +220,7 @@ def run_beside(kind: str, realtime: bool, seconds: int, bits: int) -> Row:
         "calm_us": sent["calm_us"],
         "flooded_us": sent["flooded_us"],
         "missing": max(0, sent["expected"] - sent["intervals"]),
-        "cpu_percent": 100 * verdict["cpu_s"] / (2 * seconds),
+        "cpu_percent": 100 * verdict["cpu_s"] / (2 * seconds + 1),
         "flooded": verdict["flooded"],
     }
 

@@ -2,8 +2,8 @@
 //!
 //! After the calls' ports and the one that the flooded call takes for its far end's, it reads: the flooded call's ports for RTP
 //! and RTCP, and the SSRC of a source that this call knows. The flood is sent from the far end's own port, as if its address
-//! were forged, on the last core, as fast as `BITS` a second on the wire allow or the thread can. Before it the calls
-//! are listened to for as long without.
+//! were forged, on the last core, as fast as `BITS` a second on the wire allow or the thread can. The calls are
+//! listened to for as long without it, one half before and the other behind.
 
 use crate::clock;
 use crate::udp::{bind_pairs, Collector};
@@ -18,6 +18,8 @@ const MS: u64 = 1_000_000;
 const PTIME: u64 = 20 * MS;
 /// What comes so long after a change is neither of the calm nor of the flood.
 const EDGE: u64 = 300 * MS;
+/// What the server needs to come to rest after its start.
+const SETTLED: u64 = 1000 * MS;
 /// Datagrams made in advance, sent in turn.
 const MADE: usize = 64;
 /// The largest payload of UDP.
@@ -35,14 +37,15 @@ pub fn run(kind: &str, calls: usize, seconds: u64, bits: u64) -> io::Result<()> 
     let [rtp, rtcp, ssrc] = crate::read_numbers()?[..] else {
         panic!("two ports and an SSRC are expected");
     };
-    let begin = clock::now() + EDGE;
-    let change = begin + seconds * 1000 * MS;
-    let end = change + seconds * 1000 * MS;
+    let whole = seconds * 1000 * MS;
+    let begin = clock::now() + SETTLED;
+    let (flood_begins, flood_ends) = (begin + whole / 2, begin + whole / 2 + whole);
+    let end = flood_ends + EDGE + whole / 2;
     let (sent, refused) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let flood = thread::spawn({
         let blows = blows(kind, rtp as u16, rtcp as u16, ssrc as u32);
         let (socket, counts) = (pairs[calls].rtp.try_clone()?, (sent.clone(), refused.clone()));
-        move || flood(&socket, &blows, bits, change, end, &counts)
+        move || flood(&socket, &blows, bits, flood_begins, flood_ends, &counts)
     });
     clock::promptly();
     let sockets: io::Result<Vec<UdpSocket>> =
@@ -58,9 +61,10 @@ pub fn run(kind: &str, calls: usize, seconds: u64, bits: u64) -> io::Result<()> 
             }
             let interval = arrival.saturating_sub(last[call]);
             let off = (interval.abs_diff(PTIME) / 1000) as u32;
-            if last[call] >= begin && arrival < change {
+            let within = |from: u64, to: u64| last[call] >= from && arrival < to;
+            if within(begin, flood_begins) || within(flood_ends + EDGE, end) {
                 calm.push(off);
-            } else if last[call] >= change + EDGE && arrival < end {
+            } else if within(flood_begins + EDGE, flood_ends) {
                 flooded.push(off);
             }
             last[call] = arrival;
