@@ -151,7 +151,8 @@ def beside(rounds: int, seconds: int, bits: int) -> None:
     for number in range(rounds):
         for realtime in (True, False):
             for kind in KINDS:
-                wait_until_calm()
+                # Each run is its own measure of how calm it was.
+                wait_until_calm(3)
                 say(f"round {number + 1} of {rounds}: {kind}, {_scheduling(realtime)}")
                 rows.append({"round": number, **run_beside(kind, realtime, seconds, bits)})
     lines, missed = [], []
