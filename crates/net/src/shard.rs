@@ -204,7 +204,8 @@ impl Shard {
             wake = wake.min(self.next_eager);
         }
         if !self.hot.is_empty() {
-            wake = wake.min(FLOOD_GRID.after(clock::now()));
+            let grid = if self.spare.is_scarce() { GRID } else { FLOOD_GRID };
+            wake = wake.min(grid.after(clock::now()));
         }
         Some(wake)
     }
