@@ -1,6 +1,7 @@
 //! UDP sockets in pairs: RTP on an even port, RTCP on the next one (RFC 3550 §11).
 
 use crate::error::OpenError;
+use crate::fork::Private;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -30,6 +31,8 @@ pub struct Datagram {
     pub from: Option<IpAddr>,
     /// Its payload.
     pub bytes: Vec<u8>,
+    /// Which session of its shard it is from.
+    pub of: usize,
 }
 
 /// What became of datagrams that were to be sent.
@@ -39,8 +42,16 @@ pub struct SendCount {
     pub sent: u64,
     /// Dropped because the kernel had no room.
     pub dropped: u64,
-    /// Refused: no route, a filter, an ICMP error of an earlier datagram.
+    /// Refused, for any other reason; these are some of them.
     pub errors: u64,
+    /// No way leads there: no route, no network, no such host.
+    pub unreachable: u64,
+    /// Not allowed: a filter.
+    pub denied: u64,
+    /// Nobody listens there, as an answer to an earlier one said.
+    pub refused: u64,
+    /// Too long for the way there.
+    pub too_long: u64,
 }
 
 impl SendCount {
@@ -54,6 +65,16 @@ impl SendCount {
             true => self.dropped += 1,
             false => self.errors += 1,
         }
+        #[cfg(unix)]
+        match error.raw_os_error() {
+            Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::ENETDOWN | libc::EADDRNOTAVAIL) => {
+                self.unreachable += 1
+            }
+            Some(libc::EPERM | libc::EACCES) => self.denied += 1,
+            Some(libc::ECONNREFUSED) => self.refused += 1,
+            Some(libc::EMSGSIZE) => self.too_long += 1,
+            _ => {}
+        }
     }
 
     /// Adds another count.
@@ -61,6 +82,10 @@ impl SendCount {
         self.sent += other.sent;
         self.dropped += other.dropped;
         self.errors += other.errors;
+        self.unreachable += other.unreachable;
+        self.denied += other.denied;
+        self.refused += other.refused;
+        self.too_long += other.too_long;
     }
 }
 
@@ -68,11 +93,11 @@ impl SendCount {
 #[derive(Debug)]
 pub struct Pair {
     /// Carries RTP, and RTCP too when multiplexed (RFC 5761).
-    pub rtp: UdpSocket,
+    pub rtp: Private<UdpSocket>,
     /// Its bound address.
     pub rtp_addr: SocketAddr,
     /// Carries RTCP when separate. Once there it stays, also while RTCP goes to RTP's port.
-    pub rtcp: OnceLock<(UdpSocket, SocketAddr)>,
+    pub rtcp: OnceLock<(Private<UdpSocket>, SocketAddr)>,
     /// As they were asked for.
     pub options: SocketOptions,
     /// How many of them the system did not let be marked with the code point: a call can do without.
@@ -207,7 +232,7 @@ fn with_port(addr: SocketAddr, port: u16) -> SocketAddr {
 }
 
 /// Binds one socket, and says whether it could be marked as asked.
-fn bind(local: SocketAddr, options: SocketOptions) -> io::Result<(UdpSocket, bool)> {
+fn bind(local: SocketAddr, options: SocketOptions) -> io::Result<(Private<UdpSocket>, bool)> {
     let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     if local.is_ipv6() {
@@ -220,7 +245,7 @@ fn bind(local: SocketAddr, options: SocketOptions) -> io::Result<(UdpSocket, boo
     ask_linux(&socket, local);
     let marked = options.dscp == 0 || mark(&socket, local, options.dscp).is_ok();
     socket.bind(&local.into())?;
-    Ok((socket.into(), marked))
+    Ok((Private::new(socket.into()), marked))
 }
 
 /// Has the socket's packets marked: the code point is in the upper six bits of the octet (RFC 2474 §3).
@@ -326,7 +351,7 @@ mod tests {
             let pair = super::bind_pair(addr(local), expedited).unwrap();
             assert_eq!(pair.unmarked, 0);
             for socket in [&pair.rtp, &pair.rtcp.get().unwrap().0] {
-                let socket = socket2::SockRef::from(socket);
+                let socket = socket2::SockRef::from(&**socket);
                 let octet =
                     if pair.rtp_addr.is_ipv4() { socket.tos_v4() } else { socket.tclass_v6() };
                 assert_eq!(octet.unwrap(), 46 << 2);

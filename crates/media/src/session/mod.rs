@@ -42,11 +42,14 @@ mod secure;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::dtmf::{self, Dialled, Digit, Signal};
 use crate::pacer::Progress;
 use crate::playout::samples;
+use crate::resample::Bank;
 use crate::rng::Rng;
+use crate::rtp::HEADER_LEN;
 use crate::seq::Ssrc;
 use crate::stats::Stats;
 use crate::time::{Duration, Time};
@@ -222,9 +225,27 @@ impl Session {
         }
     }
 
+    /// A datagram that was polled has not left after all, as the system says: it does not count as sent, here and in reports.
+    pub fn unsent(&mut self, datagram: &[u8]) {
+        let stats = &mut self.stats;
+        if crate::rtp::is_rtcp(datagram) {
+            stats.rtcp_sent = stats.rtcp_sent.saturating_sub(1);
+            return;
+        }
+        let sealed = self.secure.as_ref().map_or(0, |secure| secure.added);
+        let octets = datagram.len().saturating_sub(HEADER_LEN + sealed) as u64;
+        stats.packets_sent = stats.packets_sent.saturating_sub(1);
+        stats.octets_sent = stats.octets_sent.saturating_sub(octets);
+    }
+
     /// Queues audio to be sent; it stays PCM until its frame is due.
     pub fn play(&mut self, chunk: Chunk) -> Result<(), BadChunk> {
         self.outbound.pacer.push(chunk)
+    }
+
+    /// Hands over a filter for audio that is going to be played, so that it need not be made when that is due.
+    pub fn add_filter(&mut self, bank: Arc<Bank>) {
+        self.outbound.pacer.filters.add(bank);
     }
 
     /// Drops the playbacks up to and including `upto`: the next frame is silence, or a later playback.
