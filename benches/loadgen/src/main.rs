@@ -4,7 +4,7 @@
 //! loadgen echo CALLS WARMUP_S SECONDS       calls that expect their audio back; counts, times, reads the server's CPU
 //! loadgen receive FLOWS FILE                records when the kernel received each packet
 //! loadgen flood CALLS SECONDS RATE          calls whose ports strangers flood, at RATE datagrams a second
-//! loadgen worst KIND CALLS SECONDS BITS     calls beside one that is flooded with the worst datagrams, at BITS a second
+//! loadgen worst KIND CALLS SECONDS BITS SINK calls beside one that is flooded with the worst datagrams, at BITS a second
 //! loadgen floor-echo CALLS                  the plain echo server that others are compared with
 //! loadgen floor-timers                      bare timer loops that send: how exact pacing can be on this machine
 //! ```
@@ -35,8 +35,9 @@ fn main() -> io::Result<()> {
         ["flood", calls, seconds, rate] => {
             flood::run(number(calls) as usize, number(seconds), number(rate))
         }
-        ["worst", kind, calls, seconds, bits] => {
-            worst::run(kind, number(calls) as usize, number(seconds), number(bits))
+        ["worst", kind, calls, seconds, bits, sink] => {
+            let calls = number(calls) as usize;
+            worst::run(kind, calls, number(seconds), number(bits), number(sink) == 1)
         }
         ["floor-echo", calls] => floor::run(number(calls) as usize),
         ["floor-timers"] => timers::run(),

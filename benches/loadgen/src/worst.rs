@@ -2,8 +2,10 @@
 //!
 //! After the calls' ports and the one that the flooded call takes for its far end's, it reads: the flooded call's ports for RTP
 //! and RTCP, and the SSRC of a source that this call knows. The flood is sent from the far end's own port, as if its address
-//! were forged, on the last core, as fast as `BITS` a second on the wire allow or the thread can. Before it the calls
-//! are listened to for as long without.
+//! were forged, on the last core, as fast as `BITS` a second on the wire allow or the thread can. The calls are
+//! listened to for as long without it, one half before and the other behind. With `SINK` 1 the same datagrams go to a port that
+//! nobody reads meanwhile: then what the flood adds is what the server makes of it, and not what the generator takes of the
+//! machine.
 
 use crate::clock;
 use crate::udp::{bind_pairs, Collector};
@@ -18,6 +20,8 @@ const MS: u64 = 1_000_000;
 const PTIME: u64 = 20 * MS;
 /// What comes so long after a change is neither of the calm nor of the flood.
 const EDGE: u64 = 300 * MS;
+/// What the server needs to come to rest after its start.
+const SETTLED: u64 = 1000 * MS;
 /// Datagrams made in advance, sent in turn.
 const MADE: usize = 64;
 /// The largest payload of UDP.
@@ -27,7 +31,7 @@ const READ: usize = 2048;
 /// Octets of one datagram on the wire beyond its payload: UDP, IP, Ethernet with its preamble and gap.
 const AROUND: u64 = 8 + 20 + 38;
 
-pub fn run(kind: &str, calls: usize, seconds: u64, bits: u64) -> io::Result<()> {
+pub fn run(kind: &str, calls: usize, seconds: u64, bits: u64, sink: bool) -> io::Result<()> {
     // All of it: what it takes to listen is not to be taken from the server either.
     on_the_last_core()?;
     let pairs = bind_pairs(calls + 1)?;
@@ -35,14 +39,28 @@ pub fn run(kind: &str, calls: usize, seconds: u64, bits: u64) -> io::Result<()> 
     let [rtp, rtcp, ssrc] = crate::read_numbers()?[..] else {
         panic!("two ports and an SSRC are expected");
     };
-    let begin = clock::now() + EDGE;
-    let change = begin + seconds * 1000 * MS;
-    let end = change + seconds * 1000 * MS;
+    let whole = seconds * 1000 * MS;
+    let begin = clock::now() + SETTLED;
+    let (flood_begins, flood_ends) = (begin + whole / 2, begin + whole / 2 + whole);
+    let end = flood_ends + EDGE + whole / 2;
     let (sent, refused) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let flood = thread::spawn({
         let blows = blows(kind, rtp as u16, rtcp as u16, ssrc as u32);
         let (socket, counts) = (pairs[calls].rtp.try_clone()?, (sent.clone(), refused.clone()));
-        move || flood(&socket, &blows, bits, change, end, &counts)
+        let nobody = UdpSocket::bind("127.0.0.1:0")?;
+        let port = nobody.local_addr()?.port();
+        let lost: Vec<Blow> = blows.iter().map(|(_, bytes)| (port, bytes.clone())).collect();
+        move || {
+            let _unread = nobody;
+            let uncounted = (Arc::default(), Arc::default());
+            if sink {
+                flood(&socket, &lost, bits, begin, flood_begins, &uncounted);
+            }
+            flood(&socket, &blows, bits, flood_begins, flood_ends, &counts);
+            if sink {
+                flood(&socket, &lost, bits, flood_ends, end, &uncounted);
+            }
+        }
     });
     clock::promptly();
     let sockets: io::Result<Vec<UdpSocket>> =
@@ -58,18 +76,21 @@ pub fn run(kind: &str, calls: usize, seconds: u64, bits: u64) -> io::Result<()> 
             }
             let interval = arrival.saturating_sub(last[call]);
             let off = (interval.abs_diff(PTIME) / 1000) as u32;
-            if last[call] >= begin && arrival < change {
+            let within = |from: u64, to: u64| last[call] >= from && arrival < to;
+            if within(begin, flood_begins) || within(flood_ends + EDGE, end) {
                 calm.push(off);
-            } else if last[call] >= change + EDGE && arrival < end {
+            } else if within(flood_begins + EDGE, flood_ends) {
                 flooded.push(off);
             }
             last[call] = arrival;
         })?;
     }
-    flood.join().expect("the flooding thread")?;
-    let (count, short) = (flooded.len(), calls as u64 * (seconds * 1000 - EDGE / MS) / 20);
+    flood.join().expect("the flooding thread");
+    // The first and the last interval of each call are not wholly within.
+    let expected = calls as u64 * ((seconds * 1000 * MS - EDGE) / PTIME - 1);
+    let count = flooded.len();
     println!(
-        "{{\"sent\":{},\"unsent\":{},\"intervals\":{count},\"expected\":{short},\"calm_us\":{},\"flooded_us\":{}}}",
+        "{{\"sent\":{},\"unsent\":{},\"intervals\":{count},\"expected\":{expected},\"calm_us\":{},\"flooded_us\":{}}}",
         sent.load(Ordering::SeqCst),
         refused.load(Ordering::SeqCst),
         clock::summary(&mut calm),
@@ -137,7 +158,7 @@ fn flood(
     begin: u64,
     end: u64,
     (sent, refused): &(Arc<AtomicU64>, Arc<AtomicU64>),
-) -> io::Result<()> {
+) {
     clock::exact_timers();
     let mut names: Vec<libc::sockaddr_in> = blows.iter().map(|(port, _)| name(*port)).collect();
     let mut parts: Vec<libc::iovec> = blows
@@ -186,7 +207,6 @@ fn flood(
             clock::sleep_until(due);
         }
     }
-    Ok(())
 }
 
 fn name(port: u16) -> libc::sockaddr_in {

@@ -88,6 +88,18 @@ fn who_goes_over_to_the_newest_key_loses_nothing_though_it_is_not_searched_for()
 }
 
 #[test]
+fn what_a_new_key_overtook_on_the_way_is_heard_though_it_is_not_searched_for() {
+    for suite in Suite::ALL {
+        let (mut first, mut second) = (far(suite, 0), far(suite, 1));
+        let mut near = near(suite, 0, &[]);
+        open(&mut near, &sealed(&mut first, 1, 7), Effort::Whole).0.unwrap();
+        near.rekey(NOW, &config(suite, 1, &[]).1);
+        open(&mut near, &sealed(&mut second, 3, 7), Effort::Known).0.unwrap();
+        assert_eq!(open(&mut near, &sealed(&mut first, 2, 7), Effort::Known), (Ok(()), 2));
+    }
+}
+
+#[test]
 fn an_mki_leaves_one_key_to_try_and_a_source_is_found_under_each_of_them_unsearched() {
     let keys: Vec<_> = (0..8).map(|n| named(SUITE, 1 + n, &[n])).collect();
     let mut near = Srtp::new(&SrtpConfig { send: key(SUITE, OURS), receive: keys.clone() });

@@ -15,7 +15,8 @@ const MOST_KEYS: usize = 16;
 /// Tags that are computed for one packet at most, whatever the count of keys: a known source needs one, two while the far end
 /// changes its key, and one that begins anew with a key of before it three.
 const MOST_TRIES: usize = 8;
-/// Those of a packet that is not worth a search: the key that its source used last, and the newest one.
+/// Those of a packet that is not worth a search: under the key that its source used last, and under the newest one or, if that
+/// is the same, the one before.
 const FEWEST_TRIES: usize = 2;
 /// An old key is good for this long after the far end has first used a new one: packets overtake one another.
 const OVERLAP: Duration = Duration::from_secs(2);
@@ -47,8 +48,8 @@ pub enum Rejected {
 pub enum Effort {
     /// All keys that it can be under are tried, but no more than 8 tags are computed.
     Whole,
-    /// It is tried if its source is known: under the key which that used last, and the newest one. Who sends as it did before,
-    /// or has just gone over to the key agreed on, is heard.
+    /// It is tried if its source is known: under the key which that used last, and the newest one or the one before. Who sends
+    /// as it did before, or has just gone over to the key agreed on, is heard.
     Known,
 }
 
@@ -250,10 +251,9 @@ impl Receiver {
                 return Err(Rejected::NotSearched);
             }
             Effort::Known => {
-                // The one that the source used last, and those that it may have just begun with.
-                order[known.min(1)..].rotate_left(known.saturating_sub(1));
-                plan.keys = known.min(1) + fresh;
-                plan.tries = FEWEST_TRIES;
+                // The one that the source used last; one that it may have just begun with, or else the one before.
+                order[known.min(1)..known + fresh].rotate_left(known.saturating_sub(1));
+                (plan.keys, plan.tries) = (known + fresh, FEWEST_TRIES);
             }
         }
         Ok(plan)
