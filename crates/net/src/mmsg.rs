@@ -353,8 +353,10 @@ mod tests {
         let pair = bind_pair("127.0.0.1:0".parse().unwrap(), ALONE).unwrap();
         let mut batch = Batch::new();
         batch.bytes.fill(0xee);
-        let datagram = |len| Datagram { to: pair.rtp_addr, from: None, bytes: vec![7; len] };
-        batch.send(&pair.rtp, &[datagram(60_000), datagram(100), datagram(101)]);
+        let (to, from, of) = (pair.rtp_addr, None, 0);
+        let datagram = |len| Datagram { of, to, from, bytes: vec![7; len] };
+        let sent = [datagram(60_000), datagram(100), datagram(101)];
+        batch.send(&pair.rtp, &sent, &mut |_, _| {});
         let mut lengths = Vec::new();
         batch.receive(&pair.rtp, 9, 100, |a| lengths.push(a.bytes.len())).unwrap();
         assert_eq!(lengths, [100; 3]);

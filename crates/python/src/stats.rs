@@ -56,6 +56,7 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
         frames_silence,
         frames_comfort_noise,
         frames_given_back,
+        frames_put_in,
         packets_recovered,
         buffered,
         buffer_target,
@@ -108,7 +109,7 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
     set_ms!(remote_burst_duration, remote_end_delay, burst_duration, gap_duration);
     set!(rtcp_sent, rtcp_received, frames_received, frames_concealed, frames_silence);
     set!(frames_comfort_noise, comfort_noise_invalid, packets_recovered);
-    set!(frames_given_back, late, duplicate, overflow, undecodable, malformed);
+    set!(frames_given_back, frames_put_in, late, duplicate, overflow, undecodable, malformed);
     set!(oversized);
     set!(stranger_host, stranger_address, stranger_ssrc, stranger_meanwhile, stranger_unproven);
     set!(stranger_too_late, rate_limited);

@@ -103,7 +103,9 @@ class RTPStats(Mapping[str, "int | float | None"]):
     frames_comfort_noise: int = 0
     """Frames of noise made as the sender described its own (RFC 3389)."""
     frames_given_back: int = 0
-    """Frames left out to return to the target delay."""
+    """Times that a piece of at most 20 ms was left out to return to the target delay."""
+    frames_put_in: int = 0
+    """Times that a piece of at most 20 ms was put in to return to the target delay."""
     packets_recovered: int = 0
     """Packets lost whose audio was recovered from a copy in the next one (RFC 7587 §3.3)."""
     buffered_ms: float = 0.0
