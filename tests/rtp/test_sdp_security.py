@@ -219,7 +219,7 @@ def test_a_description_does_not_show_the_secrets_of_its_lines(line: str) -> None
     assert secret in str(described)
     assert secret not in repr(described)
     with pytest.raises(SDPError) as refused:
-        SessionDescription.parse(text("v=0", line.format(secret)))
+        SessionDescription.parse(text("v=0", line.format(secret) + "\0"))
     assert secret not in str(refused.value)
 
 

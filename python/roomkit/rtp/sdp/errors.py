@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from roomkit.rtp.sdp.text import shown
+from typing import Final
+
+from roomkit.rtp.sdp.text import in_quotes, shown
 
 __all__ = ["SDPError"]
+
+_LINE: Final = 100  # characters: more than `shown` leaves
 
 
 class SDPError(ValueError):
     """A session description that is malformed, or that no call can be made of.
 
-    Its text names the line's number, the line, and what is wrong with it; keys are left out.
+    Its text names the line's number, the line, and what is wrong with it. It quotes 200 characters
+    of the description at most, and nothing that may be a key.
     """
 
     def __init__(self, problem: str, *, line_number: int | None = None, line: str = "") -> None:
@@ -20,5 +25,7 @@ class SDPError(ValueError):
         """Counted from 1, as an editor does; None when it is about the description as a whole."""
         self.line = shown(line)
         """The line, without keys, shortened if it is long."""
-        where = "" if line_number is None else f"line {line_number}: {self.line!r}: "
+        where = (
+            "" if line_number is None else f"line {line_number}: {in_quotes(self.line, _LINE)}: "
+        )
         super().__init__(f"SDP: {where}{problem}")
