@@ -298,7 +298,7 @@ def press(key: int, at: int, first: int, pt: int, step: int = 160) -> list[bytes
 async def test_a_digit_is_told_once_with_its_length_whichever_number_it_comes_under(
     peer: Peer, pt: int, step: int
 ) -> None:
-    told = asyncio.Queue[tuple[str, int]]()
+    told = asyncio.Queue[tuple[str, float]]()
     async with RTPSession.for_offer(**HERE, codecs=["opus", "PCMA"]) as session:
         session.on_dtmf(lambda event: told.put_nowait((event.digit, event.duration_ms)))
         assert "a=rtpmap:96 telephone-event/48000" in session.offer()

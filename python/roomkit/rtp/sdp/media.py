@@ -133,9 +133,10 @@ class Media(Attributed):
 def unreadable(media: Media) -> Iterator[SDPError]:
     """What cannot be read of its formats, and of those attributes that mean something here. A call
     does without, as if it were not written."""
-    for text in media.formats:
-        if whole(text, 0, 127) is None:
-            yield media.error(f"format {quoted(text)}; a payload type from 0 to 127 fits")
+    none = [text for text in media.formats if whole(text, 0, 127) is None]
+    if none:
+        more = f" and {len(none) - 1} more" if len(none) > 1 else ""
+        yield media.error(f"format {quoted(none[0])}{more}; a payload type from 0 to 127 fits")
     opus = {each.payload_type for each in media.encodings if each.name.lower() == "opus"}
     for attribute in media.attributes:
         name = attribute.name.lower()

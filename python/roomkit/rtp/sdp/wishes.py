@@ -115,7 +115,7 @@ class Wishes:
 
 def asked_of(encoding: Encoding) -> str:
     """The parameters of Opus in its `a=fmtp`, but for those that cannot be read."""
-    unread = unreadable(encoding.parameters)
+    unread = set(unreadable(encoding.parameters))
     if not unread:
         return encoding.parameters
     return ";".join(item for item in encoding.parameters.split(";") if item not in unread)
