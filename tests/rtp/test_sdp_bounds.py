@@ -137,7 +137,7 @@ SHAPES = [
 
 @pytest.mark.parametrize(("described", "line"), SHAPES)
 def test_eight_times_as_long_a_description_costs_no_more_than_some_eight_times_as_much(
-    described: Callable[[Callable[[int], str], int], str], line: Callable[[int], str]
+    described: Callable[[Callable[[int], str], float], str], line: Callable[[int], str]
 ) -> None:
     short, long = described(line, 1 / 8), described(line, 1)
     # What costs a square is 64 times as dear. What is there once does not count: hence the floor.
