@@ -154,8 +154,6 @@ def test_ice_and_dtls_lines_are_kept_and_mean_nothing() -> None:
         ("m=audio x RTP/AVP 0", "port 'x'"),
         ("m=audio 65536 RTP/AVP 0", "port '65536'"),
         ("m=audio ４ RTP/AVP 0", "port"),
-        ("garbage", "one letter and '='"),
-        ("mm=audio", "one letter and '='"),
     ],
 )
 def test_a_malformed_line_is_named(line: str, problem: str) -> None:
@@ -172,7 +170,7 @@ def test_a_malformed_line_is_named(line: str, problem: str) -> None:
         ((), "it is empty"),
         (("o=- 1 1 IN IP4 192.0.2.1",), "begins with 'v=0'"),
         (("v=1",), "version '1'"),
-        (("v=0", "o=- 1 1 IN IP4 192.0.2.1", "s=a\0b"), "NUL"),
+        (("garbage",), "begins with 'v=0'"),
     ],
 )
 def test_a_malformed_head_is_refused(lines: tuple[str, ...], problem: str) -> None:
@@ -186,12 +184,11 @@ def test_an_error_shows_no_key_and_no_more_than_one_can_read() -> None:
     assert key not in repr(crypto)
     assert key not in str(crypto.error("no"))
     assert key in str(crypto)
-    with pytest.raises(SDPError) as caught:
-        SessionDescription.parse(text(*HEAD, f"k=clear:{key}\0"))
-    assert key not in str(caught.value)
+    [unread] = SessionDescription.parse(text(*HEAD, f"k=clear:{key}\0")).unread
+    assert key not in str(unread)
     assert key not in repr(SessionDescription.parse(text(*HEAD, f"k=clear:{key}")))
     with pytest.raises(SDPError) as caught:
-        SessionDescription.parse("v=0\n" + "x" * 60_000)
+        SessionDescription.parse("x" * 60_000)
     assert len(str(caught.value)) < 300
 
 
@@ -272,6 +269,9 @@ def test_nothing_that_is_written_breaks_out_of_its_line() -> None:
         (f"c=IN IP4 {'ab-' * 86}", "address of 258 characters"),
         ("o=- 1 1 IN IP4 192.0.2.1", "behind the first 'm='"),
         ("v=0", "behind the first 'm='"),
+        ("garbage", "one letter and '='"),
+        ("mm=audio", "one letter and '='"),
+        ("a", "one letter and '='"),
     ],
 )
 def test_a_line_that_a_call_can_do_without_counts_as_not_written_and_is_told_at_debug(
@@ -298,6 +298,8 @@ def test_a_line_that_a_call_can_do_without_counts_as_not_written_and_is_told_at_
         ("c=IN IP4 300.0.2.1", "is none"),
         ("a=", "an attribute's name is missing"),
         ("v=0", "a second line 'v='"),
+        ("s=a\0b", "NUL"),
+        ("mm=audio", "one letter and '='"),
     ],
 )
 def test_the_head_of_a_description_may_have_such_lines_too(head: str, problem: str) -> None:

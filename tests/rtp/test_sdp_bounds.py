@@ -291,6 +291,14 @@ async def test_a_key_is_in_no_error_no_traceback_no_repr_and_no_log(name: str) -
     assert not any(key in logged.getvalue() for key in secrets)
 
 
+async def test_a_host_that_may_be_a_key_is_not_told_where_it_is_not_found() -> None:
+    sdp = text(*HEAD[:3], f"c=IN IP4 {KEY}..{'x' * 150}", "m=audio 5004 RTP/AVP 0")
+    session = RTPSession.from_offer(sdp, local_addr=("127.0.0.1", 0))
+    with pytest.raises(OSError, match="^.*remote_addr: cannot resolve '…..…': ") as caught:
+        await session.open()
+    assert KEY[:20] not in "".join(traceback.format_exception(caught.value))
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

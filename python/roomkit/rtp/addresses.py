@@ -21,6 +21,7 @@ __all__ = [
 ]
 
 _LONGEST: Final = 255  # characters of a name (RFC 1035 §2.3.4)
+_LONGEST_SHOWN: Final = 100  # of one in an error
 
 Address: TypeAlias = tuple[str, int]
 """(host, port). The host is a name or a numeric IPv4 or IPv6 address without brackets."""
@@ -67,8 +68,11 @@ async def resolve(address: Address, name: str, *, like: str | None = None) -> Ad
     try:
         found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_DGRAM)
     except (socket.gaierror, UnicodeError) as error:
+        from roomkit.rtp.sdp.text import quoted  # it may be of an SDP that has a key in its place
+
         number = error.errno if isinstance(error, socket.gaierror) else socket.EAI_NONAME
-        raise socket.gaierror(number, f"{name}: cannot resolve {host!r}: {error}") from error
+        said = quoted(host, _LONGEST_SHOWN)
+        raise socket.gaierror(number, f"{name}: cannot resolve {said}: {error}") from error
     # A name of both families with nothing to match: IPv4, the one that telephony speaks.
     found.sort(key=lambda entry: entry[0] != socket.AF_INET)
     return str(found[0][4][0]), port

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from copy import copy
 from dataclasses import replace
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
 from roomkit.rtp.addresses import check_address, is_numeric
@@ -309,9 +310,13 @@ def _no_audio(described: SessionDescription) -> SDPError:
     for media in described.media:
         if media.kind == "audio":
             return media.error("the audio is refused: its port is 0")
+    unread = chain(described.unread, *(media.unread for media in described.media))
+    more = "".join(
+        f"; line {each.line_number} cannot be read: {each.problem}" for each in islice(unread, 1)
+    )
     return SDPError(
         "there is no line 'm=audio', and nothing else is spoken here; 488 (Not Acceptable Here) is"
-        " the answer to an offer of that kind, and a call goes on as it was"
+        f" the answer to an offer of that kind, and a call goes on as it was{more}"
     )
 
 

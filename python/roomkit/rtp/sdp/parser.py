@@ -68,10 +68,6 @@ class _Reader:
 
     def read(self, number: int, line: str) -> None:
         letter, equals, value = line.partition("=")
-        if not equals or len(letter) != 1:
-            raise ValueError("a line such as 'v=0', one letter and '=', fits")
-        if "\0" in value:
-            raise ValueError("it has a NUL character")
         letter, value = letter.lower(), value.strip(" \t")
         if not self.begun:
             if letter != "v":
@@ -79,19 +75,24 @@ class _Reader:
             if value != "0":
                 raise ValueError(f"version {quoted(value)}; 0 fits")
             self.begun = True
-        elif letter == "m":
+            return
+        if letter == "m":
             self._finish_media()
             self.last = _MediaReader(value, number)
-        else:
-            # The rest of a description holds without one of these lines.
-            part: _Reader | _MediaReader = self if self.last is None else self.last
-            try:
-                if letter == "a":
-                    part.attributes.append(_attribute(value, number))
-                else:
-                    part.take(letter, value)
-            except ValueError as error:
-                part.unread.append(SDPError(str(error), line_number=number, line=line))
+            return
+        # The rest of a description holds without one of the other lines.
+        part: _Reader | _MediaReader = self if self.last is None else self.last
+        try:
+            if not equals or len(letter) != 1:
+                raise ValueError("a line such as 'v=0', one letter and '=', fits")
+            if "\0" in value:
+                raise ValueError("it has a NUL character")
+            if letter == "a":
+                part.attributes.append(_attribute(value, number))
+            else:
+                part.take(letter, value)
+        except ValueError as error:
+            part.unread.append(SDPError(str(error), line_number=number, line=line))
 
     def done(self) -> SessionDescription:
         if not self.begun:
