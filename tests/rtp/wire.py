@@ -138,7 +138,7 @@ class Peer:
         """Sends anything from the RTCP port."""
         self._rtcp.sendto(datagram, to)
 
-    def bye(self, to: tuple[str, int], reason: str = "") -> None:
+    def bye(self, to: tuple[str, int], reason: str | bytes = "") -> None:
         """Sends an RTCP BYE from the RTCP port to the RTCP port."""
         self._rtcp.sendto(rtcp_bye(self.ssrc, reason), to)
 
@@ -205,13 +205,14 @@ def digit_payload(event: int, duration: int, *, end: bool = False, volume: int =
     return struct.pack("!BBH", event, (end << 7) | volume, duration)
 
 
-def rtcp_bye(ssrc: int, reason: str = "") -> bytes:
+def rtcp_bye(ssrc: int, reason: str | bytes = "") -> bytes:
     """A compound of an empty receiver report, SDES CNAME and BYE (RFC 3550 §6.1)."""
     report = struct.pack("!BBHI", 0x80, 201, 1, ssrc)
     item = b"\x01\x04peer"
     chunk = struct.pack("!I", ssrc) + item + b"\0" * (4 - len(item) % 4)
     sdes = struct.pack("!BBH", 0x81, 202, len(chunk) // 4) + chunk
-    text = bytes([len(reason)]) + reason.encode() if reason else b""
+    said = reason.encode() if isinstance(reason, str) else reason
+    text = bytes([len(said)]) + said if said else b""
     body = struct.pack("!I", ssrc) + text + b"\0" * (-len(text) % 4)
     return report + sdes + struct.pack("!BBH", 0x81, 203, len(body) // 4) + body
 

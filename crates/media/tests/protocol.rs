@@ -191,6 +191,19 @@ fn rfc3550_6_3_7_a_goodbye_is_told_after_the_last_audio() {
 }
 
 #[test]
+fn rfc3550_6_6_the_reason_of_a_goodbye_has_no_character_that_hides_or_forges_a_line() {
+    let said = "a\n\r\0\u{1b}\u{7f}\u{9b}b\u{2028}\u{2029}c\u{202e}\u{2066}\u{200b}\u{feff}\u{e0041}d Grüße 你好 \u{1f3a7}";
+    let mut call = Call::new(good(), 1, |_| {});
+    call.a.play(1, voice(8000, 800), 8000);
+    call.run(Time::ms(300));
+    call.a.session.close(call.now, said);
+    call.drain();
+    call.run(Time::secs(1));
+    let (_, event) = call.b.events.last().unwrap();
+    assert_eq!(*event, Event::RemoteBye { reason: "abcd Grüße 你好 \u{1f3a7}".into() });
+}
+
+#[test]
 fn rfc3550_6_3_7_who_never_spoke_says_no_goodbye() {
     let mut call = Call::new(good(), 1, |_| {});
     call.run(Time::ms(100));
@@ -373,7 +386,14 @@ fn rfc3550_8_2_a_collision_changes_our_ssrc_once_and_a_loop_never_again() {
     call.a.play(1, voice(16_000, 8000), 8000);
     call.run(Time::secs(1));
     let before = call.a.session.ssrc();
-    let echo = call.a.sent.iter().rev().find(|(_, d)| d.port == Port::Rtp).unwrap().1.bytes.clone();
+    // As it was, it would be an echo (`reflection.rs`); another payload under our SSRC is somebody else's.
+    let forged = |call: &Call| {
+        let sent = call.a.sent.iter().rev().find(|(_, d)| d.port == Port::Rtp);
+        let mut bytes = sent.unwrap().1.bytes.clone();
+        bytes[12] ^= 1;
+        bytes
+    };
+    let echo = forged(&call);
     let far = call.b.addr;
     for _ in 0..20 {
         call.a.session.receive(call.now, far, Port::Rtp, &echo);
@@ -385,8 +405,7 @@ fn rfc3550_8_2_a_collision_changes_our_ssrc_once_and_a_loop_never_again() {
     assert!(parse_compound(&bye).unwrap().into_iter().any(|p| matches!(p, RtcpPacket::Bye { .. })));
     let packets_before = call.b.session.stats().packets_received;
     call.run(Time::ms(1500));
-    let looped =
-        call.a.sent.iter().rev().find(|(_, d)| d.port == Port::Rtp).unwrap().1.bytes.clone();
+    let looped = forged(&call);
     call.a.session.receive(call.now, far, Port::Rtp, &looped);
     assert_eq!(call.a.session.ssrc(), after);
     call.run(Time::secs(2));

@@ -10,7 +10,8 @@
 
 use roomkit_media::time::{Duration, Time};
 use roomkit_net::clock::{self, Grid};
-use roomkit_net::wait::{schedule_promptly, Measures, Waiter};
+use roomkit_net::prompt::{schedule_promptly, Measures};
+use roomkit_net::wait::Waiter;
 use std::process::{Child, Command};
 
 const STEP: Duration = Duration::from_millis(5);

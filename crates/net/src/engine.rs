@@ -2,17 +2,17 @@
 
 use crate::clock;
 use crate::endpoint::{Remote, Sockets};
-use crate::error::OpenError;
+use crate::error::{OpenError, PATIENCE};
 use crate::handle::Session;
+use crate::inbound;
 use crate::inbox::Inbox;
-use crate::line;
 use crate::outbound;
 use crate::ports::Ports;
+use crate::prompt::{schedule_promptly, Measures};
 use crate::receive::Io;
 use crate::shard::{Mailbox, NewSession, Order, Shard, GRID, PHASES, READ_WITH_TICK};
 use crate::slot::Parts;
 use crate::socket::SocketOptions;
-use crate::wait::{schedule_promptly, Measures};
 use roomkit_media::session::{RtcpMode, Session as MediaSession, SessionConfig};
 use roomkit_media::time::{Duration, Time};
 use std::collections::HashMap;
@@ -25,9 +25,6 @@ use std::thread::JoinHandle;
 
 /// More threads than this are a mistake: one serves hundreds of calls.
 pub const MOST_THREADS: usize = 64;
-/// How long an order may take before the program is told that something is wrong. The thread answers within 5 ms, even
-/// on a machine that is busy with other things within some tens of them.
-pub const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How an engine is to be.
 #[derive(Clone, Copy, Debug)]
@@ -141,7 +138,7 @@ impl Engine {
         })?;
         let (ssrc, destination) = (session.ssrc(), session.destination());
         let key = next_key();
-        let (line, media_line) = line::open(key, inbox.bell().clone(), frames);
+        let (line, media_line) = inbound::open(key, inbox.bell().clone(), frames);
         let (outbound, media_outbound) = outbound::open(options.lead);
         let snapshot =
             Arc::new(Mutex::new(crate::Snapshot { ssrc, destination, ..Default::default() }));

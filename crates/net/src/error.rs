@@ -5,6 +5,10 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+/// How long an order may take before the program is told that something is wrong. The thread answers within 5 ms, even
+/// on a machine that is busy with other things within some tens of them.
+pub const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Why a session cannot be opened or changed. Nothing is left open.
 #[derive(Debug)]
 pub enum OpenError {

@@ -1,8 +1,7 @@
 //! The program's handle of a session.
 
 use crate::endpoint::{Ambiguous, Sockets};
-use crate::engine::PATIENCE;
-use crate::error::OpenError;
+use crate::error::{OpenError, PATIENCE};
 use crate::line::Line;
 use crate::outbound::{Outbound, PushError};
 use crate::shard::{Mailbox, Order};

@@ -1,15 +1,11 @@
 //! Where the sessions of one event loop put what they have for the program: one wake serves them all.
-//!
-//! A session that has items stands in the *ready list* once, however many items it has. Media threads add to the list
-//! and ring; the program takes the whole list and empties the sessions in it. Nobody waits for anybody: the list is a
-//! stack that is pushed by compare-and-swap and taken as a whole, which leaves no room for the ABA problem.
 
-use crate::line::{Item, Line};
+use crate::bell::Bell;
+use crate::item::Item;
+use crate::line::Line;
 use crate::wake::Wake;
 use std::collections::VecDeque;
 use std::io;
-use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// One event loop's inbox. Closed when dropped.
@@ -32,13 +28,7 @@ impl Inbox {
     }
 
     fn with(wake: Wake) -> Inbox {
-        let bell = Bell {
-            wake,
-            rung: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
-            ready: AtomicPtr::new(ptr::null_mut()),
-        };
-        Inbox { bell: Arc::new(bell), backlog: Mutex::default() }
+        Inbox { bell: Arc::new(Bell::new(wake)), backlog: Mutex::default() }
     }
 
     /// The media threads' side.
@@ -48,17 +38,14 @@ impl Inbox {
 
     /// The descriptor that is readable while something waits.
     pub fn fileno(&self) -> i64 {
-        self.bell.wake.fileno()
+        self.bell.fileno()
     }
 
     /// Hands up to `limit` items to `take`, in order per session, with the session's key. If more wait, the descriptor
     /// stays readable.
     pub fn drain(&self, limit: usize, mut take: impl FnMut(u64, Item)) {
         let mut backlog = self.backlog.lock().unwrap_or_else(PoisonError::into_inner);
-        // First clear, then take: what is put in between rings again, so a wake may be one too many but never one too few.
-        self.bell.wake.clear();
-        self.bell.rung.store(false, Ordering::SeqCst);
-        backlog.extend(self.bell.take_all());
+        backlog.extend(self.bell.answer());
         let mut left = limit;
         while left > 0 {
             let Some(line) = backlog.pop_front() else { return };
@@ -76,8 +63,7 @@ impl Inbox {
 
     /// From now on items are dropped as they come. Idempotent.
     pub fn close(&self) {
-        self.bell.closed.store(true, Ordering::SeqCst);
-        drop(self.bell.take_all());
+        self.bell.close();
         self.backlog.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
@@ -88,65 +74,10 @@ impl Drop for Inbox {
     }
 }
 
-/// What the media threads know of an inbox.
-#[derive(Debug)]
-pub struct Bell {
-    wake: Wake,
-    /// Rung since the last drain: no need to ring again.
-    rung: AtomicBool,
-    closed: AtomicBool,
-    /// The ready list: each line in it is owned once by the list (`Arc::into_raw`).
-    ready: AtomicPtr<Line>,
-}
-
-impl Bell {
-    /// Puts a session into the ready list, if it does not stand there yet. [`ring`](Self::ring) must follow.
-    pub fn put(&self, line: &Arc<Line>) {
-        if !line.mark_ready() {
-            return;
-        }
-        let new = Arc::into_raw(line.clone()).cast_mut();
-        let mut head = self.ready.load(Ordering::Relaxed);
-        loop {
-            line.set_next_ready(head);
-            match self.ready.compare_exchange_weak(head, new, Ordering::SeqCst, Ordering::Relaxed) {
-                Ok(_) => break,
-                Err(now) => head = now,
-            }
-        }
-        if self.closed.load(Ordering::SeqCst) {
-            // Whoever closed may have looked before this line stood in the list.
-            drop(self.take_all());
-        }
-    }
-
-    /// Wakes the event loop, once until it drains.
-    pub fn ring(&self) {
-        if !self.rung.swap(true, Ordering::SeqCst) {
-            self.wake.ring();
-        }
-    }
-
-    /// Takes the whole list, oldest first.
-    fn take_all(&self) -> Vec<Arc<Line>> {
-        let mut head = self.ready.swap(ptr::null_mut(), Ordering::SeqCst);
-        let mut lines = Vec::new();
-        while !head.is_null() {
-            // SAFETY: every pointer in the list came from `Arc::into_raw` in `put`, and the swap above made this call
-            // the only owner of the list: each is turned back exactly once.
-            let line = unsafe { Arc::from_raw(head.cast_const()) };
-            head = line.next_ready();
-            lines.push(line);
-        }
-        lines.reverse();
-        lines
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::line;
+    use crate::inbound;
 
     fn drained(inbox: &Inbox, limit: usize) -> Vec<(u64, Item)> {
         let mut items = Vec::new();
@@ -157,8 +88,8 @@ mod tests {
     #[test]
     fn items_come_in_order_per_session_and_the_rest_with_the_next_drain() {
         let inbox = Inbox::new().unwrap();
-        let (a, mut a_media) = line::open(1, inbox.bell().clone(), 10);
-        let (_b, mut b_media) = line::open(2, inbox.bell().clone(), 10);
+        let (a, mut a_media) = inbound::open(1, inbox.bell().clone(), 10);
+        let (_b, mut b_media) = inbound::open(2, inbox.bell().clone(), 10);
         for playback in 1..=3 {
             a_media.event(Item::PlaybackStarted(playback));
             a_media.publish();
@@ -189,7 +120,7 @@ mod tests {
             .map(|key| {
                 let bell = inbox.bell().clone();
                 std::thread::spawn(move || {
-                    let (_line, mut media) = line::open(key, bell.clone(), 64);
+                    let (_line, mut media) = inbound::open(key, bell.clone(), 64);
                     for n in 0..EACH {
                         media.event(Item::PlaybackStarted(n));
                         media.publish();
@@ -219,7 +150,7 @@ mod tests {
     #[test]
     fn a_closed_inbox_keeps_no_session_alive() {
         let inbox = Inbox::new().unwrap();
-        let (line, mut media) = line::open(1, inbox.bell().clone(), 10);
+        let (line, mut media) = inbound::open(1, inbox.bell().clone(), 10);
         media.event(Item::LowWater);
         media.publish();
         inbox.close();

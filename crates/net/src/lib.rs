@@ -4,7 +4,7 @@
 //!  program's threads                    │  a media thread
 //!  Engine::open ──────────► engine ─────┼─► shard ── every 5 ms ─► receive ─► demux ─► slot ─► media::Session
 //!  Session::push, cancel ─► outbound ───┼──────────────────────────────────────────────► │
-//!  Inbox::drain ◄───────── inbox ◄──────┼─ line ◄─────────────────────────────────────── │
+//!  Inbox::drain ◄─── inbox, line ◄──────┼─ bell, inbound ◄────────────────────────────── │
 //!                                       │  socket, mmsg ◄──────────────────── endpoint ◄─┘
 //! ```
 //!
@@ -12,13 +12,16 @@
 //! a few mutexes of which the media thread only ever tries to take one.
 #![warn(missing_docs)]
 
+mod bell;
 pub mod clock;
 mod demux;
 mod endpoint;
 mod engine;
 mod error;
 mod handle;
+mod inbound;
 mod inbox;
+mod item;
 mod line;
 #[cfg(target_os = "linux")]
 mod linux;
@@ -26,6 +29,7 @@ mod linux;
 mod mmsg;
 mod outbound;
 mod ports;
+pub mod prompt;
 mod receive;
 mod shard;
 mod slot;
@@ -40,7 +44,7 @@ pub use engine::{Engine, EngineOptions, OpenOptions, MOST_THREADS};
 pub use error::OpenError;
 pub use handle::Session;
 pub use inbox::Inbox;
-pub use line::Item;
+pub use item::Item;
 pub use outbound::{Outbound, PushError};
 pub use slot::Snapshot;
 pub use socket::{SendCount, ADDRESS_IN_USE};

@@ -1,11 +1,9 @@
-//! What the engine asks of Linux beyond the standard library: clock, waiting, a wake-up descriptor and prompt
-//! scheduling. Datagrams in batches are in `mmsg`.
+//! What the engine asks of Linux beyond the standard library: clock, waiting and a wake-up descriptor.
+//! Datagrams in batches are in `mmsg`, scheduling is in `prompt`.
 
-use crate::wait::Measures;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::AtomicU32;
-use std::time::Duration;
 
 /// CLOCK_MONOTONIC in nanoseconds.
 pub fn monotonic_ns() -> u64 {
@@ -60,54 +58,6 @@ pub fn futex_wake(word: &AtomicU32) {
     };
 }
 
-/// Asks the scheduler to run the calling thread as soon as its timer expires, by these measures. Each is taken if it is
-/// allowed, and none is needed for correctness.
-pub fn schedule_promptly(measures: Measures) {
-    if measures.exact_timers {
-        // SAFETY: PR_SET_TIMERSLACK takes one integer and concerns the calling thread only.
-        unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong) };
-    }
-    if measures.realtime && sched_setattr(libc::SCHED_RR as u32, 0, 1, Duration::ZERO).is_ok() {
-        return;
-    }
-    // 100 µs is the least the kernel takes, and some ten calls are served in it.
-    let slice = if measures.short_slice { Duration::from_micros(100) } else { Duration::ZERO };
-    // SAFETY: no pointers.
-    let present = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
-    let wanted = if measures.high_priority { present.min(-15) } else { present };
-    // The nice level needs a privilege that a container's root often lacks; then it stays as it is.
-    if sched_setattr(libc::SCHED_OTHER as u32, wanted, 0, slice).is_err() {
-        let _ = sched_setattr(libc::SCHED_OTHER as u32, present, 0, slice);
-    }
-}
-
-/// `struct sched_attr` of sched_setattr(2), as of its first version (48 bytes).
-#[repr(C)]
-struct SchedAttr {
-    size: u32,
-    policy: u32,
-    flags: u64,
-    nice: i32,
-    priority: u32,
-    runtime: u64,
-    deadline: u64,
-    period: u64,
-}
-
-fn sched_setattr(policy: u32, nice: i32, priority: u32, slice: Duration) -> io::Result<()> {
-    let runtime = slice.as_nanos() as u64;
-    let size = size_of::<SchedAttr>() as u32;
-    let attr =
-        SchedAttr { size, policy, flags: 0, nice, priority, runtime, deadline: 0, period: 0 };
-    // SAFETY: `attr` is as the kernel expects it and says its own size; thread 0 is the caller.
-    let result = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &attr, 0) };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
-
 /// A descriptor that is readable while rung.
 #[derive(Debug)]
 pub struct EventFd(OwnedFd);
@@ -146,15 +96,4 @@ fn own(fd: RawFd) -> io::Result<OwnedFd> {
     }
     // SAFETY: the kernel has just made this descriptor, and nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn asking_for_prompt_scheduling_is_allowed_to_be_refused() {
-        std::thread::spawn(|| schedule_promptly(Measures::default())).join().unwrap();
-        assert!(sched_setattr(99, 0, 0, Duration::ZERO).is_err(), "an unknown policy is an error");
-    }
 }

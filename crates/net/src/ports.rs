@@ -2,8 +2,7 @@
 //! system's choice or out of a range that a firewall lets through, and none that another call has just given back.
 
 use crate::clock;
-use crate::engine::PATIENCE;
-use crate::error::OpenError;
+use crate::error::{OpenError, PATIENCE};
 use crate::socket::{bind_fixed, draw_pair, Pair, SocketOptions};
 use roomkit_media::time::{Duration, Time};
 use std::collections::{HashMap, HashSet};

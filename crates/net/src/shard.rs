@@ -6,9 +6,9 @@
 //! every wake-up serves many. A packet's arrival wakes nobody, and nobody asks who has one: audio is not needed before
 //! its frame is due, and the kernel's timestamp says when it came. Without sessions the thread sleeps until an order.
 
+use crate::bell::Bell;
 use crate::clock::{self, Grid};
 use crate::endpoint::{Endpoint, Sockets};
-use crate::inbox::Bell;
 use crate::receive::{Io, Moment};
 use crate::slot::{Parts, Slot};
 use crate::socket::Arrival;

@@ -2,10 +2,11 @@
 //!
 //! Every call into the session is guarded: a panic ends this session, not the thread and the others on it.
 
+use crate::bell::Bell;
 use crate::demux::Id;
 use crate::endpoint::{News, Outbox, SocketStats};
-use crate::inbox::Bell;
-use crate::line::{Item, MediaEnd};
+use crate::inbound::InboundEnd;
+use crate::item::Item;
 use crate::outbound::OutboundEnd;
 use crate::socket::{Arrival, Datagram};
 use roomkit_media::seq::Ssrc;
@@ -87,7 +88,7 @@ pub struct Parts {
     /// The session.
     pub session: Session,
     /// Its inbound border.
-    pub line: MediaEnd,
+    pub line: InboundEnd,
     /// Its outbound border.
     pub outbound: OutboundEnd,
     /// Where to publish.

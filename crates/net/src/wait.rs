@@ -6,36 +6,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::OnceLock;
 use std::thread::Thread;
 
-/// What a thread may ask of the scheduler so that it runs as soon as its timer expires, without which a busy machine
-/// makes it late by milliseconds. `examples/wake_lateness.rs` measures what each brings. All are Linux's.
-#[derive(Clone, Copy, Debug)]
-pub struct Measures {
-    /// Timers that expire when they should: by default the kernel may be 50 µs late, to coalesce wake-ups.
-    pub exact_timers: bool,
-    /// A short slice in EEVDF: an early virtual deadline, by which it preempts a thread that spins (Linux 6.12 and
-    /// later; older kernels ignore it). Needs no privilege, and is what brings most.
-    pub short_slice: bool,
-    /// A high nice level, where the process may take one.
-    pub high_priority: bool,
-    /// Real-time scheduling, where the process may have it: the thread runs before everything that is not, which no other
-    /// measure achieves on an overloaded machine. It is asked for because a media thread's work is bounded: a fraction of a
-    /// core for hundreds of calls, and the kernel keeps 5 % of every core from real-time threads.
-    pub realtime: bool,
-}
-
-impl Default for Measures {
-    fn default() -> Measures {
-        Measures { exact_timers: true, short_slice: true, high_priority: true, realtime: true }
-    }
-}
-
-/// Takes the measures for the calling thread, as far as the platform has them and the process may.
-pub fn schedule_promptly(measures: Measures) {
-    #[cfg(target_os = "linux")]
-    crate::linux::schedule_promptly(measures);
-    let _ = measures;
-}
-
 /// The bed of one media thread. A wake that comes while it is up is kept for its next sleep, so none is lost.
 #[derive(Debug)]
 pub struct Waiter {

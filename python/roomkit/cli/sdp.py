@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
+from roomkit._text import printable
 from roomkit.rtp.sdp import Agreement, Media, Negotiation, SDPError, SessionDescription
 
 __all__ = ["explain", "run"]
@@ -30,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
     wishes = {} if options.codec is None else {"codecs": options.codec}
     try:
         for line in explain(data, Negotiation(**wishes)):
-            print(line)
+            print(printable(line))
     except SDPError as error:
         print(f"roomkit: {error}", file=sys.stderr)
         return 1

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Sequence
 from typing import Final, TypeAlias, TypeGuard
 
+from roomkit._text import printable, without_runs
 from roomkit.errors import shown
 
 __all__ = [
@@ -37,7 +38,7 @@ def check_address(value: object, name: str, *, free_port: bool = False) -> Addre
     if not _is_pair(value):
         raise ValueError(f"{name}: {shown(value)}; {fits}")
     host, port = value
-    if not isinstance(host, str) or not host.strip() or any(c in host for c in " \t\r\n\0"):
+    if not isinstance(host, str) or not host or not host.isprintable() or " " in host:
         raise ValueError(f"{name}: host {shown(host)}; a host name or an IP address fits")
     if len(host) > _LONGEST:
         raise ValueError(f"{name}: host {shown(host)}; a host name or an IP address fits")
@@ -68,11 +69,10 @@ async def resolve(address: Address, name: str, *, like: str | None = None) -> Ad
     try:
         found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_DGRAM)
     except (socket.gaierror, UnicodeError) as error:
-        from roomkit.rtp.sdp.text import quoted  # it may be of an SDP that has a key in its place
-
         number = error.errno if isinstance(error, socket.gaierror) else socket.EAI_NONAME
-        said = quoted(host, _LONGEST_SHOWN)
-        raise socket.gaierror(number, f"{name}: cannot resolve {said}: {error}") from error
+        # It may be of a description that has a key in its place.
+        said = printable(without_runs(host), _LONGEST_SHOWN)
+        raise socket.gaierror(number, f"{name}: cannot resolve '{said}': {error}") from error
     # A name of both families with nothing to match: IPv4, the one that telephony speaks.
     found.sort(key=lambda entry: entry[0] != socket.AF_INET)
     return str(found[0][4][0]), port

@@ -31,7 +31,8 @@ class Disconnected:
     may come again. `"rtcp_timeout"`: its reports stopped for `rtcp_timeout`. `"fault"`: the media
     core gave the session up; nothing works any longer."""
     detail: str = ""
-    """The reason given in the BYE, or the fault's message."""
+    """The reason given in the BYE, at most 200 characters and fit for a log: what cannot be printed
+    is escaped. Or the fault's message."""
 
 
 @dataclass(frozen=True, slots=True)

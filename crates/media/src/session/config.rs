@@ -3,11 +3,11 @@
 use core::fmt;
 use std::net::SocketAddr;
 
-use super::Fill;
 use crate::codec::CodecSpec;
+use crate::seq::NtpTime;
 use crate::source::{Policy, SourceConfig};
 use crate::srtp::SrtpConfig;
-use crate::time::{Duration, NtpTime};
+use crate::time::Duration;
 
 /// Where RTCP travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,19 @@ impl Direction {
     pub const fn receives(self) -> bool {
         matches!(self, Direction::SendRecv | Direction::RecvOnly)
     }
+}
+
+/// What is sent while nothing is played.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fill {
+    /// Nothing: the packets of speech are all there is.
+    #[default]
+    None,
+    /// Silence, coded, a packet for every frame: for far ends that wait for media, or whose timers want it.
+    Silence,
+    /// A description of noise where speech ends, and again now and then (RFC 3389). Where the far end takes none at the
+    /// clock of the codec that is sent, silence.
+    ComfortNoise,
 }
 
 /// A payload type of telephone events, and the RTP clock its durations count in: that of the audio beside it

@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
-use super::mask::Mask;
+use super::mask::{hush, Mask};
 use super::{Event, Output};
 use crate::dtmf::{Digit, InbandDetector, Merger, Origin, Press, ReceivedDigit, Receiver};
-use crate::playout::{samples, Frame, FrameKind};
+use crate::playout::{samples, Frame};
 use crate::stats::Stats;
 use crate::time::{Duration, Time};
 
@@ -205,12 +205,6 @@ impl Ear {
             self.merger.report(now, press);
         }
     }
-}
-
-/// Makes silence of a frame.
-pub(super) fn hush(frame: &mut Frame) {
-    frame.pcm.fill(0);
-    frame.kind = FrameKind::Silence;
 }
 
 fn press(received: ReceivedDigit) -> Press {

@@ -4,23 +4,11 @@
 
 use std::net::SocketAddr;
 
-use super::{RtcpMode, Session, SessionConfig};
+use super::config::{Fill, RtcpMode, SessionConfig};
+use super::Session;
 use crate::comfort_noise::NoiseShape;
 use crate::seq::RtpTime;
 use crate::time::{Duration, Time};
-
-/// What is sent while nothing is played.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Fill {
-    /// Nothing: the packets of speech are all there is.
-    #[default]
-    None,
-    /// Silence, coded, a packet for every frame: for far ends that wait for media, or whose timers want it.
-    Silence,
-    /// A description of noise where speech ends, and again now and then (RFC 3389). Where the far end takes none at the
-    /// clock of the codec that is sent, silence.
-    ComfortNoise,
-}
 
 /// A description is sent again after this long, so that one that was lost is not missed for long. RFC 3389 §4 leaves the
 /// rate open; five packets a second are a tenth of what speech takes.

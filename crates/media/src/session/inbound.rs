@@ -10,7 +10,7 @@ use crate::jitter::{Insert, Packet};
 use crate::playout::Playout;
 use crate::report::Reception;
 use crate::rtp::RtpPacket;
-use crate::seq::{SeqTracker, SeqUpdate, Ssrc, TimeUnwrapper};
+use crate::seq::{ExtSeq, ExtTime, SeqTracker, SeqUpdate, Ssrc, TimeUnwrapper};
 use crate::source::{RejectReason, SourceGuard, Verdict};
 use crate::stats::Stats;
 use crate::time::{Duration, Time};
@@ -66,9 +66,9 @@ pub(super) struct Source {
 }
 
 impl Inbound {
-    pub(super) fn new(config: &SessionConfig, now: Time, seed: u64) -> Inbound {
+    pub(super) fn new(config: &SessionConfig, now: Time, own: Ssrc, seed: u64) -> Inbound {
         Inbound {
-            guard: SourceGuard::new(config.source(), now),
+            guard: SourceGuard::new(config.source(), now).of(own),
             playout: Playout::new(
                 &config.receive_codecs,
                 config.ptime,
@@ -245,8 +245,11 @@ impl Session {
             return;
         };
         if packet.ssrc == self.outbound.ssrc {
-            self.meet_own_ssrc(now, from);
-            return;
+            if !self.is_reflection(now, from, &packet) {
+                self.meet_own_ssrc(now, from);
+                return;
+            }
+            self.stats.reflected += 1;
         }
         let inbound = &mut self.inbound;
         // What nobody agreed on proves nothing, whoever sends it.
@@ -277,6 +280,14 @@ impl Session {
             // The guard counts it by its reason.
             Verdict::Reject(_) => {}
         }
+    }
+
+    /// Whether the far end sends back what it was sent just now: it is heard, as those who test a line expect. With keys
+    /// nothing that comes back is authentic.
+    fn is_reflection(&self, now: Time, from: SocketAddr, packet: &RtpPacket<'_>) -> bool {
+        self.secure.is_none()
+            && self.inbound.guard.is_signalled(from)
+            && self.reflection.is_ours(now, packet)
     }
 
     /// Looks after what only time tells: the end of a digit, the end of the far end.
@@ -319,8 +330,8 @@ impl Session {
         if self.inbound.parted.is_some() {
             return;
         }
-        // A peer's text: kept short of control characters, which would garble a log or a terminal.
-        let reason = String::from_utf8_lossy(reason).chars().filter(|c| !c.is_control()).collect();
+        // A peer's text, which may end in a log or a terminal.
+        let reason = String::from_utf8_lossy(reason).chars().filter(|&c| is_plain(c)).collect();
         let inbound = &mut self.inbound;
         let came = inbound.goodbye.take().map_or(now, |(came, _)| came);
         inbound.goodbye = Some((came, reason));
@@ -382,7 +393,7 @@ impl Session {
             }
             SeqUpdate::Restarted(seq) => {
                 self.stats.source_changes += 1;
-                source.reception = Reception::new(seq - 1, clock_rate);
+                source.reception = Reception::new(seq.back(1), clock_rate);
                 source.late_before = self.stats.late + self.stats.overflow;
                 source.times = TimeUnwrapper::default();
                 let first = source.doubtful.take();
@@ -390,7 +401,7 @@ impl Session {
                 self.inbound.playout.new_timeline();
                 if let Some((arrival, bytes)) = first {
                     if let Ok(first) = RtpPacket::parse(&bytes) {
-                        self.place(arrival, seq - 1, &first);
+                        self.place(arrival, seq.back(1), &first);
                     }
                 }
                 self.place(arrival, seq, packet);
@@ -399,7 +410,7 @@ impl Session {
     }
 
     /// Puts a packet where it belongs: among the digits, or into the jitter buffer.
-    fn place(&mut self, arrival: Time, seq: u64, packet: &RtpPacket<'_>) {
+    fn place(&mut self, arrival: Time, seq: ExtSeq, packet: &RtpPacket<'_>) {
         let inbound = &mut self.inbound;
         let audio = inbound.playout.codec_of(packet.payload_type);
         let codec = audio.or_else(|| inbound.codec_of_noise(packet.payload_type));
@@ -459,7 +470,7 @@ impl Session {
         }
     }
 
-    fn take_event(&mut self, arrival: Time, timestamp: u64, payload: &[u8]) {
+    fn take_event(&mut self, arrival: Time, timestamp: ExtTime, payload: &[u8]) {
         match EventPayload::parse(payload) {
             Ok(event) => {
                 let ear = &mut self.inbound.ear;
@@ -477,4 +488,12 @@ impl Session {
     pub(super) fn tell_digits(&mut self, now: Time) {
         self.inbound.ear.tell(now, &mut self.stats, &mut self.output);
     }
+}
+
+/// Whether a character shows itself and changes nothing around it: no control of either set, no mark that turns the
+/// direction, hides, or ends a line.
+fn is_plain(c: char) -> bool {
+    let hides = matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
+    !c.is_control() && !hides
 }

@@ -5,8 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::ear::hush;
-use crate::playout::Frame;
+use crate::playout::{Frame, FrameKind};
 use crate::time::{Duration, Time};
 
 /// How long frames are held back. A window of 13 ms that shows a tone may end up to 5 ms before the frame that completes the
@@ -98,4 +97,10 @@ impl Mask {
     fn reaches(&self, from: Time, to: Time) -> bool {
         self.stretches.iter().any(|&(a, b)| a < to && b > from)
     }
+}
+
+/// Makes silence of a frame.
+pub(super) fn hush(frame: &mut Frame) {
+    frame.pcm.fill(0);
+    frame.kind = FrameKind::Silence;
 }

@@ -34,6 +34,7 @@ mod inbound;
 mod mask;
 mod outbound;
 mod quality;
+mod reflection;
 mod reports;
 mod secure;
 
@@ -50,14 +51,14 @@ use crate::time::{Duration, Time};
 
 pub use crate::pacer::{BadChunk, Chunk};
 pub use crate::playout::{Frame, FrameKind};
-pub use config::{ConfigError, Direction, EventType, NoiseType, RtcpMode, SessionConfig};
+pub use config::{ConfigError, Direction, EventType, Fill, NoiseType, RtcpMode, SessionConfig};
 pub use dtmf::QueueFull;
-pub use idle::Fill;
 pub use quality::Ratings;
 
 use idle::Idle;
 use inbound::Inbound;
 use outbound::Outbound;
+use reflection::Reflection;
 use reports::Reports;
 use secure::Secure;
 
@@ -134,7 +135,7 @@ pub enum Event {
     SourceLocked {
         /// Its address.
         addr: SocketAddr,
-        /// Its SSRC.
+        /// Its SSRC; our own where the far end sends back what we send.
         ssrc: Ssrc,
     },
     /// Another source, or the same one from elsewhere, has proved itself.
@@ -146,7 +147,7 @@ pub enum Event {
     },
     /// The far end said goodbye (RFC 3550 §6.6).
     RemoteBye {
-        /// Why, if it said; control characters removed.
+        /// Why, if it said; without controls, line ends, and what turns a text around or takes no room in it.
         reason: String,
     },
     /// Nothing has come from the far end for the configured time.
@@ -164,6 +165,7 @@ pub struct Session {
     outbound: Outbound,
     idle: Idle,
     reports: Reports,
+    reflection: Reflection,
     ptime: Duration,
     /// Frame `n` is due at `start + n · ptime`.
     start: Time,
@@ -193,7 +195,8 @@ impl Session {
             outbound: Outbound::new(&config, ssrc, &mut rng),
             idle: Idle::new(&config, now),
             reports: Reports::new(&config, now, &mut rng),
-            inbound: Inbound::new(&config, now, rng.next_u64()),
+            inbound: Inbound::new(&config, now, ssrc, rng.next_u64()),
+            reflection: Reflection::new(seed),
             rng,
         })
     }
@@ -320,6 +323,7 @@ impl Session {
         if self.closed || now < due {
             return;
         }
+        self.reflection.at(now);
         let behind = now - due;
         self.stats.worst_lateness = self.stats.worst_lateness.max(behind);
         let frames = (behind.as_nanos() / self.ptime.as_nanos()) as u64 + 1;

@@ -28,6 +28,8 @@ pub(super) struct Lock {
     pub interval: Duration,
     /// It is signalled, took the lock from a source that spoke, and must show that it goes on from then on.
     pub trial: Option<Time>,
+    /// It is our own stream, sent back: who else speaks is the far end, and need not wait for its silence.
+    pub reflected: bool,
     /// Our packets go to its address, not to the signalled one.
     pub symmetric: bool,
     /// It is not signalled any more, and is heard until this time unless the signalled one begins before.
@@ -44,7 +46,7 @@ impl Lock {
     pub fn hear(&mut self, now: Time, seq: SeqNo) {
         let before = self.seq.newest();
         // Only neighbours tell the interval: a gap in the sequence is loss, and a late packet comes at any time.
-        if self.seq.update(seq) == SeqUpdate::Valid(before + 1) {
+        if self.seq.update(seq) == SeqUpdate::Valid(before.plus(1)) {
             let interval = (now - self.heard).min(LONGEST_PACKET);
             self.interval = (self.interval * 7 + interval) / 8;
         }

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
+from roomkit._text import printable, without_runs
 from roomkit.rtp.codecs import COLLIDING_TYPES, Codec
 from roomkit.rtp.sdp.errors import SDPError
 from roomkit.rtp.sdp.media import Media
@@ -378,7 +379,7 @@ def _same(one: Codec, other: Codec) -> bool:
 
 def _nothing_in_common(media: Media, wishes: Wishes) -> SDPError:
     theirs = ", ".join(map(_told, media.encodings[:_MOST_TOLD]))
-    theirs = quoted(theirs, _LONGEST_LIST)[1:-1] or "nothing known"
+    theirs = printable(without_runs(theirs), _LONGEST_LIST) or "nothing known"
     ours = ", ".join(codec.rtpmap for codec in wishes.offered[:_MOST_TOLD])
     also = "" if wishes.codecs is not None else " or L16"
     unread = "".join(

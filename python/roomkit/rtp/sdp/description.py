@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from roomkit.rtp.sdp.errors import SDPError
 from roomkit.rtp.sdp.media import Media
+from roomkit.rtp.sdp.parser import parse
 from roomkit.rtp.sdp.parts import Attribute, Attributed, Connection, Line, Origin, in_order
 from roomkit.rtp.sdp.text import one_line
 
@@ -47,9 +48,7 @@ class SessionDescription(Attributed):
 
         Raises `SDPError` that names the line, `TypeError` for what is no text.
         """
-        from roomkit.rtp.sdp.parser import parse
-
-        return parse(text)
+        return cls(**parse(text))
 
     @property
     def audio(self) -> Media | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from roomkit.rtp.sdp.text import in_quotes, shown
+from roomkit._text import printable
+from roomkit.rtp.sdp.text import shown
 
 __all__ = ["SDPError"]
 
-_LINE: Final = 100  # characters: more than `shown` leaves
+_LONGEST: Final = 400  # characters of what is wrong: more than any that quotes a piece or two
 
 
 class SDPError(ValueError):
@@ -19,13 +20,11 @@ class SDPError(ValueError):
     """
 
     def __init__(self, problem: str, *, line_number: int | None = None, line: str = "") -> None:
-        self.problem = problem
+        self.problem = problem = printable(problem, _LONGEST)
         """What is wrong, and what fits."""
         self.line_number = line_number
         """Counted from 1, as an editor does; None when it is about the description as a whole."""
         self.line = shown(line)
         """The line, without keys, shortened if it is long."""
-        where = (
-            "" if line_number is None else f"line {line_number}: {in_quotes(self.line, _LINE)}: "
-        )
+        where = "" if line_number is None else f"line {line_number}: '{self.line}': "
         super().__init__(f"SDP: {where}{problem}")

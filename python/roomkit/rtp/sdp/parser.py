@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import chain
-from typing import Final
+from typing import Final, TypedDict
 
-from roomkit.rtp.sdp.description import SessionDescription
 from roomkit.rtp.sdp.errors import SDPError
 from roomkit.rtp.sdp.media import Media, unreadable
 from roomkit.rtp.sdp.parts import Attribute, Connection, Line, Origin, in_order, parse_connection
 from roomkit.rtp.sdp.text import quoted, whole
 
-__all__ = ["MOST_CHARACTERS", "MOST_LINES", "parse"]
+__all__ = ["MOST_CHARACTERS", "MOST_LINES", "Parsed", "parse"]
 
 MOST_CHARACTERS: Final = 65_536
 """Of a description: the longest of browsers with all their media have some 10000."""
@@ -27,7 +27,19 @@ _MOST_TOLD: Final = 16  # lines of one description in the log
 _log = logging.getLogger("roomkit.rtp")
 
 
-def parse(text: str | bytes) -> SessionDescription:
+class Parsed(TypedDict):
+    """The parts of a `SessionDescription`, as it is made of them."""
+
+    origin: Origin
+    name: str
+    connection: Connection | None
+    media: tuple[Media, ...]
+    attributes: tuple[Attribute, ...]
+    others: tuple[Line, ...]
+    unread: tuple[SDPError, ...]
+
+
+def parse(text: str | bytes) -> Parsed:
     """See `SessionDescription.parse`."""
     if isinstance(text, (bytes, bytearray, memoryview)):
         text = bytes(text).decode("utf-8", "replace")
@@ -94,11 +106,11 @@ class _Reader:
         except ValueError as error:
             part.unread.append(SDPError(str(error), line_number=number, line=line))
 
-    def done(self) -> SessionDescription:
+    def done(self) -> Parsed:
         if not self.begun:
             raise SDPError("it is empty; a description begins with 'v=0'")
         self._finish_media()
-        described = SessionDescription(
+        parsed = Parsed(
             origin=self.origin or Origin(),
             name="-" if self.name is None else self.name,
             connection=self.connection,
@@ -107,8 +119,8 @@ class _Reader:
             others=in_order(self.others) or (("t", "0 0"),),
             unread=tuple(self.unread),
         )
-        _tell(described)
-        return described
+        _tell(self.unread, *(media.unread for media in self.media))
+        return parsed
 
     def take(self, letter: str, value: str) -> None:
         """A line before the first `m=`."""
@@ -172,10 +184,10 @@ class _MediaReader:
         return replace(media, unread=tuple(self.unread))
 
 
-def _tell(described: SessionDescription) -> None:
+def _tell(*problems: Iterable[SDPError]) -> None:
     """What could not be read, for whoever wonders why it has no effect."""
     if _log.isEnabledFor(logging.DEBUG):
-        unread = [*described.unread, *chain.from_iterable(each.unread for each in described.media)]
+        unread = list(chain.from_iterable(problems))
         for problem in unread[:_MOST_TOLD]:
             _log.debug("%s; ignored", problem)
         if len(unread) > _MOST_TOLD:

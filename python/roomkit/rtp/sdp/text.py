@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["in_quotes", "one_line", "quoted", "shown", "whole"]
+from roomkit._text import printable, without_runs
+
+__all__ = ["one_line", "quoted", "shown", "whole"]
 
 _LONGEST: Final = 80  # characters of a line that are shown: enough to find it
 _LONGEST_PIECE: Final = 40  # of a piece of it, so that an error never quotes more than 200
@@ -16,10 +18,6 @@ _SECRET: Final = re.compile(
 )
 _CRYPTO: Final = re.compile(r"((?:a=)?\s*crypto\s*:)", re.IGNORECASE)
 _NO_KEY: Final = 24  # characters: the names of suites have so many, keys have more
-# The shortest key has 40 characters in base64; half of one is still half of a secret. Names that
-# are as long have other characters in them, but those of the alphabet for URLs (RFC 4648 §5).
-_SHORTEST_RUN: Final = 20
-_RUN: Final = re.compile(r"[A-Za-z0-9+/]{20,}=*|[A-Za-z0-9_-]{20,}=*")
 _PIECE: Final = re.compile(r"[A-Za-z0-9+/=_-]{12,}")
 
 
@@ -45,20 +43,13 @@ def shown(line: str) -> str:
     elif line[1:2] != "=":
         # No line at all, so it may be what was behind a line end in the middle of a key.
         line = _PIECE.sub("…", line)
-    line = _without_runs(_SECRET.sub(lambda match: f"{match[match.lastindex or 0]}…", line))
-    return _cut(line, _LONGEST)
+    line = _SECRET.sub(lambda match: f"{match[match.lastindex or 0]}…", line)
+    return printable(without_runs(line), _LONGEST)
 
 
-def quoted(text: str, longest: int = _LONGEST_PIECE) -> str:
-    """A piece of a line in quotation marks, with no key, as `shown` shows lines."""
-    return in_quotes(_without_runs(_SECRET.sub("…", text)), longest)
-
-
-def in_quotes(text: str, longest: int) -> str:
-    """`text` in quotation marks: printable, whatever is in it, and hardly longer than `longest`."""
-    said = repr(_cut(text, longest))
-    # What is not printable is written with up to ten characters each.
-    return said if len(said) <= longest + 3 else repr(_cut(text, longest // 10))
+def quoted(text: str) -> str:
+    """A piece of a line in quotation marks, fit for an error as well."""
+    return f"'{printable(without_runs(_SECRET.sub('…', text)), _LONGEST_PIECE)}'"
 
 
 def _without_keys(name: str, value: str) -> str:
@@ -68,18 +59,3 @@ def _without_keys(name: str, value: str) -> str:
     if len(words) < 3:
         return f"{name}{head}"
     return f"{name}{head} {'inline:' if words[2].lower().startswith('inline:') else ''}…"
-
-
-def _without_runs(text: str) -> str:
-    return _RUN.sub(lambda match: match[0] if _is_name(match[0]) else "…", text)
-
-
-def _is_name(run: str) -> bool:
-    """`AES_CM_128_HMAC_SHA1_80`, `x-a-long-name-of-a-vendor`: words with something between them, of
-    one case. No key of more than some characters is."""
-    words = re.split("[_-]", run)
-    return max(map(len, words)) < _SHORTEST_RUN and (run.isupper() or run.islower())
-
-
-def _cut(text: str, longest: int) -> str:
-    return text if len(text) <= longest else f"{text[:longest]}…"

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+from roomkit._text import LONGEST_TRANSCRIPT, printable
 from roomkit.errors import SessionNotFoundError
 from roomkit.voice.base import (
     AudioChunk,
@@ -202,7 +203,8 @@ class VoiceBackend(ABC):
     ) -> None:
         """Shows a transcript to the far end, where that has a screen. Here it is only logged, and
         its text at DEBUG: what people say is not for logs."""
-        _log.debug("session %s: transcript of %s: %s", session.id, role, text)
+        shown = printable(text, LONGEST_TRANSCRIPT)
+        _log.debug("session %s: transcript of %s: %s", session.id, printable(role), shown)
 
     def stats(self, session: VoiceSession) -> Mapping[str, Any]:
         """Counters of the session; the keys are the backend's."""

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Literal, Unpack
 from uuid import uuid4
 
+from roomkit._text import LONGEST_TRANSCRIPT, printable
 from roomkit.errors import (
     BackendClosedError,
     CloseError,
@@ -339,11 +340,12 @@ class RTPVoiceBackend(VoiceBackend):
         for name, value in (("text", text), ("role", role)):
             if not isinstance(value, str):
                 raise TypeError(f"{name}: {type(value).__name__}; a str fits")
+        role, shown = printable(role), printable(text, LONGEST_TRANSCRIPT)
         if self._log_transcripts:
-            _log.info("session %s: %s: %s", session.id, role, text)
+            _log.info("session %s: %s: %s", session.id, role, shown)
         else:
             _log.info("session %s: transcript of %s, %d characters", session.id, role, len(text))
-            _log.debug("session %s: %s: %s", session.id, role, text)
+            _log.debug("session %s: %s: %s", session.id, role, shown)
 
     def stats(self, session: VoiceSession) -> RTPStats:
         """Counters and measurements of this moment; after the end of the session, the last ones."""
