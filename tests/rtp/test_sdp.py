@@ -282,7 +282,7 @@ def test_a_line_that_a_call_can_do_without_counts_as_not_written_and_is_told_at_
     assert [each.line_number for each in media.unread] == [7]
     assert problem in media.unread[0].problem
     assert [record.levelname for record in caplog.records] == ["DEBUG"]
-    assert f"SDP: line 7: '{line[:80]}" in caplog.text
+    assert f"SDP: line 7: '{line[:79]}" in caplog.text
     assert caplog.text.rstrip().endswith("; ignored")
     without = audio(with_lines())
     assert (media.encodings, media.connection) == (without.encodings, None)
