@@ -9,7 +9,7 @@ from roomkit.rtp.sdp.errors import SDPError
 from roomkit.rtp.sdp.media import Media
 from roomkit.rtp.sdp.parser import parse
 from roomkit.rtp.sdp.parts import Attribute, Attributed, Connection, Line, Origin, in_order
-from roomkit.rtp.sdp.text import one_line
+from roomkit.rtp.sdp.text import one_line, shown
 
 if TYPE_CHECKING:
     from roomkit.rtp.addresses import Address
@@ -77,6 +77,12 @@ class SessionDescription(Attributed):
         if connection is None or connection.is_unspecified:
             return None
         return connection.host, media.port
+
+    def __repr__(self) -> str:
+        return (
+            f"<SessionDescription {shown(f's={self.name}')[2:]!r} of {self.origin!r} at"
+            f" {self.connection!r} with {self.media!r} and {self.attributes!r}>"
+        )
 
     def __str__(self) -> str:
         others = in_order(self.others)

@@ -121,6 +121,9 @@ class Connection:
     def __str__(self) -> str:
         return f"IN {self.kind} {self.host}{self.suffix}"
 
+    def __repr__(self) -> str:
+        return f"<Connection {shown(f'c={self}')[2:]!r}>"
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -133,6 +136,9 @@ class Origin:
 
     def __str__(self) -> str:
         return f"{self.username} {self.session_id} {self.version} {self.address}"
+
+    def __repr__(self) -> str:
+        return f"<Origin {shown(f'o={self}')[2:]!r}>"
 
 
 @dataclass(frozen=True)
