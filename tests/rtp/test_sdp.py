@@ -154,13 +154,14 @@ def test_ice_and_dtls_lines_are_kept_and_mean_nothing() -> None:
         ("m=audio x RTP/AVP 0", "port 'x'"),
         ("m=audio 65536 RTP/AVP 0", "port '65536'"),
         ("m=audio ４ RTP/AVP 0", "port"),
+        ("m=audio 4002 RTP/AVP\0 0", "NUL"),
     ],
 )
 def test_a_malformed_line_is_named(line: str, problem: str) -> None:
     with pytest.raises(SDPError) as caught:
         SessionDescription.parse(with_lines(line))
     assert problem in caught.value.problem
-    assert (caught.value.line_number, caught.value.line) == (7, line)
+    assert (caught.value.line_number, caught.value.line) == (7, line.replace("\0", r"\x00"))
     assert str(caught.value).startswith(f"SDP: line 7: {line!r}: ")
 
 
@@ -334,6 +335,7 @@ def test_the_first_that_can_be_read_of_several_lines_counts() -> None:
         "m=video 0",
         "m=video 70000 RTP/AVP 96",
         "m=video",
+        "m=vid\0eo 4002 RTP/AVP 31",
         "m=application 5000 UDP/BFCP *",
         "m=image 4000 udptl t38",
     ],

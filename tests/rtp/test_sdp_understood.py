@@ -68,6 +68,16 @@ def test_rfc_3264_section_5_1_digits_are_heard_under_each_number_of_our_offer() 
     assert agreement.events == {8000: 101}
 
 
+def test_digits_of_our_offer_are_heard_though_the_answer_says_nothing_of_them() -> None:
+    agreement = answered(["opus", "PCMA"], described("8 96", "96 CN/8000"))
+    assert (agreement.events, agreement.send_events) == ({}, {})
+    assert events(agreement) == [(101, 8000), (96, 48000)]
+    options = RTPOptions(**agreement.options())
+    assert not options.sends_events
+    # What we hear as digits may be the far end's number for something else.
+    RTPOptions(dtmf_types={8000: 96}, dtmf_send_types={}, comfort_noise_send_types={8000: 96})
+
+
 def test_digits_of_a_clock_that_we_did_not_offer_are_heard_at_that_clock() -> None:
     answer = described("8 101 97", "101 telephone-event/8000", "97 telephone-event/16000")
     assert events(answered(["PCMA"], answer)) == [(101, 8000), (97, 16000)]

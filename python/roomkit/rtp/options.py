@@ -494,8 +494,7 @@ class RTPOptions:
                 )
             taken[noise] = "other comfort noise"
         sent: dict[int, str] = {self.codec.wire_type: self.codec.name}
-        sent_events = (self.dtmf_send_types or self.events).values()
-        sent.update(dict.fromkeys(sent_events, "telephone events"))
+        sent.update(dict.fromkeys(self.sent_events.values(), "telephone events"))
         for noise in self.sent_noise.values():
             if noise in sent:
                 raise ValueError(

@@ -153,7 +153,7 @@ class _MediaReader:
         try:
             self._media = _media(value, number)
         except ValueError as error:
-            kind = (value.split(None, 1) or [""])[0].lower()
+            kind = (value.replace("\0", "").split(None, 1) or [""])[0].lower()
             if kind in ("", "audio"):
                 raise
             # What we do not take keeps its place, refused.
@@ -215,6 +215,8 @@ def _origin(value: str) -> Origin:
 
 
 def _media(value: str, number: int) -> Media:
+    if "\0" in value:
+        raise ValueError("it has a NUL character")
     kind, *parts = value.split() or ("",)
     text, slash, count = (parts or [""])[0].partition("/")
     port = whole(text, 0, 65535)
