@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final, TypeVar
 
 from roomkit.rtp.opus import unreadable as unread_parameters
@@ -69,6 +70,10 @@ class Media(Attributed):
     def encodings(self) -> tuple[Encoding, ...]:
         """What its payload types stand for, in the order of preference. Static ones keep their
         meaning without a line (RFC 3551 §6); a dynamic one without is left out: nobody can know."""
+        return self._encodings
+
+    @cached_property
+    def _encodings(self) -> tuple[Encoding, ...]:
         maps = dict(self._readable("rtpmap", _rtpmap))
         parameters: dict[int, list[str]] = {}
         for number, text in self._readable("fmtp", _of_type):
