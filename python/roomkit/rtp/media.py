@@ -51,6 +51,8 @@ class Media:
         self.frames: Listeners[AudioFrame] = Listeners()
         self.events: Listeners[RTPEvent] = Listeners()
         self.closed = False
+        self.when_ended: Callable[[], None] = _nothing
+        """Called, on any thread, when the core has ended the session: it receives no longer."""
         self.holds_back = False
         """Digits were masked: the core may hold frames back, which are heard at the end."""
         self._native: _native.Session | None = None
@@ -118,6 +120,7 @@ class Media:
             said = reason.encode("utf-8", "replace").decode()
             await bridge.close(self._native, said, to_the_end=self._hears_out)
         finally:
+            self.when_ended()
             if self._hears_out:
                 self._hears_out = False
                 self._finish()
@@ -264,7 +267,16 @@ class Media:
         if not self.closed:
             self._end()
             if self._native is not None and self._bridge is not None:
-                self._bridge.close_now(self._native)
+                try:
+                    self._bridge.close_now(self._native)
+                finally:
+                    self.when_ended()
+
+    def on_fork(self) -> None:
+        """In a forked child: the call is the parent's."""
+        self.closed = True
+        if self._playout is not None:
+            self._playout.on_fork()
 
     # --- inside ---------------------------------------------------------------------------------
 
@@ -309,3 +321,7 @@ class Media:
 
 def _ignore() -> None:
     """Events that nobody takes are not worth a counter."""
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""

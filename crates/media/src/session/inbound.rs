@@ -11,7 +11,7 @@ use crate::playout::Playout;
 use crate::report::Reception;
 use crate::rtp::RtpPacket;
 use crate::seq::{ExtSeq, ExtTime, SeqTracker, SeqUpdate, Ssrc, TimeUnwrapper};
-use crate::source::{RejectReason, SourceGuard, Verdict};
+use crate::source::{Policy, RejectReason, SourceGuard, Verdict};
 use crate::stats::Stats;
 use crate::time::{Duration, Time};
 
@@ -67,23 +67,27 @@ pub(super) struct Source {
 
 impl Inbound {
     pub(super) fn new(config: &SessionConfig, now: Time, own: Ssrc, seed: u64) -> Inbound {
+        let mut playout = Playout::new(
+            &config.receive_codecs,
+            config.ptime,
+            config.jitter_delay,
+            config.sample_rate,
+            config.channels,
+            seed,
+        );
+        playout.set_filters(&config.filters);
+        let mut ear = Ear::new(
+            config.receive_codecs[0].clock_rate,
+            config.sample_rate,
+            config.channels,
+            config.dtmf_inband,
+        );
+        ear.set_filters(&config.filters);
         Inbound {
             guard: SourceGuard::new(config.source(), now).of(own),
-            playout: Playout::new(
-                &config.receive_codecs,
-                config.ptime,
-                config.jitter_delay,
-                config.sample_rate,
-                config.channels,
-                seed,
-            ),
+            playout,
             source: None,
-            ear: Ear::new(
-                config.receive_codecs[0].clock_rate,
-                config.sample_rate,
-                config.channels,
-                config.dtmf_inband,
-            ),
+            ear,
             events: config.receive_events.clone(),
             noise: config.receive_noise.clone(),
             ptime: config.ptime,
@@ -154,6 +158,7 @@ impl Inbound {
         let noise = config.receive_noise.iter().map(|noise| noise.payload_type);
         let elsewhere: Vec<u8> = events.chain(noise).collect();
         self.playout.set_codecs(&config.receive_codecs, &elsewhere, now);
+        self.playout.set_filters(&config.filters);
         self.playout.set_ptime(config.ptime);
         self.ptime = config.ptime;
         self.events.clone_from(&config.receive_events);
@@ -164,6 +169,9 @@ impl Inbound {
         self.ear.set_inband(config.dtmf_inband);
         if let Some(remote) = config.remote {
             self.retarget(now, remote);
+        }
+        if config.policy == Policy::Strict {
+            self.guard.narrow();
         }
     }
 

@@ -40,10 +40,12 @@ mod secure;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::dtmf::{self, Dialled, Digit, Signal};
 use crate::pacer::Progress;
 use crate::playout::samples;
+use crate::resample::Bank;
 use crate::rng::Rng;
 use crate::seq::Ssrc;
 use crate::stats::Stats;
@@ -225,6 +227,11 @@ impl Session {
         self.outbound.pacer.push(chunk)
     }
 
+    /// Hands over a filter for audio that is going to be played, so that it need not be made when that is due.
+    pub fn add_filter(&mut self, bank: Arc<Bank>) {
+        self.outbound.pacer.filters.add(bank);
+    }
+
     /// Drops the playbacks up to and including `upto`: the next frame is silence, or a later playback.
     pub fn cancel(&mut self, upto: u64) {
         self.outbound.pacer.cancel(upto);
@@ -282,8 +289,8 @@ impl Session {
 
     /// Goes over to another configuration in the middle of the call, without a gap either way: codecs and payload types,
     /// event types, frame length, remote addresses, whether RTCP shares the port of RTP, direction, timeouts and keys. What a
-    /// session is made with for good stays: the format of the frames delivered, the delay, whether there is RTCP, who may talk,
-    /// the names.
+    /// session is made with for good stays: the format of the frames delivered, the delay, whether there is RTCP, the names, and
+    /// who may talk, but for [`Policy::Strict`](crate::source::Policy::Strict): it holds from then on, whatever was before.
     ///
     /// Types that are no longer in `receive_codecs` are understood for two more seconds: the far end learns of the change
     /// later than we do (RFC 3264 §8.3.2).
