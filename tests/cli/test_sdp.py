@@ -41,6 +41,13 @@ def test_what_is_not_taken_is_told_too(tmp_path: Path, capsys: pytest.CaptureFix
     assert "refused    video RTP/AVP 96" in out
 
 
+def test_what_cannot_be_read_is_told_with_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert explained(FREESWITCH + "a=rtcp:9356 IN 192.0.2.47\r\n", tmp_path) == 0
+    assert "ignored    line 18: a=rtcp:9356 IN 192.0.2.47: an address" in capsys.readouterr().out
+
+
 def test_hold_and_encryption_are_told_and_no_key(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

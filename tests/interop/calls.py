@@ -58,8 +58,9 @@ class Result:
 CallOf: TypeAlias = Callable[[Row, Path], Awaitable[Result]]
 
 
-async def ffmpeg(row: Row, path: Path) -> Result:
-    """Two processes of ffmpeg: what sends and what receives are not on one port."""
+async def ffmpeg(row: Row, path: Path, **named: Any) -> Result:
+    """Two processes of ffmpeg: what sends and what receives are not on one port. `named`: options
+    that name the codec in another way than `codecs`."""
     program = require("ffmpeg", "ffmpeg")
     said = row.said()
     wav = write_wav(path / "said.wav", said, row.rate)
@@ -83,7 +84,7 @@ async def ffmpeg(row: Row, path: Path) -> Result:
         await until(lambda: bound(receives) and bound(receives + 1), "ffmpeg listens", 20)
         # ffmpeg reads a file in pieces of 2048 samples and sends each at once. The delay must be
         # more than one, or the jitter buffer rightly gives some back and leaves samples out.
-        async with ours(port, receives, codecs=[row.codec]) as us:
+        async with ours(port, receives, **(named or {"codecs": [row.codec]})) as us:
             async with Peer(speaks) as speaker:
                 await us.session.play(said.tobytes())
                 assert await speaker.exit(timeout=30) == 0, speaker
@@ -102,13 +103,13 @@ async def ffmpeg(row: Row, path: Path) -> Result:
     )
 
 
-async def gstreamer(row: Row, path: Path) -> Result:
+async def gstreamer(row: Row, path: Path, **named: Any) -> Result:
     """rtpbin, on one symmetric pair of ports. Its first report comes after seconds of speech."""
     said = row.said()
     wav = write_wav(path / "said.wav", said, row.rate)
     theirs, port = free_ports(2)
     async with (
-        ours(port, theirs, codecs=[row.codec]) as us,
+        ours(port, theirs, **(named or {"codecs": [row.codec]})) as us,
         GStreamer(
             theirs,
             port,

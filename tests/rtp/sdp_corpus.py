@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
-__all__ = ["CORPUS", "text"]
+__all__ = ["CORPUS", "DEVICES", "KEY", "Device", "text"]
 
 
 def text(*lines: str) -> str:
@@ -211,3 +212,248 @@ CORPUS: Final = {
     "old hold": OLD_HOLD,
     "browser": BROWSER,
 }
+
+
+# --- what devices write, and what is to become of it ---------------------------------------------
+
+KEY: Final = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNk"
+_SDES: Final = f"a=crypto:8 AES_CM_128_HMAC_SHA1_80 inline:{KEY}"
+_F8: Final = _SDES.replace("AES_CM_128", "F8_128")
+_PCMA: Final = ("a=rtpmap:8 PCMA/8000", "a=rtpmap:101 telephone-event/8000", "a=fmtp:101 0-15")
+
+
+@dataclass(frozen=True)
+class Device:
+    """An offer in the manner of a device, and what we answer."""
+
+    kind: str
+    lines: tuple[str, ...]
+    """From the first `m=` on."""
+    codec: str
+    """The one that is sent, as `a=rtpmap` has it."""
+    media: tuple[str, ...]
+    """Of the answer: kind, port (4000 is ours) and formats."""
+    options: dict[str, Any] = field(default_factory=dict)
+    head: tuple[str, ...] = (
+        "v=0",
+        "o=- 7 7 IN IP4 192.0.2.1",
+        "s=-",
+        "c=IN IP4 192.0.2.1",
+        "t=0 0",
+    )
+
+    @property
+    def offer(self) -> str:
+        return text(*self.head, *self.lines)
+
+    def __str__(self) -> str:
+        return self.kind
+
+
+def _audio(*more: str, m: str = "audio 5004 RTP/AVP 8 101") -> tuple[str, ...]:
+    return (f"m={m}", *_PCMA, *more)
+
+
+_OURS: Final = "audio 4000 8 101"
+
+DEVICES: Final = (
+    # What is refused already may be anything.
+    Device(
+        "a room system refuses video with a format that there is not",
+        _audio("m=video 0 RTP/AVP 255"),
+        "PCMA/8000",
+        (_OURS, "video 0 255"),
+    ),
+    Device(
+        "the same of audio",
+        _audio("m=audio 0 RTP/AVP 255"),
+        "PCMA/8000",
+        (_OURS, "audio 0 255"),
+    ),
+    Device(
+        "a refused line before the one that lives",
+        ("m=audio 0 RTP/AVP 100", *_audio()),
+        "PCMA/8000",
+        ("audio 0 100", _OURS),
+    ),
+    Device(
+        "a refused line with an empty rtpmap, ptime and address",
+        _audio("m=audio 0 RTP/AVP 96", "a=rtpmap:96", "a=ptime:", "c=IN IP4"),
+        "PCMA/8000",
+        (_OURS, "audio 0 96"),
+    ),
+    Device(
+        "a refused line without any format",
+        _audio("m=video 0 UDP/TLS/RTP/SAVPF"),
+        "PCMA/8000",
+        (_OURS, "video 0 0"),
+    ),
+    Device(
+        "a refused line without a profile",
+        _audio("m=video 0", "m=image 0 udptl t38"),
+        "PCMA/8000",
+        (_OURS, "video 0 0", "image 0 t38"),
+    ),
+    Device(
+        "a port that there is not, of what we do not take",
+        _audio("m=video 65600 RTP/AVP 96"),
+        "PCMA/8000",
+        (_OURS, "video 0 0"),
+    ),
+    # Hints.
+    Device(
+        "a PBX whose a=rtcp leaves out the kind of address",
+        _audio("a=rtcp:9356 IN 192.0.2.47"),
+        "PCMA/8000",
+        (_OURS,),
+    ),
+    Device(
+        "hints that nobody can read",
+        _audio(
+            *("a=ptime:20ms", "a=maxptime:-1", "a=rtcp:", "a=ssrc:cname", "a=rtcp-mux:yes"),
+            *("a=fmtp:", "a=rtpmap:", "b=AS", "b=", "a=silenceSupp:off - - - -", "a=X-nat:"),
+        ),
+        "PCMA/8000",
+        (_OURS,),
+    ),
+    Device(
+        "a format that is no number among those that are",
+        _audio(m="audio 5004/0 RTP/AVP 8 * 101 300"),
+        "PCMA/8000",
+        (_OURS,),
+    ),
+    Device(
+        "format parameters of Opus that cannot be",
+        (
+            "m=audio 5004 RTP/AVP 96",
+            "a=rtpmap:96 opus/48000/2",
+            "a=fmtp:96 stereo=loud; maxaveragebitrate=fast; useinbandfec=1",
+        ),
+        "opus/48000/2",
+        ("audio 4000 96",),
+    ),
+    Device(
+        "events at a clock that there is not",
+        ("m=audio 5004 RTP/AVP 8 101", "a=rtpmap:101 telephone-event/1000"),
+        "PCMA/8000",
+        ("audio 4000 8",),
+    ),
+    Device(
+        "an origin with a name of two words and versions in letters",
+        _audio(),
+        "PCMA/8000",
+        (_OURS,),
+        head=("v=0", "o=A phone x1 v2 IN IP4 192.0.2.1", "s=", "c=IN IP4 192.0.2.1", "t=0 0"),
+    ),
+    Device(
+        "no origin, no name, no time, and addresses that only the audio has",
+        _audio("c=IN IP4 192.0.2.1/127"),
+        "PCMA/8000",
+        (_OURS,),
+        head=("v=0", "c=IN IP4"),
+    ),
+    # Encodings.
+    Device(
+        "Opus without its channels",
+        ("m=audio 5004 RTP/AVP 102", "a=rtpmap:102 opus/48000"),
+        "opus/48000/2",
+        ("audio 4000 102",),
+    ),
+    Device(
+        "Opus with one channel, in capitals",
+        ("m=audio 5004 RTP/AVP 97", "a=rtpmap:97 OPUS/48000/1"),
+        "opus/48000/2",
+        ("audio 4000 97",),
+    ),
+    Device(
+        "Opus at a clock that it has not, and PCMA behind it",
+        (
+            "m=audio 5004 RTP/AVP 98 8 127",
+            "a=rtpmap:98 opus/8000",
+            "a=fmtp:98 ptime=20; maxplaybackrate=8000; sprop-maxcapturerate=8000",
+            "a=rtpmap:127 telephone-event/8000",
+        ),
+        "PCMA/8000",
+        ("audio 4000 8 127",),
+    ),
+    Device(
+        "G.722 at the rate of its samples",
+        ("m=audio 5004 RTP/AVP 9", "a=rtpmap:9 G722/16000"),
+        "G722/8000",
+        ("audio 4000 9",),
+    ),
+    Device(
+        "the same in small letters, with a channel and under a type of its own",
+        ("m=audio 5004 RTP/AVP 109", "a=rtpmap:109  g722 / 16000 / 1"),
+        "G722/8000",
+        ("audio 4000 109",),
+    ),
+    Device(
+        "G.722 and no word of it",
+        ("m=audio 5004 RTP/AVP 9",),
+        "G722/8000",
+        ("audio 4000 9",),
+    ),
+    Device(
+        "comfort noise under the number that it had before",
+        ("m=audio 5004 RTP/AVP 0 19", "a=rtpmap:19 CN/8000"),
+        "PCMU/8000",
+        ("audio 4000 0 19",),
+    ),
+    # Several lines of audio.
+    Device(
+        "the same audio encrypted and in plain",
+        ("m=audio 5004 RTP/SAVP 9 0 8", _SDES, "m=audio 5004 RTP/AVP 9 0 8"),
+        "G722/8000",
+        ("audio 4000 9 0 8", "audio 0 9 0 8"),
+    ),
+    Device(
+        "the same where we want no encryption",
+        ("m=audio 5004 RTP/SAVP 9 0 8", _SDES, "m=audio 5004 RTP/AVP 9 0 8"),
+        "G722/8000",
+        ("audio 0 9 0 8", "audio 4000 9 0 8"),
+        {"sdp_security": "off"},
+    ),
+    Device(
+        "encrypted with what we lack, and in plain",
+        ("m=audio 5004 RTP/SAVP 9 0 8", _F8, "m=audio 5004 RTP/AVP 9 0 8"),
+        "G722/8000",
+        ("audio 0 9 0 8", "audio 4000 9 0 8"),
+    ),
+    Device(
+        "in plain first, where we want encryption",
+        ("m=audio 5004 RTP/AVP 9 0", "m=audio 5004 RTP/SAVP 9 0", _SDES),
+        "G722/8000",
+        ("audio 0 9 0", "audio 4000 9 0"),
+        {"sdp_security": "require"},
+    ),
+    Device(
+        "for browsers first, and for phones",
+        ("m=audio 9 UDP/TLS/RTP/SAVPF 111", "a=rtpmap:111 opus/48000/2", *_audio()),
+        "PCMA/8000",
+        ("audio 0 111", _OURS),
+    ),
+    Device(
+        "AMR first, and PCMA",
+        (
+            *("m=audio 5004 RTP/AVP 96", "a=rtpmap:96 AMR/8000"),
+            *("m=audio 5006 RTP/AVP 97", "a=rtpmap:97 AMR-WB/16000"),
+            *_audio(m="audio 5008 RTP/AVP 8 101"),
+        ),
+        "PCMA/8000",
+        ("audio 0 96", "audio 0 97", _OURS),
+    ),
+    Device(
+        "to a group first, and to one host",
+        ("m=audio 5004 RTP/AVP 8", "c=IN IP4 224.2.1.1/127", *_audio()),
+        "PCMA/8000",
+        ("audio 0 8", _OURS),
+    ),
+    Device(
+        "to nowhere first, and to somewhere",
+        (*_audio("c=IN IP4 nowhere nowhere"), *_audio("c=IN IP4 192.0.2.1")),
+        "PCMA/8000",
+        ("audio 0 8 101", _OURS),
+        head=("v=0", "o=- 7 7 IN IP4 192.0.2.1", "s=-", "t=0 0"),
+    ),
+)

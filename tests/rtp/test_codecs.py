@@ -29,10 +29,32 @@ def test_types_10_and_11_are_l16_at_44100_hz(
     assert codec == static_codec(payload_type)
 
 
-@pytest.mark.parametrize("clock_rate", [8000, 11025, 12000, 16000, 44100, 48000, 192000])
+@pytest.mark.parametrize("clock_rate", [8000, 11025, 12000, 16000, 24000, 44100, 96000, 192000])
 @pytest.mark.parametrize("payload_type", [35, 63, 96, 127])
 def test_a_dynamic_type_is_l16_mono_at_the_clock_rate(payload_type: int, clock_rate: int) -> None:
     assert codecs_for(payload_type, clock_rate, None) == (Codec("L16", payload_type, clock_rate),)
+
+
+@pytest.mark.parametrize("payload_type", [*range(35, 64), *range(96, 128)])
+def test_rfc7587_s7_a_dynamic_type_at_48000_hz_is_opus(payload_type: int) -> None:
+    assert codecs_for(payload_type, 48000, None) == (Codec("opus", payload_type),)
+
+
+def test_linear_audio_at_48000_hz_is_asked_for_by_name() -> None:
+    wide = Codec("L16", 111, 48000)
+    assert codecs_for(0, 8000, [wide]) == codecs_for(111, 48000, [wide]) == (wide,)
+
+
+@pytest.mark.parametrize("clock_rate", [8000, 16000])
+def test_g722_may_be_asked_for_with_the_rate_of_its_samples(clock_rate: int) -> None:
+    options = RTPOptions(payload_type=9, clock_rate=clock_rate)
+    assert (options.active, options.clock_rate, options.frame_rate) == ((G722,), 8000, 16000)
+
+
+def test_digits_beside_opus_count_at_its_clock() -> None:
+    options = RTPOptions(payload_type=111, clock_rate=48000, dtmf_payload_type=101)
+    assert options.codec == Codec("opus", 111)
+    assert options.events == options.sent_events == {48000: 101}
 
 
 @pytest.mark.parametrize("payload_type", [-1, 1, 3, 7, 13, 18, 34, 72, 95, 128, 1000])
@@ -62,7 +84,7 @@ def test_a_payload_type_is_an_integer(payload_type: Any) -> None:
 
 @pytest.mark.parametrize(
     ("payload_type", "clock_rate"),
-    [(0, 16000), (8, 48000), (10, 16000), (9, 16000), (96, 11000), (96, 7999), (0, 0), (96, -8000)],
+    [(0, 16000), (8, 48000), (10, 16000), (9, 48000), (96, 11000), (96, 7999), (0, 0), (96, -8000)],
 )
 def test_a_clock_rate_that_the_type_cannot_have_is_refused(
     payload_type: int, clock_rate: int

@@ -4,8 +4,10 @@ implementation encodes is decoded by us."""
 from __future__ import annotations
 
 import asyncio
+import struct
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +27,7 @@ from rtp.sound import (
     tone,
 )
 from rtp.test_session import call, to
-from rtp.wire import Peer
+from rtp.wire import Peer, rtp
 
 spandsp = oracle("G722", "pip install G722")
 opuslib_next = oracle("opuslib_next", "pip install opuslib-next; apt-get install libopus0")
@@ -240,3 +242,28 @@ async def test_plain_bytes_are_taken_and_frames_given_at_the_application_s_rate(
     assert sum(frame.duration_ms for frame in heard) == pytest.approx(400, abs=40)
     assert frequency(b"".join(f.data for f in heard), rate) == pytest.approx(440, abs=5)
     assert level(b"".join(f.data for f in heard[5:-5])) == pytest.approx(7071, rel=0.08)
+
+
+@pytest.mark.parametrize(
+    ("options", "length_ms"),
+    [({}, 50 / 3), ({"dtmf_types": {8000: 101}}, 100)],
+    ids=["as the page has it", "with its clock"],
+)
+async def test_rfc4733_s2_1_digits_that_count_at_8000_hz_beside_opus_are_told_once_each(
+    peer: Peer, options: dict[str, Any], length_ms: float
+) -> None:
+    told = asyncio.Queue[tuple[str, float]]()
+    async with to(peer, payload_type=111, clock_rate=48000, **options) as session:
+        session.on_dtmf(lambda event: told.put_nowait((event.digit, event.duration_ms)))
+        number = 0
+        for key in (1, 1, 9):
+            for n in range(7):
+                end = n >= 4
+                payload = struct.pack("!BBH", key, 0x8A if end else 10, 160 * min(n + 1, 5))
+                packet = rtp(number, 960 * (number - n), 7, payload, pt=101, marker=n == 0)
+                peer.send(packet, session.local_addr)
+                number += 1
+            digit, milliseconds = await asyncio.wait_for(told.get(), 5)
+            assert digit == str(key)
+            assert milliseconds == pytest.approx(length_ms, abs=1)
+        assert told.empty()

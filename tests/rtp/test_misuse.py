@@ -203,5 +203,5 @@ async def test_a_reason_that_no_wire_carries_does_not_keep_the_ports(session: RT
 
 def test_an_sdp_error_is_short() -> None:
     with pytest.raises(SDPError) as caught:
-        SessionDescription.parse("v=0\no=" + "9" * 60_000)
+        SessionDescription.parse("v=" + "9" * 60_000)
     assert len(str(caught.value)) < 300

@@ -218,9 +218,8 @@ def test_a_description_does_not_show_the_secrets_of_its_lines(line: str) -> None
     described = SessionDescription.parse(text(*head, "m=audio 4000 RTP/AVP 0", line.format(secret)))
     assert secret in str(described)
     assert secret not in repr(described)
-    with pytest.raises(SDPError) as refused:
-        SessionDescription.parse(text("v=0", line.format(secret)))
-    assert secret not in str(refused.value)
+    [unread] = SessionDescription.parse(text("v=0", line.format(secret) + "\0")).unread
+    assert secret not in str(unread)
 
 
 KEY = "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz"

@@ -200,8 +200,9 @@ impl Playout {
     }
 
     /// Goes over to another receive map. A type that is not in it any more keeps its meaning for a while, unless it has a
-    /// new one: packets are on their way, and the far end may not know yet.
-    pub fn set_codecs(&mut self, codecs: &[CodecSpec], now: Time) {
+    /// new one, here or as one of the types in `elsewhere`, which are no codecs: packets are on their way, and the far end
+    /// may not know yet.
+    pub fn set_codecs(&mut self, codecs: &[CodecSpec], elsewhere: &[u8], now: Time) {
         let until = now + STILL_UNDERSTOOD;
         let before = std::mem::take(&mut self.types);
         for spec in codecs {
@@ -209,7 +210,7 @@ impl Playout {
             self.types.push((spec.payload_type, lane, None));
         }
         for (number, lane, leaves) in before {
-            if self.codec_of(number).is_none() {
+            if self.codec_of(number).is_none() && !elsewhere.contains(&number) {
                 self.types.push((number, lane, Some(leaves.unwrap_or(until))));
             }
         }

@@ -7,7 +7,7 @@ use roomkit_media::codec::CodecSpec;
 use roomkit_media::dtmf::Digit;
 use roomkit_media::rtp::RtpPacket;
 use roomkit_media::session::{
-    Chunk, Direction, Event, EventType, FrameKind, Session, SessionConfig,
+    Chunk, Direction, Event, EventType, Fill, FrameKind, NoiseType, Session, SessionConfig,
 };
 use roomkit_media::time::{Duration, Time};
 use roomkit_netsim::LinkConfig;
@@ -201,4 +201,76 @@ fn a_far_end_that_knows_events_at_another_clock_only_is_told_durations_at_that_c
         })
         .collect();
     assert_eq!(heard, [Duration::from_millis(100), long]);
+}
+
+/// One number for one thing after another, each from the update on that says so: a codec, digits, comfort noise, and
+/// that codec again.
+#[test]
+fn a_type_that_is_given_another_meaning_has_it_at_once() {
+    let wide = CodecSpec::l16(102, 16_000, 1);
+    let sends = |codec| config(move |c| c.send_codec = codec);
+    let receives = |codecs: Vec<CodecSpec>, events: &[u8], noise: &[u8]| {
+        let remote = Some(common::A.parse().unwrap());
+        let (codecs, events, noise) = (codecs.clone(), events.to_vec(), noise.to_vec());
+        let mut config = config(move |c| {
+            c.receive_codecs.clone_from(&codecs);
+            let event = |&payload_type| EventType { payload_type, clock_rate: 8000 };
+            let silence = |&payload_type| NoiseType { payload_type, clock_rate: 8000 };
+            c.receive_events = events.iter().map(event).collect();
+            c.receive_noise = noise.iter().map(silence).collect();
+        });
+        config.remote = remote;
+        config
+    };
+    let mut call = Call::new(LinkConfig::default(), 5, |_| {});
+    call.b.session.update(call.now, &receives(vec![wide], &[101], &[13])).unwrap();
+    call.a.session.update(call.now, &sends(wide)).unwrap();
+    call.a.session.play(speech()).unwrap();
+    call.run(Time::secs(1));
+
+    // From a codec to digits.
+    call.b.session.update(call.now, &receives(vec![CodecSpec::PCMU], &[102], &[13])).unwrap();
+    let mut to = sends(CodecSpec::PCMU);
+    to.send_events = vec![EventType { payload_type: 102, clock_rate: 8000 }];
+    call.a.session.update(call.now, &to).unwrap();
+    for digit in ['4', '4', '2'] {
+        let digit = Digit::parse(digit).unwrap();
+        call.a.session.send_dtmf(digit, Duration::from_millis(60)).unwrap();
+    }
+    call.run(Time::secs(2));
+    let digits = |call: &Call| -> String {
+        let told = call.b.events.iter().filter_map(|(_, event)| match event {
+            Event::Digit { digit, .. } => Some(digit.as_char()),
+            _ => None,
+        });
+        told.collect()
+    };
+    assert_eq!(digits(&call), "442");
+
+    // From digits to the codec again.
+    let mut from = call.b.frames.len();
+    call.b.session.update(call.now, &receives(vec![wide], &[101], &[13])).unwrap();
+    call.a.session.update(call.now, &sends(wide)).unwrap();
+    call.run(Time::secs(3));
+    let heard = |call: &Call, from: usize| {
+        let kinds = call.b.frames[from..].iter().map(|frame| frame.kind);
+        kinds.filter(|kind| *kind == FrameKind::Received).count()
+    };
+    assert!(heard(&call, from) >= 48, "{} of 50 frames", heard(&call, from));
+    assert_eq!(digits(&call), "442", "audio is no digit");
+
+    // And to comfort noise.
+    from = call.b.frames.len();
+    call.b.session.update(call.now, &receives(vec![CodecSpec::PCMU], &[101], &[102])).unwrap();
+    let mut quiet = sends(CodecSpec::PCMU);
+    quiet.send_noise = vec![NoiseType { payload_type: 102, clock_rate: 8000 }];
+    quiet.fill = Fill::ComfortNoise;
+    call.a.session.update(call.now, &quiet).unwrap();
+    call.a.session.cancel(1);
+    call.run(Time::secs(4));
+    let kinds = call.b.frames[from..].iter().map(|frame| frame.kind);
+    let noise = kinds.filter(|kind| *kind == FrameKind::ComfortNoise).count();
+    assert!(noise >= 40, "{noise} of 50 frames");
+    assert_eq!(call.b.session.stats().unknown_payload_type, 0);
+    assert_eq!(call.b.session.stats().undecodable, 0);
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from roomkit._text import printable
@@ -47,6 +48,8 @@ def explain(offer: str | bytes, negotiation: Negotiation) -> Iterator[str]:
             yield from _audio(asked, agreement)
         else:
             yield f"refused    {asked.kind} {asked.protocol} {' '.join(asked.formats)}"
+    for problem in (*described.unread, *chain.from_iterable(m.unread for m in described.media)):
+        yield f"ignored    line {problem.line_number}: {problem.line}: {problem.problem}"
 
 
 def _audio(media: Media, agreement: Agreement) -> Iterator[str]:

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Sequence
 from typing import Final, TypeAlias, TypeGuard
 
+from roomkit._text import printable, without_runs
 from roomkit.errors import shown
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
 ]
 
 _LONGEST: Final = 255  # characters of a name (RFC 1035 §2.3.4)
+_LONGEST_SHOWN: Final = 100  # of one in an error
 
 Address: TypeAlias = tuple[str, int]
 """(host, port). The host is a name or a numeric IPv4 or IPv6 address without brackets."""
@@ -68,7 +70,9 @@ async def resolve(address: Address, name: str, *, like: str | None = None) -> Ad
         found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_DGRAM)
     except (socket.gaierror, UnicodeError) as error:
         number = error.errno if isinstance(error, socket.gaierror) else socket.EAI_NONAME
-        raise socket.gaierror(number, f"{name}: cannot resolve {host!r}: {error}") from error
+        # It may be of a description that has a key in its place.
+        said = printable(without_runs(host), _LONGEST_SHOWN)
+        raise socket.gaierror(number, f"{name}: cannot resolve '{said}': {error}") from error
     # A name of both families with nothing to match: IPv4, the one that telephony speaks.
     found.sort(key=lambda entry: entry[0] != socket.AF_INET)
     return str(found[0][4][0]), port

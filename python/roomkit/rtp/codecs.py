@@ -17,6 +17,7 @@ __all__ = [
     "OPUS",
     "PCMA",
     "PCMU",
+    "STATIC_NOISE",
     "Codec",
     "codecs_for",
     "static_codec",
@@ -29,6 +30,9 @@ DYNAMIC_TYPES: Final = (*range(96, 128), *range(35, 64))
 RFC 3551 §6, and where they run out the unassigned ones below 64 (RFC 5761 §4), as browsers do."""
 COLLIDING_TYPES: Final = range(64, 96)
 """Payload types that nothing has: with the marker they look like RTCP (RFC 5761 §4)."""
+STATIC_NOISE: Final = (13, 19)
+"""Comfort noise at 8000 Hz: RFC 3389 §4, and what was its number before and is reserved since (RFC
+3551 §6)."""
 _DYNAMIC_FITS: Final = "96 to 127 or 35 to 63"
 _L16_RATES: Final = (
     *(8000, 11025, 12000, 16000, 22050, 24000, 32000),
@@ -228,10 +232,12 @@ def codecs_for(
 ) -> tuple[Codec, ...]:
     """What a session codes: the first is sent, all are received.
 
-    Without `codecs` the number and the clock rate decide: static types are those of RFC 3551, a
-    dynamic one is L16 mono at `clock_rate`. A session that sends one law of G.711 under its static
-    type also receives the other one: gateways switch, and payload types need not be the same in
-    both directions (RFC 3264 §5.1).
+    Without `codecs` the number and the clock rate decide. Static types are those of RFC 3551; G.722
+    may also be said to have 16000 Hz, the rate of its samples, though its clock is 8000 (§4.5.2). A
+    dynamic type is Opus at 48000 Hz, the clock that it always has and linear audio hardly ever, and
+    L16 mono at any other `clock_rate`. A session that sends one law of G.711 under its static type
+    also receives the other one: gateways switch, and payload types need not be the same in both
+    directions (RFC 3264 §5.1).
 
     With `codecs` that list decides; `payload_type` and `clock_rate` are then either left at their
     defaults or those of its first codec.
@@ -244,9 +250,12 @@ def codecs_for(
     if known is None:
         if payload_type not in DYNAMIC_TYPES:
             raise _unknown_type(payload_type)
-        return (Codec("L16", payload_type, clock_rate),)
+        name: CodecName = "opus" if clock_rate == OPUS.clock_rate else "L16"
+        return (Codec(name, payload_type, clock_rate),)
     if payload_type in (10, 11) and clock_rate == 8000:
         clock_rate = known.clock_rate  # the default of a parameter that static types do not need
+    if clock_rate == known.sample_rate:
+        clock_rate = known.clock_rate
     if clock_rate != known.clock_rate:
         raise ValueError(
             f"clock_rate: {clock_rate}; payload_type {payload_type} is {known.name}"

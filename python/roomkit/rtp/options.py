@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, TypeAlias, TypedDict
 from roomkit.errors import shown
 from roomkit.rtp.addresses import Address, check_address, is_numeric
 from roomkit.rtp.checks import number
-from roomkit.rtp.codecs import DYNAMIC_TYPES, Codec, codecs_for
+from roomkit.rtp.codecs import DYNAMIC_TYPES, STATIC_NOISE, Codec, codecs_for
 from roomkit.rtp.presets import preset_options
 from roomkit.rtp.rules import choice, rule, rule_of, span, switch, whole
 from roomkit.rtp.srtp import SRTP
@@ -43,6 +43,8 @@ MediaDirection: TypeAlias = Literal["sendrecv", "sendonly", "recvonly", "inactiv
 
 _EVENT_TYPE: Final = 101
 _PTIMES: Final = (10, 20, 30, 40, 50, 60)
+_SEVERAL_TYPES: Final = ("dtmf_types", "comfort_noise_types")
+"""Of these, more than one may count at a clock."""
 _TYPES_BY_CLOCK: Final = (
     "dtmf_types",
     "dtmf_send_types",
@@ -57,11 +59,11 @@ class RTPExtra(TypedDict, total=False):
 
     preset: str | None
     codecs: Sequence[Codec | str] | None
-    dtmf_types: Mapping[int, int] | None
+    dtmf_types: Mapping[int, int | Sequence[int]] | None
     dtmf_send_types: Mapping[int, int] | None
     dtmf_inband: bool
     dtmf_method: DTMFMethod
-    comfort_noise_types: Mapping[int, int] | None
+    comfort_noise_types: Mapping[int, int | Sequence[int]] | None
     comfort_noise_send_types: Mapping[int, int] | None
     comfort_noise_level: int
     fill: SilenceFill
@@ -125,9 +127,10 @@ class RTPOptions:
     """(host, port) to send to; None: told later, or learned (`source_policy="learn"`)."""
     payload_type: int = field(default=0, metadata=rule(agreed=True))
     """0 PCMU, 8 PCMA, 9 G.722, 10 and 11 L16 at 44.1 kHz (RFC 3551 §6); 96 to 127, or
-    35 to 63: L16 mono at `clock_rate`."""
+    35 to 63: Opus at a `clock_rate` of 48000, L16 mono at any other."""
     clock_rate: int = field(default=8000, metadata=rule(agreed=True))
-    """RTP ticks per second of `payload_type`, in Hz."""
+    """RTP ticks per second of `payload_type`, in Hz. G.722 has 8000 (RFC 3551 §4.5.2), which may
+    also be said as 16000."""
     dtmf_payload_type: int | None = field(default=_EVENT_TYPE, metadata=rule(agreed=True))
     """Of RFC 4733 events, both ways; None: no digits are sent or received."""
     rtcp_interval: float = field(default=5.0, metadata=rule(span(3600), core=True))
@@ -140,18 +143,21 @@ class RTPOptions:
         default=None, metadata=rule(changes=True, agreed=True)
     )
     """In place of `payload_type` and `clock_rate`: the first is sent, all are received."""
-    dtmf_types: Mapping[int, int] | None = field(
+    dtmf_types: Mapping[int, int | Sequence[int]] | None = field(
         default=None, metadata=rule(changes=True, agreed=True)
     )
     """Payload types of RFC 4733 events by the RTP clock they count at, such as `{8000: 101,
-    48000: 102}`, in place of `dtmf_payload_type`, whose clock is that of the codec that is sent."""
+    48000: 102}`, in place of `dtmf_payload_type`, whose clock is that of the codec that is sent.
+    Where the far end may use several at one clock, all of them: `{8000: (101, 96)}`."""
     dtmf_send_types: Mapping[int, int] | None = field(
         default=None, metadata=rule(changes=True, agreed=True)
     )
     """The same of those that the far end receives, where its numbers are others (RFC 3264 §5.1)."""
-    comfort_noise_types: Mapping[int, int] | None = field(default=None, metadata=rule(changes=True))
-    """Payload types of comfort noise that are understood, by the RTP clock they count at. None: the
-    static `{8000: 13}` (RFC 3389 §4); `{}`: none."""
+    comfort_noise_types: Mapping[int, int | Sequence[int]] | None = field(
+        default=None, metadata=rule(changes=True)
+    )
+    """Payload types of comfort noise that are understood, one or several, by the RTP clock they
+    count at. None: the static `{8000: 13}` (RFC 3389 §4); `{}`: none."""
     comfort_noise_send_types: Mapping[int, int] | None = field(
         default=None, metadata=rule(changes=True, agreed=True)
     )
@@ -291,7 +297,7 @@ class RTPOptions:
             put(self, "payload_type", active[0].payload_type)
         put(self, "clock_rate", active[0].clock_rate)
         for name in _TYPES_BY_CLOCK:
-            put(self, name, self._checked_types(getattr(self, name), name))
+            put(self, name, _checked_types(getattr(self, name), name))
         self._check_dtmf()
         self._check_noise()
         if self.sample_rate is not None:
@@ -346,16 +352,19 @@ class RTPOptions:
 
     @property
     def events(self) -> Mapping[int, int]:
-        """Payload types of the telephone events that are received, by RTP clock; empty for none."""
+        """Payload types of the telephone events that are received, by RTP clock, the first of
+        each; empty for none."""
         if self.dtmf_types is not None:
-            return self.dtmf_types
+            return _first_of_each(self.dtmf_types)
         number = self.dtmf_payload_type
         return {} if number is None else {self.codec.clock_rate: number}
 
     @property
     def noise(self) -> Mapping[int, int]:
-        """Payload types of comfort noise that are understood, by RTP clock; empty for none."""
-        return {8000: 13} if self.comfort_noise_types is None else self.comfort_noise_types
+        """Payload types of comfort noise that are understood, by RTP clock, the first of each;
+        empty for none."""
+        types = self.comfort_noise_types
+        return {8000: 13} if types is None else _first_of_each(types)
 
     @property
     def sent_events(self) -> Mapping[int, int]:
@@ -396,14 +405,22 @@ class RTPOptions:
             "shared": shared,
             "codecs": [codec.native(self.frame_rate) for codec in self.active],
             "send_codec": self.codec.native_sent(),
-            "receive_events": [(number, clock) for clock, number in self.events.items()],
+            "receive_events": self._heard_events(),
             "send_events": [(number, clock) for clock, number in self.sent_events.items()],
-            "receive_noise": [(number, clock) for clock, number in self.noise.items()],
+            "receive_noise": self._heard_noise(),
             "send_noise": [(number, clock) for clock, number in self.sent_noise.items()],
             "srtp": None if self.srtp is None else self.srtp.native(),
             "sample_rate": self.frame_rate,
             "channels": self.frame_channels,
         }
+
+    def _heard_events(self) -> list[tuple[int, int]]:
+        """All payload types of events that are received, each with its clock."""
+        return _pairs(self.events if self.dtmf_types is None else self.dtmf_types)
+
+    def _heard_noise(self) -> list[tuple[int, int]]:
+        """The same of comfort noise."""
+        return _pairs(self.noise if self.comfort_noise_types is None else self.comfort_noise_types)
 
     def _check_ports(self) -> None:
         if self.port_range is None:
@@ -444,14 +461,14 @@ class RTPOptions:
             number(self.dtmf_payload_type, "dtmf_payload_type", 0, 127)
         name = "dtmf_payload_type" if self.dtmf_types is None else "dtmf_types"
         taken: dict[int, str] = {codec.payload_type: codec.name for codec in self.active}
-        for event in self.events.values():
+        for event, _ in self._heard_events():
             _event_type(event, name)
             if event in taken:
                 raise ValueError(
                     f"{name}: {event} is also the payload type of {taken[event]};"
                     " one that nothing else has fits"
                 )
-            taken[event] = "telephone events at another clock"
+            taken[event] = "other telephone events"
         sent = self.dtmf_send_types or {}
         for event in sent.values():
             _event_type(event, "dtmf_send_types")
@@ -463,22 +480,22 @@ class RTPOptions:
 
     def _check_noise(self) -> None:
         taken: dict[int, str] = {codec.payload_type: codec.name for codec in self.active}
-        taken.update(dict.fromkeys(self.events.values(), "telephone events"))
-        for clock, noise in self.noise.items():
+        taken.update((event, "telephone events") for event, _ in self._heard_events())
+        for noise, clock in self._heard_noise():
             if noise in taken:
                 raise ValueError(
                     f"comfort_noise_types: {noise} is also the payload type of {taken[noise]};"
                     " one that nothing else has fits"
                 )
-            if noise not in DYNAMIC_TYPES and (noise, clock) != (13, 8000):
+            static = noise in STATIC_NOISE and clock == 8000
+            if noise not in DYNAMIC_TYPES and not static:
                 raise ValueError(
                     f"comfort_noise_types: {noise} at {clock} Hz; 13 at 8000 Hz or a dynamic type,"
                     " 96 to 127 or 35 to 63, fits (RFC 3389 §4)"
                 )
-            taken[noise] = "comfort noise at another clock"
+            taken[noise] = "other comfort noise"
         sent: dict[int, str] = {self.codec.wire_type: self.codec.name}
-        sent_events = (self.dtmf_send_types or self.events).values()
-        sent.update(dict.fromkeys(sent_events, "telephone events"))
+        sent.update(dict.fromkeys(self.sent_events.values(), "telephone events"))
         for noise in self.sent_noise.values():
             if noise in sent:
                 raise ValueError(
@@ -495,18 +512,34 @@ class RTPOptions:
                 f" ptime_ms={fits} fits"
             )
 
-    def _checked_types(self, value: object, name: str) -> Mapping[int, int] | None:
-        if value is None:
-            return None
-        if not isinstance(value, Mapping):
-            usual = 13 if name.startswith("comfort") else 101
-            raise ValueError(
-                f"{name}: {shown(value)}; a dict such as {{8000: {usual}}}, or None, fits"
-            )
-        for clock, event in value.items():
-            number(clock, f"{name}: clock", 8000, 192_000)
-            number(event, f"{name}: payload type", 0, 127)
-        return dict(value)
+
+def _checked_types(value: object, name: str) -> Mapping[int, int | tuple[int, ...]] | None:
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        usual = 13 if name.startswith("comfort") else 101
+        raise ValueError(f"{name}: {shown(value)}; a dict such as {{8000: {usual}}}, or None, fits")
+    checked: dict[int, int | tuple[int, ...]] = {}
+    for clock, types in value.items():
+        number(clock, f"{name}: clock", 8000, 192_000)
+        if name in _SEVERAL_TYPES and isinstance(types, (tuple, list)) and types:
+            checked[clock] = tuple(number(n, f"{name}: payload type", 0, 127) for n in types)
+        else:
+            checked[clock] = number(types, f"{name}: payload type", 0, 127)
+    return checked
+
+
+def _first_of_each(types: Mapping[int, int | Sequence[int]]) -> Mapping[int, int]:
+    return {clock: each if isinstance(each, int) else each[0] for clock, each in types.items()}
+
+
+def _pairs(types: Mapping[int, int | Sequence[int]]) -> list[tuple[int, int]]:
+    """(payload type, clock) of all of them."""
+    return [
+        (number, clock)
+        for clock, each in types.items()
+        for number in ((each,) if isinstance(each, int) else each)
+    ]
 
 
 _OPTIONS: Final = tuple(each for each in fields(RTPOptions) if each.init)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["OPUS_RATES", "OpusSettings", "parameters"]
+__all__ = ["OPUS_RATES", "OpusSettings", "parameters", "unreadable"]
 
 OPUS_RATES: Final = (8000, 12000, 16000, 24000, 48000)
 # In bits per second of mono: the upper end of what RFC 7587 §3.1.1 finds right for speech, and a
@@ -65,6 +65,17 @@ def parameters(fmtp: str) -> dict[str, str]:
         if name.strip():
             given[name.strip().lower()] = value.strip()
     return given
+
+
+def unreadable(fmtp: str) -> list[str]:
+    """Which of the parameters `from_fmtp` would raise for."""
+    found = []
+    for item in fmtp.split(";"):
+        try:
+            OpusSettings.from_fmtp(item)
+        except ValueError:
+            found.append(item)
+    return found
 
 
 def _number(given: dict[str, Any], name: str) -> int | None:

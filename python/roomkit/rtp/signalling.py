@@ -178,21 +178,4 @@ class Signalling:
 
 def _as_changes(agreement: Agreement, before: Agreement | None, rtcp: RTCPMode) -> dict[str, Any]:
     """What is agreed on as options of a change."""
-    # The far end still sends as before until our answer has reached it, and what is on its way
-    # then is no stranger's: what it sent so far is understood once more.
-    codecs = (*agreement.codecs, *_still_heard(agreement, before))
-    return {**agreement.options(), "codecs": codecs, "rtcp": rtcp}
-
-
-def _still_heard(agreement: Agreement, before: Agreement | None) -> list[Codec]:
-    """Codecs of before under numbers that mean nothing else now."""
-    if before is None:
-        return []
-    taken = {codec.payload_type for codec in agreement.codecs}
-    taken.update(agreement.events.values(), agreement.noise.values())
-    # A frame has a whole number of samples in each.
-    return [
-        codec
-        for codec in before.codecs
-        if codec.payload_type not in taken and codec.sample_rate * agreement.ptime_ms % 1000 == 0
-    ]
+    return {**agreement.options(before), "rtcp": rtcp}

@@ -428,7 +428,7 @@ def _check_parameter(text: str, where: str) -> None:
     elif not name.startswith("-"):
         # With a hyphen before it, it may be ignored (RFC 4568 §6.3.8).
         # In capitals as all are written (RFC 4568 §9.2); else it may be half of a key.
-        said = f" {name!r}" if re.fullmatch(r"[A-Z_]{1,24}", name) else ""
+        said = f" {name!r}" if re.fullmatch(r"[A-Z_]{1,19}", name) else ""
         raise ValueError(f"{where}: unknown session parameter{said}; none fits")
 
 
@@ -444,5 +444,7 @@ def _write_key(key: SRTPKey) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A piece of the line. No key is that short; a longer piece may be one out of its place."""
-    return repr(text) if len(text) <= 24 else f"of {len(text)} characters"
+    """A piece of the line. No key is that short; a longer piece may be one out of its place, or a
+    part of one."""
+    fits = len(text) <= 24 and re.search("[A-Za-z0-9+/]{20}", text) is None
+    return repr(text) if fits else f"of {len(text)} characters"

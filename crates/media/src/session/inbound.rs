@@ -161,7 +161,10 @@ impl Inbound {
 
     /// Goes over to what a new configuration asks for.
     pub(super) fn update(&mut self, now: Time, config: &SessionConfig) {
-        self.playout.set_codecs(&config.receive_codecs, now);
+        let events = config.receive_events.iter().map(|event| event.payload_type);
+        let noise = config.receive_noise.iter().map(|noise| noise.payload_type);
+        let elsewhere: Vec<u8> = events.chain(noise).collect();
+        self.playout.set_codecs(&config.receive_codecs, &elsewhere, now);
         self.longest = self.longest.max(longest_rtp(&config.receive_codecs));
         self.playout.set_filters(&config.filters);
         self.playout.set_ptime(config.ptime);

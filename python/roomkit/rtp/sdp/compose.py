@@ -50,4 +50,13 @@ def audio(agreement: Agreement, local: Address, rtcp: Address | None, protocol: 
 
 def refused(media: Media) -> Media:
     """What is not taken, in its place (RFC 3264 §6)."""
-    return replace(media, port=0, port_count=1, connection=None, attributes=(), others=())
+    return replace(
+        media,
+        port=0,
+        port_count=1,
+        # One at least is to be there (RFC 8866 §9), whatever an offer has that is refused already.
+        formats=media.formats or ("0",),
+        connection=None,
+        attributes=(),
+        others=(),
+    )

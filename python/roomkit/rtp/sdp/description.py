@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from roomkit.rtp.sdp.errors import SDPError
 from roomkit.rtp.sdp.media import Media
 from roomkit.rtp.sdp.parser import parse
 from roomkit.rtp.sdp.parts import Attribute, Attributed, Connection, Line, Origin, in_order
-from roomkit.rtp.sdp.text import one_line
+from roomkit.rtp.sdp.text import one_line, shown
 
 if TYPE_CHECKING:
     from roomkit.rtp.addresses import Address
@@ -36,11 +37,14 @@ class SessionDescription(Attributed):
     attributes: tuple[Attribute, ...] = ()
     others: tuple[Line, ...] = field(default=(("t", "0 0"),), repr=False)
     """The lines of other types, in their order: `i=`, `b=`, `t=`, …"""
+    unread: tuple[SDPError, ...] = field(default=(), compare=False, repr=False)
+    """What could not be read before the first `m=`, and why: it counts as not written."""
 
     @classmethod
     def parse(cls, text: str | bytes) -> SessionDescription:
         """Reads a description. Line ends of any kind, blanks at the ends of lines and lines of
-        unknown types are borne; the missing lines `s=` and `t=` too.
+        unknown types are borne; the missing lines `o=`, `s=` and `t=` too. What a call can do
+        without, and cannot be read, is in `unread` here and of its medium, and told at DEBUG.
 
         Raises `SDPError` that names the line, `TypeError` for what is no text.
         """
@@ -73,6 +77,12 @@ class SessionDescription(Attributed):
         if connection is None or connection.is_unspecified:
             return None
         return connection.host, media.port
+
+    def __repr__(self) -> str:
+        return (
+            f"<SessionDescription {shown(f's={self.name}')[2:]!r} of {self.origin!r} at"
+            f" {self.connection!r} with {self.media!r} and {self.attributes!r}>"
+        )
 
     def __str__(self) -> str:
         others = in_order(self.others)

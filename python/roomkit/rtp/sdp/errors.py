@@ -15,7 +15,8 @@ _LONGEST: Final = 400  # characters of what is wrong: more than any that quotes 
 class SDPError(ValueError):
     """A session description that is malformed, or that no call can be made of.
 
-    Its text names the line's number, the line, and what is wrong with it; keys are left out.
+    Its text names the line's number, the line, and what is wrong with it. It quotes 200 characters
+    of the description at most, and nothing that may be a key.
     """
 
     def __init__(self, problem: str, *, line_number: int | None = None, line: str = "") -> None:
@@ -23,7 +24,7 @@ class SDPError(ValueError):
         """What is wrong, and what fits."""
         self.line_number = line_number
         """Counted from 1, as an editor does; None when it is about the description as a whole."""
-        self.line = printable(shown(line))
+        self.line = shown(line)
         """The line, without keys, shortened if it is long."""
         where = "" if line_number is None else f"line {line_number}: '{self.line}': "
         super().__init__(f"SDP: {where}{problem}")

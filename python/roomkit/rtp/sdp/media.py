@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final, TypeVar
 
+from roomkit.rtp.opus import unreadable as unread_parameters
 from roomkit.rtp.sdp.errors import SDPError
 from roomkit.rtp.sdp.parts import (
     STATIC,
@@ -15,12 +19,16 @@ from roomkit.rtp.sdp.parts import (
     Line,
     parse_connection,
 )
-from roomkit.rtp.sdp.text import whole
+from roomkit.rtp.sdp.text import quoted, shown, whole
 
-__all__ = ["Media"]
+__all__ = ["Media", "unreadable"]
+
+T = TypeVar("T")
+
+_MOST_TOLD: Final = 8  # parameters of one line
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Media(Attributed):
     """An `m=` line with what belongs to it (RFC 8866 §5.14)."""
 
@@ -37,10 +45,15 @@ class Media(Attributed):
     """Its lines `i=`, `b=` and `k=`."""
     port_count: int = 1
     line_number: int | None = field(default=None, compare=False)
+    unread: tuple[SDPError, ...] = field(default=(), compare=False, repr=False)
+    """What could not be read of its lines, and why: it counts as not written."""
 
     def error(self, problem: str) -> SDPError:
         """That the `m=` line is wrong."""
         return SDPError(problem, line_number=self.line_number, line=f"m={self._value}")
+
+    def __repr__(self) -> str:
+        return f"<Media {shown(f'm={self._value}')[2:]!r} with {len(self.attributes)} attributes>"
 
     @property
     def is_rtp(self) -> bool:
@@ -49,41 +62,40 @@ class Media(Attributed):
 
     @property
     def payload_types(self) -> tuple[int, ...]:
-        """Its formats as numbers, in the order of preference."""
-        numbers: list[int] = []
-        for text in self.formats:
-            number = whole(text, 0, 127)
-            if number is None:
-                raise self.error(f"format {text!r}; a payload type from 0 to 127 fits")
-            if number not in numbers:
-                numbers.append(number)
-        return tuple(numbers)
+        """Its formats as numbers, in the order of preference; those that are none are left out."""
+        numbers = (whole(text, 0, 127) for text in self.formats)
+        return tuple(dict.fromkeys(number for number in numbers if number is not None))
 
     @property
     def encodings(self) -> tuple[Encoding, ...]:
         """What its payload types stand for, in the order of preference. Static ones keep their
         meaning without a line (RFC 3551 §6); a dynamic one without is left out: nobody can know."""
-        maps = dict(map(_rtpmap, self.named("rtpmap")))
-        parameters: dict[int, str] = {}
-        for number, text in map(_fmtp, self.named("fmtp")):
+        return self._encodings
+
+    @cached_property
+    def _encodings(self) -> tuple[Encoding, ...]:
+        maps = dict(self._readable("rtpmap", _rtpmap))
+        parameters: dict[int, list[str]] = {}
+        for number, text in self._readable("fmtp", _of_type):
             # Some stacks spread what belongs to one type over several lines.
-            parameters[number] = f"{parameters[number]};{text}" if number in parameters else text
+            parameters.setdefault(number, []).append(text)
         found: list[Encoding] = []
         for number in self.payload_types:
             entry = maps.get(number) or STATIC.get(number)
             if entry is not None:
-                found.append(Encoding(number, *entry, parameters.get(number, "")))
+                found.append(Encoding(number, *entry, ";".join(parameters.get(number, ()))))
         return tuple(found)
 
     @property
     def ptime(self) -> float | None:
         """Milliseconds of audio in a packet that its sender would like to get (RFC 8866 §6.4)."""
-        return self._milliseconds("ptime")
+        # Some phones write 0 where they have no wish.
+        return next(iter(self._readable("ptime", _milliseconds)), None) or None
 
     @property
     def maxptime(self) -> float | None:
         """The most milliseconds of audio that it takes in a packet."""
-        return self._milliseconds("maxptime")
+        return next(iter(self._readable("maxptime", _milliseconds)), None) or None
 
     @property
     def rtcp_mux(self) -> bool:
@@ -94,29 +106,12 @@ class Media(Attributed):
     def rtcp(self) -> tuple[int, Connection | None] | None:
         """Where RTCP goes to, if a line says so (RFC 3605): the port, and the host if it is
         another."""
-        attribute = self.first("rtcp")
-        if attribute is None:
-            return None
-        text, _, address = (attribute.value or "").strip().partition(" ")
-        port = whole(text, 1, 65535)
-        if port is None:
-            raise attribute.error(f"port {text!r}; 1 to 65535 fits")
-        try:
-            return port, parse_connection(address) if address.strip() else None
-        except ValueError as error:
-            raise attribute.error(str(error)) from None
+        return next(iter(self._readable("rtcp", _rtcp)), None)
 
     @property
     def ssrcs(self) -> tuple[int, ...]:
         """The SSRCs that it names (RFC 5576), each once."""
-        found: dict[int, None] = {}
-        for attribute in self.named("ssrc"):
-            text = (attribute.value or "").strip().partition(" ")[0]
-            ssrc = whole(text, 0, 0xFFFF_FFFF)
-            if ssrc is None:
-                raise attribute.error(f"SSRC {text!r}; 0 to 4294967295 fits")
-            found[ssrc] = None
-        return tuple(found)
+        return tuple(dict.fromkeys(self._readable("ssrc", _ssrc)))
 
     def lines(self) -> Iterator[str]:
         """Its lines, as they are written."""
@@ -130,44 +125,102 @@ class Media(Attributed):
     @property
     def _value(self) -> str:
         count = f"/{self.port_count}" if self.port_count != 1 else ""
-        return " ".join((self.kind, f"{self.port}{count}", self.protocol, *self.formats))
+        parts = (self.kind, f"{self.port}{count}", self.protocol, *self.formats)
+        return " ".join(part for part in parts if part)
 
-    def _milliseconds(self, name: str) -> float | None:
-        attribute = self.first(name)
-        if attribute is None:
-            return None
-        text = (attribute.value or "").strip()
-        before, _, behind = text.partition(".")
-        if whole(before, 0, 10_000) is None or whole(behind or "0", 0, 10**9) is None:
-            raise attribute.error(f"{name} {text!r}; a number of milliseconds, at most 10000, fits")
-        # Some phones write 0 where they have no wish.
-        return float(text) or None
+    def _readable(self, name: str, read: Callable[[str], T]) -> Iterator[T]:
+        """The values of the attributes of that name, without those that cannot be read."""
+        for attribute in self.named(name):
+            with contextlib.suppress(ValueError):
+                yield read(attribute.value or "")
 
 
-def _rtpmap(attribute: Attribute) -> tuple[int, tuple[str, int, int]]:
+def unreadable(media: Media) -> Iterator[SDPError]:
+    """What cannot be read of its formats, and of those attributes that mean something here. A call
+    does without, as if it were not written."""
+    none = [text for text in media.formats if whole(text, 0, 127) is None]
+    if none:
+        more = f" and {len(none) - 1} more" if len(none) > 1 else ""
+        yield media.error(f"format {quoted(none[0])}{more}; a payload type from 0 to 127 fits")
+    opus = {each.payload_type for each in media.encodings if each.name.lower() == "opus"}
+    for attribute in media.attributes:
+        name = attribute.name.lower()
+        read = _READERS.get(name)
+        if read is None:
+            continue
+        try:
+            value = read(attribute.value or "")
+        except ValueError as error:
+            yield attribute.error(str(error))
+            continue
+        if name == "fmtp" and isinstance(value, tuple) and value[0] in opus:
+            for parameter in unread_parameters(value[1])[:_MOST_TOLD]:
+                yield attribute.error(f"parameter {quoted(parameter)} of Opus (RFC 7587 §6.1)")
+
+
+def _rtpmap(value: str) -> tuple[int, tuple[str, int, int]]:
     """RFC 8866 §6.6: `96 opus/48000/2`."""
-    number, encoding = _of_type(attribute)
-    name, *rest = encoding.split("/")
+    number, encoding = _of_type(value)
+    name, *rest = (part.strip() for part in encoding.split("/"))
+    usual = _USUAL_CLOCKS.get(name.upper())
+    if not rest and usual is not None:
+        return number, (name, usual, 1)
     if not name or not 1 <= len(rest) <= 2:
-        raise attribute.error("an encoding such as 'opus/48000/2' fits behind the number")
+        raise ValueError("an encoding such as 'opus/48000/2' fits behind the number")
     rate = whole(rest[0], 1, 1_000_000)
     if rate is None:
-        raise attribute.error(f"clock rate {rest[0]!r}; a number of Hz fits")
+        raise ValueError(f"clock rate {quoted(rest[0])}; a number of Hz fits")
     channels = whole(rest[1], 1, 255) if len(rest) > 1 else 1
     if channels is None:
-        raise attribute.error(f"channels {rest[1]!r}; 1 to 255 fits")
+        raise ValueError(f"channels {quoted(rest[1])}; 1 to 255 fits")
     return number, (name, rate, channels)
 
 
-def _fmtp(attribute: Attribute) -> tuple[int, str]:
-    """RFC 8866 §6.15: `101 0-16`."""
-    return _of_type(attribute)
-
-
-def _of_type(attribute: Attribute) -> tuple[int, str]:
-    """The payload type that a value begins with, and what follows."""
-    text, _, rest = (attribute.value or "").strip().partition(" ")
+def _of_type(value: str) -> tuple[int, str]:
+    """The payload type that a value begins with, and what follows (RFC 8866 §6.15: `101 0-16`)."""
+    text, *rest = value.split(None, 1) or [""]
     number = whole(text, 0, 127)
     if number is None:
-        raise attribute.error(f"payload type {text!r}; 0 to 127 fits")
-    return number, rest.strip()
+        raise ValueError(f"payload type {quoted(text)}; 0 to 127 fits")
+    return number, rest[0].strip() if rest else ""
+
+
+def _milliseconds(value: str) -> float:
+    text = value.strip()
+    before, _, behind = text.partition(".")
+    if whole(before, 0, 10_000) is None or whole(behind or "0", 0, 10**9) is None:
+        raise ValueError(f"{quoted(text)}; a number of milliseconds, at most 10000, fits")
+    return float(text)
+
+
+def _rtcp(value: str) -> tuple[int, Connection | None]:
+    text, *address = value.split(None, 1) or [""]
+    port = whole(text, 1, 65535)
+    if port is None:
+        raise ValueError(f"port {quoted(text)}; 1 to 65535 fits")
+    return port, parse_connection(address[0]) if address else None
+
+
+def _ssrc(value: str) -> int:
+    text = (value.split(None, 1) or [""])[0]
+    ssrc = whole(text, 0, 0xFFFF_FFFF)
+    if ssrc is None:
+        raise ValueError(f"SSRC {quoted(text)}; 0 to 4294967295 fits")
+    return ssrc
+
+
+_USUAL_CLOCKS: Final = {
+    **dict.fromkeys(("PCMU", "PCMA", "G722", "CN", "TELEPHONE-EVENT"), 8000),
+    "OPUS": 48000,
+}
+"""Of encodings that some write without a clock."""
+
+_READERS: Final[dict[str, Callable[[str], object]]] = {
+    "rtpmap": _rtpmap,
+    "fmtp": _of_type,
+    "ptime": _milliseconds,
+    "maxptime": _milliseconds,
+    "rtcp": _rtcp,
+    "ssrc": _ssrc,
+}
+"""Attributes whose values mean something here."""

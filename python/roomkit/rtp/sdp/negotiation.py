@@ -5,13 +5,20 @@ from __future__ import annotations
 import secrets
 from copy import copy
 from dataclasses import replace
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
 from roomkit.rtp.addresses import check_address, is_numeric
 from roomkit.rtp.checks import one_of
 from roomkit.rtp.codecs import Codec, codecs_for
 from roomkit.rtp.sdp import security
-from roomkit.rtp.sdp.agreement import Agreement, agree, agree_on_answer, find_audio, turned
+from roomkit.rtp.sdp.agreement import (
+    Agreement,
+    agree_on_answer,
+    agree_on_first,
+    audio_lines,
+    turned,
+)
 from roomkit.rtp.sdp.compose import audio, refused
 from roomkit.rtp.sdp.description import SessionDescription
 from roomkit.rtp.sdp.errors import SDPError
@@ -71,6 +78,8 @@ class Negotiation:
         }
         if options.codecs is not None:
             wishes["codecs"] = options.codecs
+        if options.comfort_noise_types is not None:
+            wishes["comfort_noise_types"] = options.comfort_noise_types
         return cls(**wishes)
 
     def __copy__(self) -> Negotiation:
@@ -84,18 +93,19 @@ class Negotiation:
     def receive_offer(self, offer: str | bytes | SessionDescription) -> Agreement:
         """What will hold once it is answered.
 
-        Raises `SDPError` that names the line, where it is malformed or where nothing in it can be
-        agreed on.
+        Of several lines of audio the first that fits is taken. Raises `SDPError` that names the
+        line, where the offer is malformed or nothing in it can be agreed on: 488 (RFC 3261
+        §21.4.26) is the answer to that, and a call goes on as it was.
         """
         described = _parsed(offer)
-        if self.agreement is not None and self._is_over(described):
-            place, agreement = (
-                self._place,
-                replace(self.agreement, ended=True, direction="inactive"),
-            )
+        now = self.agreement
+        lines = audio_lines(described, None if now is None else self._place)
+        if lines:
+            place, agreement = agree_on_first(described, lines, self._wishes, now)
+        elif now is not None and self._is_over(described):
+            place, agreement = self._place, replace(now, ended=True, direction="inactive")
         else:
-            place, media = find_audio(described)
-            agreement = agree(described, media, self._wishes, self.agreement)
+            raise _no_audio(described)
         self._received = described, place, agreement
         return agreement
 
@@ -192,8 +202,10 @@ class Negotiation:
             raise SDPError(
                 f"{len(described.media)} lines 'm=' answer an offer of {len(self._written.media)}"
             )
-        at_place = described.media[self._place]
-        place, media = find_audio(replace(described, media=(at_place,)))
+        at_place = replace(described, media=described.media[self._place : self._place + 1])
+        if not audio_lines(at_place):
+            raise _no_audio(at_place)
+        [media] = at_place.media
         encrypted = self.agreement is not None and self.agreement.srtp is not None
         agreed = agree_on_answer(
             described,
@@ -203,7 +215,7 @@ class Negotiation:
             secure=encrypted or "SAVP" in self._written.media[self._place].protocol,
         )
         self._offered = None
-        self._hold_to(agreed, described, self._place + place)
+        self._hold_to(agreed, described, self._place)
         return agreed
 
     @property
@@ -239,6 +251,9 @@ class Negotiation:
         for name, types in (("telephone-event", agreement.events), ("CN", agreement.noise)):
             for clock, number in types.items():
                 self._numbers.note(number, f"{name}/{clock}")
+        for number, clock in agreement.also.events:
+            # Nothing else of ours gets a number under which digits may come.
+            self._numbers.note(number, f"telephone-event/{clock}")
 
     def _our_offer(self, wishes: Wishes, numbers: Numbers, *, anew: bool) -> Agreement:
         now = self.agreement
@@ -263,8 +278,9 @@ class Negotiation:
         )
 
     def _is_over(self, described: SessionDescription) -> bool:
-        """Whether the audio that we had now has port 0, and no other comes in its place."""
-        return described.audio is None and len(described.media) > self._place
+        """Whether the audio that we had now has port 0 (RFC 3264 §8.2)."""
+        at_place = described.media[self._place : self._place + 1]
+        return any(media.kind == "audio" for media in at_place)
 
     def _describe(self, local: Address, media: tuple[Media, ...]) -> SessionDescription:
         """The description as a whole. Its version counts what has changed (RFC 3264 §8)."""
@@ -288,6 +304,20 @@ def _numeric(address: Address, name: str) -> Address:
     if not is_numeric(host):
         raise ValueError(f"{name}: host {host!r}; a numeric address fits")
     return host, port
+
+
+def _no_audio(described: SessionDescription) -> SDPError:
+    for media in described.media:
+        if media.kind == "audio":
+            return media.error("the audio is refused: its port is 0")
+    unread = chain(described.unread, *(media.unread for media in described.media))
+    more = "".join(
+        f"; line {each.line_number} cannot be read: {each.problem}" for each in islice(unread, 1)
+    )
+    return SDPError(
+        "there is no line 'm=audio', and nothing else is spoken here; 488 (Not Acceptable Here) is"
+        f" the answer to an offer of that kind, and a call goes on as it was{more}"
+    )
 
 
 def _parsed(text: str | bytes | SessionDescription) -> SessionDescription:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast
 
 from roomkit.rtp.sdp.errors import SDPError
-from roomkit.rtp.sdp.text import one_line, shown
+from roomkit.rtp.sdp.text import one_line, quoted, shown
 
 if TYPE_CHECKING:
     from roomkit.rtp.options import MediaDirection
@@ -30,9 +31,11 @@ Line: TypeAlias = tuple[str, str]
 """A line of another type than those that have a field: its letter and its value."""
 
 _RANKS: Final = {"i": 0, "u": 0, "e": 0, "p": 0, "b": 1, "t": 2, "r": 2, "z": 2, "k": 3}
+_LONGEST_HOST: Final = 255  # characters of a name (RFC 1035 §2.3.4)
 _DIRECTIONS: Final = ("sendrecv", "sendonly", "recvonly", "inactive")
 
-# RFC 3551 §6, table 4: what a static type means without a line a=rtpmap.
+# RFC 3551 §6, table 4: what a static type means without a line a=rtpmap. 19 is reserved there: it
+# was comfort noise before that had its number, and some gateways still say so.
 STATIC: Final[dict[int, tuple[str, int, int]]] = {
     0: ("PCMU", 8000, 1),
     3: ("GSM", 8000, 1),
@@ -51,6 +54,14 @@ STATIC: Final[dict[int, tuple[str, int, int]]] = {
     16: ("DVI4", 11025, 1),
     17: ("DVI4", 22050, 1),
     18: ("G729", 8000, 1),
+    19: ("CN", 8000, 1),
+}
+
+
+# What is written wrong and means one thing only.
+_MEANT: Final[dict[tuple[str, int, int], tuple[str, int, int]]] = {
+    ("opus", 48000, 1): ("opus", 48000, 2),
+    ("g722", 16000, 1): ("g722", 8000, 1),
 }
 
 
@@ -64,13 +75,13 @@ class Attribute:
     """Where it was read, counted from 1."""
 
     def __post_init__(self) -> None:
-        one_line(self.name + (self.value or ""), f"attribute {self.name!r}")
+        one_line(self.name + (self.value or ""), f"attribute {quoted(self.name)}")
 
     def __str__(self) -> str:
         return self.name if self.value is None else f"{self.name}:{self.value}"
 
     def __repr__(self) -> str:
-        return f"<Attribute {shown(str(self))!r}>"
+        return f"<Attribute {shown(f'a={self}')[2:]!r}>"
 
     def error(self, problem: str) -> SDPError:
         """That this line is wrong."""
@@ -104,10 +115,14 @@ class Connection:
     def is_multicast(self) -> bool:
         """Whether it is the address of a group."""
         ip = _ip(self.host)
-        return bool(self.suffix) or (ip is not None and ip.is_multicast)
+        # Some write a TTL behind an address of one host, where it means nothing.
+        return bool(self.suffix) if ip is None else ip.is_multicast
 
     def __str__(self) -> str:
         return f"IN {self.kind} {self.host}{self.suffix}"
+
+    def __repr__(self) -> str:
+        return f"<Connection {shown(f'c={self}')[2:]!r}>"
 
 
 @dataclass(frozen=True)
@@ -121,6 +136,9 @@ class Origin:
 
     def __str__(self) -> str:
         return f"{self.username} {self.session_id} {self.version} {self.address}"
+
+    def __repr__(self) -> str:
+        return f"<Origin {shown(f'o={self}')[2:]!r}>"
 
 
 @dataclass(frozen=True)
@@ -141,12 +159,13 @@ class Encoding:
         return f"{self.name}/{self.clock_rate}{channels}"
 
     def is_same(self, name: str, clock_rate: int, channels: int) -> bool:
-        """Whether it is that encoding; names know no case (RFC 4855 §3)."""
-        return (self.name.lower(), self.clock_rate, self.channels) == (
-            name.lower(),
-            clock_rate,
-            channels,
-        )
+        """Whether it is that encoding. Names know no case (RFC 4855 §3), and where clock or
+        channels are written wrong and can mean one thing only, they mean that: Opus has two
+        channels in SDP, however many are written (RFC 7587 §7), and G.722 a clock of 8000 Hz,
+        though it samples 16000 (RFC 3551 §4.5.2)."""
+        written = self.name.lower(), self.clock_rate, self.channels
+        meant = _MEANT.get(written, written)
+        return meant == (name.lower(), clock_rate, channels)
 
 
 class Attributed:
@@ -155,8 +174,8 @@ class Attributed:
     attributes: tuple[Attribute, ...]
 
     def named(self, name: str) -> tuple[Attribute, ...]:
-        """All attributes of that name."""
-        return tuple(attribute for attribute in self.attributes if attribute.name == name)
+        """All attributes of that name, which some write in capitals."""
+        return tuple(each for each in self.attributes if each.name.lower() == name)
 
     def first(self, name: str) -> Attribute | None:
         """The first attribute of that name."""
@@ -165,9 +184,9 @@ class Attributed:
     @property
     def direction(self) -> MediaDirection | None:
         """`sendrecv`, `sendonly`, `recvonly` or `inactive`, if a line says so here."""
-        said = [attribute for attribute in self.attributes if attribute.name in _DIRECTIONS]
+        said = [each.name.lower() for each in self.attributes if each.name.lower() in _DIRECTIONS]
         # Where lines contradict one another, the last is what a stack added on its way.
-        return cast("MediaDirection", said[-1].name) if said else None
+        return cast("MediaDirection", said[-1]) if said else None
 
 
 def parse_connection(value: str) -> Connection:
@@ -177,16 +196,20 @@ def parse_connection(value: str) -> Connection:
         raise ValueError("an address such as 'IN IP4 192.0.2.10' fits")
     net, kind, address = parts
     if net.upper() != "IN":
-        raise ValueError(f"network {net!r}; 'IN' fits")
+        raise ValueError(f"network {quoted(net)}; 'IN' fits")
     kind = kind.upper()
     if kind not in ("IP4", "IP6"):
-        raise ValueError(f"kind of address {kind!r}; 'IP4' or 'IP6' fits")
+        raise ValueError(f"kind of address {quoted(kind)}; 'IP4' or 'IP6' fits")
     host, slash, count = address.partition("/")
+    if re.fullmatch(r"\d{1,3}(\.\d{1,3}){3}", host, re.ASCII):
+        host = ".".join(str(int(part)) for part in host.split("."))  # 192.000.002.010
     ip = _ip(host)
     if ip is None and (":" in host or host.replace(".", "").isdecimal()):
-        raise ValueError(f"address {host!r} is none")
-    if ip is not None and f"IP{ip.version}" != kind:
-        raise ValueError(f"address {host!r} is not of kind {kind}")
+        raise ValueError(f"address {quoted(host)} is none")
+    if len(host) > _LONGEST_HOST:
+        raise ValueError(f"address of {len(host)} characters; at most {_LONGEST_HOST} fit")
+    if ip is not None:
+        kind = f"IP{ip.version}"  # the address itself knows better
     return Connection(host, cast("Literal['IP4', 'IP6']", kind), slash + count)
 
 

@@ -22,6 +22,8 @@ _OFFERED: Final[tuple[SRTPSuite, ...]] = (
     "AEAD_AES_256_GCM",
 )
 
+_MOST_TOLD: Final = 3  # lines that an error gives the reasons of
+
 
 def take(
     media: Media, security: SDPSecurity, now: SRTP | None
@@ -49,7 +51,10 @@ def take(
         ours = theirs.answer()
         if now is not None and now.suite == theirs.suite:
             ours = CryptoLine(theirs.tag, (now.send,), theirs.spelling)
-        return (ours,), SRTP.from_lines(ours, theirs)
+        try:
+            return (ours,), SRTP.from_lines(ours, theirs)
+        except ValueError as error:  # our own key, sent back
+            raise media.error(str(error)) from None
     if secure:
         raise media.error("no line a=crypto brings a key; keys by other means are not supported")
     if security == "require":
@@ -104,7 +109,7 @@ def answered(media: Media, ours: tuple[CryptoLine, ...], *, must: bool) -> SRTP 
 def _chosen(lines: Sequence[Attribute]) -> CryptoLine:
     """The first line of an offer that can be taken (RFC 4568 §7.1.2).
 
-    Raises `SDPError` of the first where there is none, with the reasons of all.
+    Raises `SDPError` of the first where there is none, with the reasons of some.
     """
     reasons: list[str] = []
     for line in lines:
@@ -112,7 +117,10 @@ def _chosen(lines: Sequence[Attribute]) -> CryptoLine:
             return CryptoLine.parse(line.value or "")
         except ValueError as error:
             where = "" if not reasons or line.line_number is None else f"line {line.line_number}: "
-            reasons.append(f"{where}{error}")
+            if len(reasons) <= _MOST_TOLD:
+                reasons.append(f"{where}{error}")
+    if len(reasons) > _MOST_TOLD:
+        reasons[_MOST_TOLD:] = [f"{len(lines) - _MOST_TOLD} more"]
     raise lines[0].error("; ".join(reasons))
 
 

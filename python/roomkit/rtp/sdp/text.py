@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["one_line", "shown", "whole"]
+from roomkit._text import printable, without_runs
+
+__all__ = ["one_line", "quoted", "shown", "whole"]
 
 _LONGEST: Final = 80  # characters of a line that are shown: enough to find it
+_LONGEST_PIECE: Final = 40  # of a piece of it, so that an error never quotes more than 200
+
 # Keys of `a=crypto` and `k=`, of MIKEY (RFC 4567), and the password of ICE (RFC 8839 §5.4).
 _SECRET: Final = re.compile(
-    r"(inline:)[^|;\s]+|^(k=\w+:).*|(key-mgmt:\w+ |ice-pwd:).*", re.IGNORECASE
+    r"(inline\s*:?).*|^(k=(?:\w+:)?).*|((?:key-mgmt:\w+|ice-pwd)[\s:]).*", re.IGNORECASE | re.DOTALL
 )
-
 _CRYPTO: Final = re.compile(r"((?:a=)?\s*crypto\s*:)", re.IGNORECASE)
 _NO_KEY: Final = 24  # characters: the names of suites have so many, keys have more
+_PIECE: Final = re.compile(r"[A-Za-z0-9+/=_-]{12,}")
 
 
 def whole(text: str, low: int, high: int) -> int | None:
@@ -36,8 +40,16 @@ def shown(line: str) -> str:
     crypto = _CRYPTO.match(line)
     if crypto is not None:
         line = _without_keys(crypto[1], line[crypto.end() :])
+    elif line[1:2] != "=":
+        # No line at all, so it may be what was behind a line end in the middle of a key.
+        line = _PIECE.sub("…", line)
     line = _SECRET.sub(lambda match: f"{match[match.lastindex or 0]}…", line)
-    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+    return printable(without_runs(line), _LONGEST)
+
+
+def quoted(text: str) -> str:
+    """A piece of a line in quotation marks, fit for an error as well."""
+    return f"'{printable(without_runs(_SECRET.sub('…', text)), _LONGEST_PIECE)}'"
 
 
 def _without_keys(name: str, value: str) -> str:

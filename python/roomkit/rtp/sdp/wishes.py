@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from roomkit.rtp.codecs import DYNAMIC_TYPES, G722, OPUS, PCMA, PCMU, Codec
 from roomkit.rtp.options import RTPOptions, check_names
+from roomkit.rtp.opus import unreadable
 
 if TYPE_CHECKING:
     from roomkit.rtp.options import MediaDirection, RTCPMode, SDPSecurity
     from roomkit.rtp.sdp.parts import Encoding
 
-__all__ = ["FITS_A_PACKET", "Wishes"]
+__all__ = ["FITS_A_PACKET", "Wishes", "asked_of"]
 
 FITS_A_PACKET: Final = 1400
 """Octets of payload that no network on the way is likely to break into fragments."""
@@ -52,9 +53,9 @@ class Wishes:
         named = "codecs" in options or "payload_type" in options
         return cls(
             codecs=checked.active if named else None,
-            event_types=checked.dtmf_types,
+            event_types=None if checked.dtmf_types is None else checked.events,
             event_type=checked.dtmf_payload_type,
-            noise_types=checked.comfort_noise_types,
+            noise_types=None if checked.comfort_noise_types is None else checked.noise,
             ptime_ms=checked.ptime_ms if "ptime_ms" in options else None,
             sample_rate=checked.sample_rate,
             direction=checked.direction,
@@ -90,22 +91,31 @@ class Wishes:
         return types
 
     def codec_for(self, encoding: Encoding) -> Codec | None:
-        """What an encoding of the far end is here, under its number; None: nothing that we have.
-
-        Raises `ValueError` for format parameters that cannot be.
-        """
+        """What an encoding of the far end is here, under its number; None: nothing that we have."""
         name = _OURS.get(encoding.name.upper())
         if name is None:
             return None
-        asked = encoding.parameters if name == "opus" else None
+        clock, channels = encoding.clock_rate, encoding.channels
+        for meant in (OPUS, G722):
+            if encoding.is_same(meant.name, meant.clock_rate, meant.channels):
+                clock, channels = meant.clock_rate, meant.channels
+        asked = asked_of(encoding) if name == "opus" else None
         number = encoding.payload_type
         try:
-            known = Codec(name, number, encoding.clock_rate, encoding.channels)  # type: ignore[arg-type]
+            known = Codec(name, number, clock, channels, send_fmtp=asked)  # type: ignore[arg-type]
         except ValueError:
             return None  # a rate, or a number, under which we have no such codec
         if self.codecs is None:
-            return replace(known, send_fmtp=asked) if asked is not None else known
+            return known
         for codec in self.codecs:
             if encoding.is_same(codec.name, codec.clock_rate, codec.channels):
                 return replace(codec, payload_type=number, send_payload_type=None, send_fmtp=asked)
         return None
+
+
+def asked_of(encoding: Encoding) -> str:
+    """The parameters of Opus in its `a=fmtp`, but for those that cannot be read."""
+    unread = set(unreadable(encoding.parameters))
+    if not unread:
+        return encoding.parameters
+    return ";".join(item for item in encoding.parameters.split(";") if item not in unread)

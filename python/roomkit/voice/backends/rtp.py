@@ -81,9 +81,9 @@ class RTPVoiceBackend(VoiceBackend):
             local_addr: (host, port) to bind RTP. Port 0: a free even one, per session.
             remote_addr: (host, port) to send RTP to. May be None if supplied per session by
                 `metadata["remote_addr"]` in `connect`, or with `source_policy="learn"`.
-            payload_type: RTP payload type (0 PCMU, 8 PCMA, 10 and 11 L16 at 44.1 kHz; 96 to 127, or
-                35 to 63: L16 mono at `clock_rate`).
-            clock_rate: RTP clock rate in Hz (8000 for G.711).
+            payload_type: RTP payload type (0 PCMU, 8 PCMA, 9 G.722, 10 and 11 L16 at 44.1 kHz; 96
+                to 127, or 35 to 63: Opus at a `clock_rate` of 48000, L16 mono at any other).
+            clock_rate: RTP clock rate in Hz (8000 for G.711 and G.722, 48000 for Opus).
             dtmf_payload_type: RTP payload type of RFC 4733 digits; None: no digits.
             rtcp_interval: Seconds between RTCP reports, before RFC 3550's randomisation.
             log_transcripts: Log the text of transcripts at INFO. Otherwise only at DEBUG: what
