@@ -296,7 +296,7 @@ impl Run {
                 };
                 let fits = (8_000..=192_000).contains(&chunk.sample_rate)
                     && (1..=8).contains(&chunk.channels)
-                    && chunk.pcm.len() % usize::from(chunk.channels) == 0;
+                    && chunk.pcm.len().is_multiple_of(usize::from(chunk.channels));
                 assert_eq!(self.session.play(chunk).is_ok(), fits);
                 self.complete = fits && *last;
             }
