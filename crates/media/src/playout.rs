@@ -315,6 +315,11 @@ impl Playout {
         Counts { silence: self.counts.silence + self.uncertain_frames, ..self.counts }
     }
 
+    /// So many packets were refused on their way here: they are lost to who listens.
+    pub fn count_unheard(&mut self, packets: u64) {
+        self.bursts.lost(packets);
+    }
+
     /// How losses lie in what was played of the present source.
     pub fn bursts(&self) -> &Bursts {
         &self.bursts

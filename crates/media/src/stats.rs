@@ -161,6 +161,9 @@ pub struct Stats {
     /// Times the source changed: a new SSRC, address or restart that proved itself.
     pub source_changes: u64,
 
+    /// Times that packets came for 2 s and not one frame of them was heard.
+    pub unheard: u64,
+
     /// Frame deadlines that passed unserved because the machine was away for too long.
     pub frames_skipped: u64,
     /// The latest that a frame was served after its deadline.

@@ -66,6 +66,10 @@ pub enum Item {
     RtcpTimeout,
     /// The far end is heard again.
     RtpResumed,
+    /// Packets come and nothing of them is heard, for this reason.
+    Unheard(&'static str),
+    /// Audio is heard after that.
+    HeardAgain,
     /// The session ended by a fault.
     Fault(String),
     /// The last item: the session is over and its socket given back.

@@ -9,7 +9,7 @@ use roomkit_media::time::Duration;
 use roomkit_net::{Item, OpenError};
 
 /// The kinds of items, as the module's constants and in the tuples.
-const KINDS: [(&str, u8); 13] = [
+const KINDS: [(&str, u8); 15] = [
     ("FRAME", FRAME),
     ("DIGIT", DIGIT),
     ("PLAYBACK_STARTED", PLAYBACK_STARTED),
@@ -23,6 +23,8 @@ const KINDS: [(&str, u8); 13] = [
     ("FAULT", FAULT),
     ("CLOSED", CLOSED),
     ("DIALLED", DIALLED),
+    ("UNHEARD", UNHEARD),
+    ("HEARD_AGAIN", HEARD_AGAIN),
 ];
 const FRAME: u8 = 0;
 const DIGIT: u8 = 1;
@@ -37,6 +39,8 @@ const FAULT: u8 = 9;
 const CLOSED: u8 = 10;
 const RTCP_TIMEOUT: u8 = 11;
 const DIALLED: u8 = 12;
+const UNHEARD: u8 = 13;
+const HEARD_AGAIN: u8 = 14;
 
 pub fn add_kinds(module: &Bound<'_, PyModule>) -> PyResult<()> {
     for (name, kind) in KINDS {
@@ -120,6 +124,8 @@ fn tuple<'py>(py: Python<'py>, key: u64, item: Item) -> PyResult<Bound<'py, PyTu
         Item::RtpTimeout => (RTP_TIMEOUT, none(), none(), none()),
         Item::RtcpTimeout => (RTCP_TIMEOUT, none(), none(), none()),
         Item::RtpResumed => (RTP_RESUMED, none(), none(), none()),
+        Item::Unheard(reason) => (UNHEARD, text(reason), none(), none()),
+        Item::HeardAgain => (HEARD_AGAIN, none(), none(), none()),
         Item::Fault(message) => (FAULT, text(&message), none(), none()),
         Item::Closed => (CLOSED, none(), none(), none()),
     };

@@ -197,6 +197,11 @@ impl Inbound {
         }
     }
 
+    /// Whether anybody is to be heard: we receive, and it is known from whom. Before the answer to an offer of ours it is not.
+    pub(super) fn listens(&self) -> bool {
+        self.direction.receives() && !self.guard.awaits_signalling()
+    }
+
     /// `span` before `now` does not count as silence.
     pub(super) fn excuse(&mut self, span: Duration, now: Time) {
         self.last_heard = (self.last_heard + span).min(now);
@@ -253,7 +258,7 @@ impl Session {
             if packet.payload.is_empty() {
                 self.stats.keepalives_received += 1;
             } else {
-                self.stats.unknown_payload_type += 1;
+                self.count_unknown(&packet);
             }
             return;
         }
@@ -424,7 +429,7 @@ impl Session {
                 inbound.ear.receiver.set_clock_rates(clock_rate, source.clock_rate);
                 self.take_event(arrival, timestamp, packet.payload);
             } else {
-                self.stats.unknown_payload_type += 1;
+                self.count_unknown(packet);
             }
             return;
         };
@@ -449,7 +454,7 @@ impl Session {
         let due = self.deadline();
         let packet = Packet { seq, timestamp, ticks, codec, noise, arrival, payload };
         match self.inbound.playout.insert(packet, due) {
-            Insert::Stored => {}
+            Insert::Stored => self.unheard.stored += u64::from(!noise),
             Insert::Late => self.stats.late += 1,
             Insert::Duplicate => self.stats.duplicate += 1,
             Insert::Overflow(dropped) => self.stats.overflow += dropped as u64,

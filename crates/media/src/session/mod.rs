@@ -36,6 +36,7 @@ mod outbound;
 mod quality;
 mod reports;
 mod secure;
+mod unheard;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -59,6 +60,7 @@ use inbound::Inbound;
 use outbound::Outbound;
 use reports::Reports;
 use secure::Secure;
+use unheard::Unheard;
 
 /// After a stall of up to this many frames the frames that were missed are sent at once, right behind one another: the
 /// far end's jitter buffer still has use for them. After a longer one they are skipped, so that no burst leaves.
@@ -154,6 +156,14 @@ pub enum Event {
     RtcpTimeout,
     /// The far end is heard again after a timeout of either kind.
     RtpResumed,
+    /// Packets have come for 2 s, and not one frame of audio was heard of them. Told once until something is heard.
+    Unheard {
+        /// What became of most of them: the name of the counter in [`Stats`] that tells, or `unplayed` for what the jitter buffer
+        /// took and never played.
+        reason: &'static str,
+    },
+    /// Audio is heard after [`Event::Unheard`].
+    HeardAgain,
 }
 
 /// See the [module](self).
@@ -171,6 +181,7 @@ pub struct Session {
     stats: Stats,
     output: VecDeque<Output>,
     secure: Option<Secure>,
+    unheard: Unheard,
     closed: bool,
 }
 
@@ -188,6 +199,7 @@ impl Session {
             stats: Stats::default(),
             output: VecDeque::new(),
             secure: config.srtp.as_ref().map(Secure::new),
+            unheard: Unheard::default(),
             closed: false,
             outbound: Outbound::new(&config, ssrc, &mut rng),
             idle: Idle::new(&config, now),
@@ -333,6 +345,7 @@ impl Session {
             }
         }
         self.watch_source(now);
+        self.watch_unheard(now);
         self.watch_reports(now);
         if self.reports.is_due(now, &mut self.rng) {
             self.send_report(now, None);
@@ -443,6 +456,7 @@ impl Session {
         self.stats.late += self.inbound.playout.pass(frames, due) as u64;
         self.inbound.ear.finish(due);
         self.tell_digits(now);
+        self.unheard.forget();
         // Who did not listen has not heard that nobody was there.
         let span = self.ptime.saturating_mul(u32::try_from(frames).unwrap_or(u32::MAX));
         self.inbound.excuse(span, now);

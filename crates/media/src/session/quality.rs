@@ -164,7 +164,7 @@ impl Session {
     }
 
     /// How much audio one of the far end's packets holds; until one came, what ours hold.
-    fn packet_span(&self) -> Duration {
+    pub(super) fn packet_span(&self) -> Duration {
         self.inbound.playout.packet_span().unwrap_or(self.ptime)
     }
 }
