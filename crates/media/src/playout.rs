@@ -365,7 +365,6 @@ impl Playout {
                 Pop::Idle => return None,
                 Pop::Packet { packet, skip, missing } => {
                     self.bursts.lost(missing);
-                    self.bursts.arrived();
                     self.settle(missing > 0);
                     self.note_delay(now, packet.arrival);
                     self.take(&packet, skip, &mut made);
@@ -408,6 +407,7 @@ impl Playout {
     /// Decodes a packet onto the end of what is ready.
     fn take(&mut self, packet: &Packet, skip: u32, made: &mut Made) {
         if packet.noise {
+            self.bursts.arrived();
             self.describe_noise(packet);
             return;
         }
@@ -419,9 +419,12 @@ impl Playout {
         let lane = &mut self.lanes[packet.codec];
         if lane.decode(&packet.payload, skip, &mut self.ready).is_err() {
             self.counts.undecodable += 1;
+            // To who listens it is as if it had not come.
+            self.bursts.lost(1);
             self.conceal(packet.ticks - skip, made);
             return;
         }
+        self.bursts.arrived();
         if self.lanes[packet.codec].spec.is_silence(&packet.payload) {
             made.noise += (self.ready.len() - at) / usize::from(self.channels);
         }

@@ -93,6 +93,10 @@ pub struct Stats {
     pub buffered: Duration,
     /// The delay the jitter buffer aims at.
     pub buffer_target: Duration,
+    /// The delay it has now: how long after its arrival audio is played that came without delay.
+    pub buffer_delay: Duration,
+    /// Packets that came, and too late or too many at once to be heard (RFC 3611 §4.7.1).
+    pub discarded: u64,
 
     /// Audio packets after their time.
     pub late: u64,

@@ -4,7 +4,7 @@ use crate::convert::{address, open_error};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyString, PyTuple};
 use pyo3::IntoPyObject;
-use roomkit_media::session::FrameKind;
+use roomkit_media::session::{unheard_reasons, FrameKind};
 use roomkit_media::time::Duration;
 use roomkit_net::{Item, OpenError};
 
@@ -46,7 +46,7 @@ pub fn add_kinds(module: &Bound<'_, PyModule>) -> PyResult<()> {
     for (name, kind) in KINDS {
         module.add(name, kind)?;
     }
-    Ok(())
+    module.add("UNHEARD_REASONS", PyTuple::new(module.py(), unheard_reasons())?)
 }
 
 #[derive(Debug)]

@@ -31,11 +31,13 @@ from roomkit.rtp.digits import Dialling, SessionDigits
 from roomkit.rtp.events import (
     Disconnected,
     DTMFSent,
+    HeardAgain,
     PlaybackEnded,
     PlaybackStarted,
     Resumed,
     RTPEvent,
     SourceTrusted,
+    Unheard,
 )
 from roomkit.rtp.opening import open_native, warn_of_fragments, warn_of_unread
 from roomkit.rtp.options import RTPExtra, RTPOptions, check_names
@@ -439,6 +441,10 @@ class RTPSession(Signalled, SessionDigits):
         """`callback(event)` for everything that `events` tells."""
         return self._events.add(callback)
 
+    def on_unheard(self, callback: Callable[[Unheard], object]) -> Unsubscribe:
+        """`callback(unheard)` when packets have come for 2 s and nothing of them was heard."""
+        return self._events.add_for(Unheard, callback)
+
     def on_disconnected(self, callback: Callable[[Disconnected], object]) -> Unsubscribe:
         """`callback(disconnected)` when the peer hung up or fell silent, or the core failed."""
         return self._events.add_for(Disconnected, callback)
@@ -491,6 +497,12 @@ class RTPSession(Signalled, SessionDigits):
         elif kind == _native.RTP_RESUMED:
             self._disconnected = None
             self._events.call(Resumed())
+        elif kind == _native.UNHEARD:
+            _log.warning("session %s: packets come and nothing is heard of them: %s", self.id, a)
+            self._events.call(Unheard(a))
+        elif kind == _native.HEARD_AGAIN:
+            _log.info("session %s: audio is heard again", self.id)
+            self._events.call(HeardAgain())
         elif kind == _native.RTP_TIMEOUT:
             self._gone(Disconnected("rtp_timeout"))
         elif kind == _native.RTCP_TIMEOUT:

@@ -21,7 +21,9 @@ from roomkit.voice.events import (
     BargeInEvent,
     BeforeTTSEvent,
     ClientDisconnectedEvent,
+    ClientHeardAgainEvent,
     ClientResumedEvent,
+    ClientUnheardEvent,
     DTMFEvent,
     TTSCancelledEvent,
 )
@@ -187,6 +189,8 @@ class VoiceChannel(Channel):
             backend.on_dtmf_received(self._digit),
             backend.on_client_disconnected(self._gone),
             backend.on_client_resumed(self._back),
+            backend.on_client_unheard(self._unheard),
+            backend.on_client_heard_again(self._heard_again),
             backend.on_barge_in(self._barged_in),
         ]
 
@@ -292,6 +296,14 @@ class VoiceChannel(Channel):
     def _back(self, session: VoiceSession) -> None:
         if session.id in self._calls:
             self._hooks.emit(HookTrigger.ON_CLIENT_RESUMED, ClientResumedEvent(session))
+
+    def _unheard(self, session: VoiceSession, reason: str) -> None:
+        if session.id in self._calls:
+            self._hooks.emit(HookTrigger.ON_CLIENT_UNHEARD, ClientUnheardEvent(session, reason))
+
+    def _heard_again(self, session: VoiceSession) -> None:
+        if session.id in self._calls:
+            self._hooks.emit(HookTrigger.ON_CLIENT_HEARD_AGAIN, ClientHeardAgainEvent(session))
 
     async def _hang_up(self, session: VoiceSession, reason: str) -> None:
         try:

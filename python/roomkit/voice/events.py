@@ -18,7 +18,9 @@ __all__ = [
     "BargeInEvent",
     "BeforeTTSEvent",
     "ClientDisconnectedEvent",
+    "ClientHeardAgainEvent",
     "ClientResumedEvent",
+    "ClientUnheardEvent",
     "DTMFDetectedEvent",
     "DTMFEvent",
     "ErrorEvent",
@@ -92,6 +94,23 @@ class ClientDisconnectedEvent:
 class ClientResumedEvent:
     """ON_CLIENT_RESUMED: the far end is heard again after it had been gone. A call that was ended
     meanwhile stays ended."""
+
+    session: VoiceSession
+
+
+@dataclass(slots=True)
+class ClientUnheardEvent:
+    """ON_CLIENT_UNHEARD: the far end's packets have come for 2 s, and nothing of them is heard. The
+    call goes on."""
+
+    session: VoiceSession
+    reason: str
+    """The backend's word for what became of them; of RTP a `roomkit.rtp.UnheardReason`."""
+
+
+@dataclass(slots=True)
+class ClientHeardAgainEvent:
+    """ON_CLIENT_HEARD_AGAIN: audio is heard after ON_CLIENT_UNHEARD."""
 
     session: VoiceSession
 
@@ -215,6 +234,8 @@ HookEvent = (
     | SessionEndedEvent
     | ClientDisconnectedEvent
     | ClientResumedEvent
+    | ClientUnheardEvent
+    | ClientHeardAgainEvent
     | DTMFDetectedEvent
     | SpeechStartEvent
     | SpeechEndEvent

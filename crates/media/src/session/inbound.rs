@@ -109,6 +109,8 @@ impl Inbound {
         stats.undecodable = counts.undecodable;
         stats.packets_recovered = counts.recovered;
         (stats.buffered, stats.buffer_target) = self.playout.depth();
+        stats.buffer_delay = self.playout.delay();
+        stats.discarded = stats.late + stats.overflow;
         let rejected = |reason| self.guard.rejected(reason);
         stats.stranger_host = rejected(RejectReason::OtherHost);
         stats.stranger_address = rejected(RejectReason::NotSignalled);

@@ -54,6 +54,7 @@ pub use crate::playout::{Frame, FrameKind};
 pub use config::{ConfigError, Direction, EventType, Fill, NoiseType, RtcpMode, SessionConfig};
 pub use dtmf::QueueFull;
 pub use quality::Ratings;
+pub use unheard::unheard_reasons;
 
 use idle::Idle;
 use inbound::Inbound;
@@ -158,8 +159,8 @@ pub enum Event {
     RtpResumed,
     /// Packets have come for 2 s, and not one frame of audio was heard of them. Told once until something is heard.
     Unheard {
-        /// What became of most of them: the name of the counter in [`Stats`] that tells, or `unplayed` for what the jitter buffer
-        /// took and never played.
+        /// What became of most of them, one of [`unheard_reasons`]: the name of the counter in [`Stats`] that tells, or
+        /// `unplayed` for what the jitter buffer took and never played.
         reason: &'static str,
     },
     /// Audio is heard after [`Event::Unheard`].

@@ -57,6 +57,11 @@ const CAUSES: [Cause; 21] = [
     ("unplayed", |s| s.unheard.stored, Kind::Waits),
 ];
 
+/// All the reasons that [`Event::Unheard`] may have.
+pub fn unheard_reasons() -> impl Iterator<Item = &'static str> {
+    CAUSES.iter().map(|(name, ..)| *name)
+}
+
 type Cause = (&'static str, fn(&Session) -> u64, Kind);
 
 /// Where on its way a packet was lost.
