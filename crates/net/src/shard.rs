@@ -16,6 +16,7 @@ use crate::wait::Waiter;
 use roomkit_media::seq::Ssrc;
 use roomkit_media::session::Port;
 use roomkit_media::time::{Duration, Time};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -29,7 +30,8 @@ pub const GRID: Grid = Grid::new(Duration::from_millis(5));
 pub const PHASES: usize = 4;
 /// The longest frame with which a socket is read only when its session is due. A longer one would delay digits.
 pub const READ_WITH_TICK: Duration = Duration::from_millis(20);
-/// RTCP is looked for at every fifth read: reports are not urgent, and their time of arrival is the kernel's.
+/// RTCP is looked for at every fifth read: reports are not urgent, and their time of arrival is the kernel's. And whenever
+/// there is no RTP: who hangs up has stopped speaking, and the program is to know of the goodbye within a frame.
 const RTCP_EVERY: u32 = 5;
 /// Datagrams read for one session before its frame: more than 20 ms of any honest remote, even after a gap. What is
 /// more is a flood, and waits until all frames are served.
@@ -224,15 +226,17 @@ impl Shard {
     fn read(&mut self, id: usize, moment: Moment, budget: usize) -> bool {
         let Shard { io, endpoints, slots, hot, .. } = self;
         let Some(endpoint) = endpoints.get_mut(id).and_then(Option::as_mut) else { return true };
+        let spoken = Cell::new(false);
         let mut deliver =
             |to: usize, at: &mut Endpoint, arrived: Time, port, arrival: &Arrival<'_>| {
+                spoken.set(true);
                 let Some(slot) = slots.get_mut(to).and_then(Option::as_mut) else { return };
                 slot.receive(to, arrived, port, arrival, &mut at.outbox);
                 at.follow();
             };
         let mut all = io.read(endpoint, Port::Rtp, moment, budget, &mut deliver);
         endpoint.reads += 1;
-        if endpoint.reads >= RTCP_EVERY {
+        if endpoint.reads >= RTCP_EVERY || !spoken.get() {
             endpoint.reads = 0;
             all &= io.read(endpoint, Port::Rtcp, moment, budget, &mut deliver);
         }

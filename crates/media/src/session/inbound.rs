@@ -20,6 +20,10 @@ use crate::time::{Duration, Time};
 const PROVING: Duration = Duration::from_millis(200);
 const LONGEST_PROOF: Duration = Duration::from_secs(1);
 
+/// Audio that waits when a goodbye comes is heard first, this long at the most: what a backlog may hold. And all that came in
+/// time is, however long the jitter buffer is told to hold it back.
+const LONGEST_FAREWELL: Duration = Duration::from_millis(500);
+
 /// Packets that overtook each other come within this time of a goodbye; what comes later is a return.
 const STRAGGLERS: Duration = Duration::from_millis(500);
 
@@ -44,7 +48,8 @@ pub(super) struct Inbound {
     pub(super) timed_out: bool,
     /// When the far end's goodbye was told.
     parted: Option<Time>,
-    /// The far end said goodbye, when, and its reason; told once its last audio has been played.
+    /// The far end said goodbye, when, and its reason; told once its last audio has been played, as far as that takes no
+    /// longer than it may.
     goodbye: Option<(Time, String)>,
     /// When another source at its address was heard after that.
     successor: Option<Time>,
@@ -289,9 +294,12 @@ impl Session {
         self.tell_digits(now);
         let inbound = &mut self.inbound;
         inbound.playout.forget_codecs(now);
+        let (waits, target) = inbound.playout.depth();
+        let farewell = LONGEST_FAREWELL.max(target + inbound.ptime * 2);
         let parts = inbound.goodbye.take_if(|(came, _)| {
             let proving = |heard| now - heard < PROVING && now - *came < LONGEST_PROOF;
-            inbound.playout.depth().0 == Duration::ZERO && !inbound.successor.is_some_and(proving)
+            let heard_out = waits == Duration::ZERO || now - *came >= farewell;
+            heard_out && !inbound.successor.is_some_and(proving)
         });
         if let Some((_, reason)) = parts {
             inbound.playout.stop();
