@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         Unheard,
         UnheardReason,
     )
-    from roomkit.rtp.options import RTPExtra, RTPOptions
+    from roomkit.rtp.options import RTPExtra, RTPOptions, RTPWishes
     from roomkit.rtp.opus import OpusSettings
     from roomkit.rtp.playout import Playback
     from roomkit.rtp.session import RTPSession
@@ -53,6 +53,7 @@ _HOMES = {
     "SRTPKey": "roomkit.rtp.srtp",
     "CryptoLine": "roomkit.rtp.srtp",
     "RTPStats": "roomkit.rtp.stats",
+    "RTPWishes": "roomkit.rtp.options",
     "Resumed": "roomkit.rtp.events",
     "SourceTrusted": "roomkit.rtp.events",
     "Unheard": "roomkit.rtp.events",
@@ -78,6 +79,7 @@ __all__ = [
     "RTPOptions",
     "RTPSession",
     "RTPStats",
+    "RTPWishes",
     "Resumed",
     "SRTPKey",
     "SourceTrusted",

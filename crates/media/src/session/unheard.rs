@@ -58,7 +58,7 @@ const CAUSES: [Cause; 21] = [
 ];
 
 /// All the reasons that [`Event::Unheard`] may have.
-pub fn unheard_reasons() -> impl Iterator<Item = &'static str> {
+pub fn unheard_reasons() -> impl ExactSizeIterator<Item = &'static str> {
     CAUSES.iter().map(|(name, ..)| *name)
 }
 
