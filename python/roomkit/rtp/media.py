@@ -24,7 +24,7 @@ from roomkit.rtp.events import (
     SourceTrusted,
     Unheard,
 )
-from roomkit.rtp.opening import open_native
+from roomkit.rtp.opening import open_native, warn_of_reflection
 from roomkit.rtp.options import RTPOptions
 from roomkit.rtp.played import PlayedTap
 from roomkit.rtp.playout import Playout
@@ -60,6 +60,7 @@ class Media:
         self._playout: Playout | None = None
         self._closing: asyncio.Future[None] | None = None
         self._hears_out = False  # closed, and what masking held back is still to be heard
+        self._reflects = False  # the far end sends back what we send, and that was told
         self._disconnected: Disconnected | None = None
         self._frame_streams: weakref.WeakSet[Stream[AudioFrame]] = weakref.WeakSet()
         self._event_streams: weakref.WeakSet[Stream[RTPEvent]] = weakref.WeakSet()
@@ -242,6 +243,9 @@ class Media:
             playout.on_ended(a, b, c)
             self.events.call(PlaybackEnded(a, b, c))
         elif kind == _native.SOURCE:
+            if b == self.native.ssrc and not self._reflects:
+                self._reflects = True
+                warn_of_reflection(self.id, a)
             self.events.call(SourceTrusted(a, b, c))
         elif kind == _native.RTP_RESUMED:
             self._disconnected = None

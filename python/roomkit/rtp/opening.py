@@ -12,7 +12,7 @@ from roomkit.rtp.addresses import Address
 from roomkit.rtp.options import RTPOptions
 from roomkit.rtp.presets import PRESETS
 
-__all__ = ["open_native", "warn_of_fragments", "warn_of_unread"]
+__all__ = ["open_native", "warn_of_fragments", "warn_of_reflection", "warn_of_unread"]
 
 _log = logging.getLogger("roomkit.rtp")
 
@@ -58,6 +58,16 @@ def warn_of_fragments(session_id: str, options: RTPOptions) -> None:
             options.packet_octets,
             options.ptime_ms,
         )
+
+
+def warn_of_reflection(session_id: str, addr: Address) -> None:
+    """What is heard is our own voice: an echo test, or a loop that is worth looking for."""
+    _log.warning(
+        "session %s: %s:%d sends our own packets back, as an echo test does, and they are heard:"
+        " where it is none, there is a loop",
+        session_id,
+        *addr,
+    )
 
 
 def warn_of_unread(session_id: str, options: RTPOptions, *, events: bool = False) -> None:

@@ -71,9 +71,9 @@ pub(super) struct Source {
 }
 
 impl Inbound {
-    pub(super) fn new(config: &SessionConfig, now: Time, seed: u64) -> Inbound {
+    pub(super) fn new(config: &SessionConfig, now: Time, own: Ssrc, seed: u64) -> Inbound {
         Inbound {
-            guard: SourceGuard::new(config.source(), now),
+            guard: SourceGuard::new(config.source(), now).of(own),
             playout: Playout::new(
                 &config.receive_codecs,
                 config.ptime,
@@ -254,8 +254,11 @@ impl Session {
             return;
         };
         if packet.ssrc == self.outbound.ssrc {
-            self.meet_own_ssrc(now, from);
-            return;
+            if !self.is_reflection(now, from, &packet) {
+                self.meet_own_ssrc(now, from);
+                return;
+            }
+            self.stats.reflected += 1;
         }
         let inbound = &mut self.inbound;
         // What nobody agreed on proves nothing, whoever sends it.
@@ -286,6 +289,14 @@ impl Session {
             // The guard counts it by its reason.
             Verdict::Reject(_) => {}
         }
+    }
+
+    /// Whether the far end sends back what it was sent just now: it is heard, as those who test a line expect. With keys
+    /// nothing that comes back is authentic.
+    fn is_reflection(&self, now: Time, from: SocketAddr, packet: &RtpPacket<'_>) -> bool {
+        self.secure.is_none()
+            && self.inbound.guard.is_signalled(from)
+            && self.reflection.is_ours(now, packet)
     }
 
     /// Looks after what only time tells: the end of a digit, the end of the far end.

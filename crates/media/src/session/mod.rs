@@ -34,6 +34,7 @@ mod inbound;
 mod mask;
 mod outbound;
 mod quality;
+mod reflection;
 mod reports;
 mod secure;
 mod unheard;
@@ -59,6 +60,7 @@ pub use unheard::unheard_reasons;
 use idle::Idle;
 use inbound::Inbound;
 use outbound::Outbound;
+use reflection::Reflection;
 use reports::Reports;
 use secure::Secure;
 use unheard::Unheard;
@@ -136,7 +138,7 @@ pub enum Event {
     SourceLocked {
         /// Its address.
         addr: SocketAddr,
-        /// Its SSRC.
+        /// Its SSRC; our own where the far end sends back what we send.
         ssrc: Ssrc,
     },
     /// Another source, or the same one from elsewhere, has proved itself.
@@ -174,6 +176,7 @@ pub struct Session {
     outbound: Outbound,
     idle: Idle,
     reports: Reports,
+    reflection: Reflection,
     ptime: Duration,
     /// Frame `n` is due at `start + n · ptime`.
     start: Time,
@@ -205,7 +208,8 @@ impl Session {
             outbound: Outbound::new(&config, ssrc, &mut rng),
             idle: Idle::new(&config, now),
             reports: Reports::new(&config, now, &mut rng),
-            inbound: Inbound::new(&config, now, rng.next_u64()),
+            inbound: Inbound::new(&config, now, ssrc, rng.next_u64()),
+            reflection: Reflection::new(seed),
             rng,
         })
     }
@@ -332,6 +336,7 @@ impl Session {
         if self.closed || now < due {
             return;
         }
+        self.reflection.at(now);
         let behind = now - due;
         self.stats.worst_lateness = self.stats.worst_lateness.max(behind);
         let frames = (behind.as_nanos() / self.ptime.as_nanos()) as u64 + 1;
