@@ -317,7 +317,7 @@ impl Playout {
 
     /// So many packets were refused on their way here: they are lost to who listens.
     pub fn count_unheard(&mut self, packets: u64) {
-        self.bursts.lost(packets);
+        self.bursts.refused(packets);
     }
 
     /// How losses lie in what was played of the present source.

@@ -340,6 +340,24 @@ fn what_is_refused_is_lost_to_who_listens_and_a_flood_of_it_no_more_than_a_call(
 }
 
 #[test]
+fn who_is_heard_again_has_lost_what_was_refused_once_though_the_gap_in_the_sequence_tells_it_too() {
+    let (_, malformed) = FAULTS[2];
+    let after = |during: &dyn Fn(u64) -> Option<Packet>| {
+        let mut line = Line::new(|_| {});
+        line.come(10_000, |n| Some(fine(n)));
+        line.come(5000, during);
+        line.come(10_000, |n| Some(fine(n)));
+        line.session.stats()
+    };
+    let (refused, lost) = (after(&|n| Some(malformed(n))), after(&|_| None));
+    assert_eq!(refused.packets_lost, lost.packets_lost);
+    let (of_refused, of_lost) = (refused.mos_listening.unwrap(), lost.mos_listening.unwrap());
+    assert!((of_refused - of_lost).abs() < 0.02, "{of_refused} {of_lost}");
+    let apart = refused.burst_duration.abs_diff(lost.burst_duration);
+    assert!(apart <= Duration::from_millis(80), "{apart:?}");
+}
+
+#[test]
 fn a_call_over_a_bad_link_is_not_deaf() {
     for seed in 0..8 {
         let mut call = Call::new(good(), seed, |_| {});

@@ -26,35 +26,31 @@ const LONGEST_SPEECHLESS: usize = 4;
 /// Why packets were not heard, by the names of the counters that rise with them ([`Stats`](crate::stats::Stats)); `unplayed` is
 /// none: they were taken, and wait in the jitter buffer in vain.
 const CAUSES: [Cause; 21] = [
-    ("malformed", |s| s.stats.malformed, Kind::Refused),
-    (
-        "unknown_payload_type",
-        |s| s.stats.unknown_payload_type - s.unheard.speechless,
-        Kind::Refused,
-    ),
-    ("stranger_host", |s| s.rejected(RejectReason::OtherHost), Kind::Refused),
-    ("stranger_address", |s| s.rejected(RejectReason::NotSignalled), Kind::Refused),
-    ("stranger_ssrc", |s| s.rejected(RejectReason::UnexpectedSsrc), Kind::Refused),
-    ("stranger_meanwhile", |s| s.rejected(RejectReason::LockedElsewhere), Kind::Refused),
-    ("stranger_too_late", |s| s.rejected(RejectReason::TooLate), Kind::Refused),
+    ("malformed", |s| s.stats.malformed, false),
+    ("unknown_payload_type", |s| s.stats.unknown_payload_type - s.unheard.speechless, false),
+    ("stranger_host", |s| s.rejected(RejectReason::OtherHost), false),
+    ("stranger_address", |s| s.rejected(RejectReason::NotSignalled), false),
+    ("stranger_ssrc", |s| s.rejected(RejectReason::UnexpectedSsrc), false),
+    ("stranger_meanwhile", |s| s.rejected(RejectReason::LockedElsewhere), false),
+    ("stranger_too_late", |s| s.rejected(RejectReason::TooLate), false),
     (
         "stranger_unproven",
         |s| s.rejected(RejectReason::TooManyCandidates) + s.inbound.guard.given_up(),
-        Kind::Refused,
+        false,
     ),
-    ("rate_limited", |s| s.rejected(RejectReason::RateLimited), Kind::Refused),
-    ("doubtful", |s| s.stats.doubtful, Kind::Refused),
-    ("looped", |s| s.stats.looped, Kind::Refused),
-    ("srtp_bad_tag", |s| s.stats.srtp_bad_tag, Kind::Refused),
-    ("srtp_replayed", |s| s.stats.srtp_replayed, Kind::Again),
-    ("srtp_malformed", |s| s.stats.srtp_malformed, Kind::Refused),
-    ("srtp_unkeyed", |s| s.stats.srtp_unkeyed, Kind::Refused),
-    ("srtp_overflow", |s| s.stats.srtp_overflow, Kind::Refused),
-    ("duplicate", |s| s.stats.duplicate, Kind::Again),
-    ("late", |s| s.stats.late, Kind::Taken),
-    ("overflow", |s| s.stats.overflow, Kind::Taken),
-    ("undecodable", |s| s.inbound.playout.counts().undecodable, Kind::Taken),
-    ("unplayed", |s| s.unheard.stored, Kind::Waits),
+    ("rate_limited", |s| s.rejected(RejectReason::RateLimited), false),
+    ("doubtful", |s| s.stats.doubtful, false),
+    ("looped", |s| s.stats.looped, false),
+    ("srtp_bad_tag", |s| s.stats.srtp_bad_tag, false),
+    ("srtp_replayed", |s| s.stats.srtp_replayed, true),
+    ("srtp_malformed", |s| s.stats.srtp_malformed, false),
+    ("srtp_unkeyed", |s| s.stats.srtp_unkeyed, false),
+    ("srtp_overflow", |s| s.stats.srtp_overflow, false),
+    ("duplicate", |s| s.stats.duplicate, true),
+    ("late", |s| s.stats.late, false),
+    ("overflow", |s| s.stats.overflow, false),
+    ("undecodable", |s| s.inbound.playout.counts().undecodable, false),
+    ("unplayed", |s| s.unheard.stored, true),
 ];
 
 /// All the reasons that [`Event::Unheard`] may have.
@@ -62,27 +58,8 @@ pub fn unheard_reasons() -> impl ExactSizeIterator<Item = &'static str> {
     CAUSES.iter().map(|(name, ..)| *name)
 }
 
-type Cause = (&'static str, fn(&Session) -> u64, Kind);
-
-/// Where on its way a packet was lost.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// Before its number was looked at: nothing else tells of its loss.
-    Refused,
-    /// The same, and it may be the copy of one that was taken: of a description of noise that is heard.
-    Again,
-    /// In playout, which counts it.
-    Taken,
-    /// It was not lost: it may be part of a noise that is heard.
-    Waits,
-}
-
-impl Kind {
-    /// Whether noise that is heard shows that nothing is wrong.
-    fn may_be_noise(self) -> bool {
-        matches!(self, Kind::Again | Kind::Waits)
-    }
-}
+/// Its name, the counter, and whether noise that is heard shows that nothing is wrong: then these are part of it, or copies.
+type Cause = (&'static str, fn(&Session) -> u64, bool);
 
 /// See the [module](self).
 #[derive(Debug, Default)]
@@ -99,14 +76,14 @@ pub(super) struct Unheard {
     speechless: u64,
     /// Packets of audio that playout has taken.
     pub(super) stored: u64,
-    /// How much of the stretch was counted as lost.
-    counted: Duration,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Stretch {
     began: Time,
     newest: Time,
+    /// What playout had lost before it.
+    lost_before: u64,
     counts: [u64; CAUSES.len()],
 }
 
@@ -146,16 +123,17 @@ impl Session {
         }
         let Some(before) = before else { return };
         let mut new = [0; CAUSES.len()];
-        for (at, (_, _, kind)) in CAUSES.iter().enumerate() {
-            if played.noise == noise || !kind.may_be_noise() {
+        for (at, (_, _, may_be_noise)) in CAUSES.iter().enumerate() {
+            if played.noise == noise || !may_be_noise {
                 new[at] = counts[at].saturating_sub(before[at]);
             }
         }
         let came = new.iter().any(|&count| count > 0);
         let alive = |stretch: &Stretch| now - stretch.newest < APART;
         let Some(mut stretch) = state.stretch.filter(alive) else {
-            state.stretch = came.then_some(Stretch { began: now, newest: now, counts: new });
-            state.counted = Duration::ZERO;
+            let (_, lost_before) = self.inbound.playout.bursts().counts();
+            let begins = Stretch { began: now, newest: now, lost_before, counts: new };
+            state.stretch = came.then_some(begins);
             return;
         };
         if came {
@@ -168,25 +146,24 @@ impl Session {
         if now - stretch.began < TOLD_AFTER || stretch.counts.iter().sum::<u64>() < FEWEST {
             return;
         }
-        let (reason, _, kind) = CAUSES[stretch.cause()];
+        let (reason, ..) = CAUSES[stretch.cause()];
         if !core::mem::replace(&mut state.told, true) {
             self.stats.unheard += 1;
             self.output.push_back(Output::Event(Event::Unheard { reason }));
         }
-        self.count_as_lost(stretch.newest - stretch.began, kind);
+        self.count_as_lost(&stretch);
     }
 
     /// What is refused before its number is looked at is missing in no sequence: it is lost to the listener all the same. It is
     /// counted by the time it takes, so that a flood counts for no more than a call.
-    fn count_as_lost(&mut self, lasted: Duration, kind: Kind) {
-        if !matches!(kind, Kind::Refused | Kind::Again) {
-            return;
-        }
-        let span = self.packet_span();
-        let packets = (lasted - self.unheard.counted).as_nanos() / span.as_nanos().max(1);
-        let packets = u32::try_from(packets).unwrap_or(u32::MAX);
-        self.unheard.counted += span * packets;
-        self.inbound.playout.count_unheard(packets.into());
+    fn count_as_lost(&mut self, stretch: &Stretch) {
+        let span = self.packet_span().as_nanos().max(1);
+        let packets = (stretch.newest - stretch.began).as_nanos() / span;
+        let (_, lost) = self.inbound.playout.bursts().counts();
+        let uncounted = u64::try_from(packets).unwrap_or(u64::MAX);
+        self.inbound
+            .playout
+            .count_unheard(uncounted.saturating_sub(lost.saturating_sub(stretch.lost_before)));
     }
 
     /// A packet of a type that nobody agreed on.
