@@ -236,7 +236,11 @@ impl Playout {
     /// Puts a packet in; `due` is the next frame's deadline.
     pub fn insert(&mut self, packet: Packet, due: Time) -> Insert {
         self.jitter.set_clock_rate(self.lanes[packet.codec].spec.clock_rate);
-        self.jitter.insert(packet, due)
+        let outcome = self.jitter.insert(packet, due);
+        if let Insert::Overflow(dropped) = outcome {
+            self.bursts.lost(dropped as u64);
+        }
+        outcome
     }
 
     /// See [`JitterBuffer::note_silent`].

@@ -217,6 +217,24 @@ fn rfc3611_4_7_1_what_comes_too_late_is_discarded_and_to_who_listens_it_is_lost(
 }
 
 #[test]
+fn rfc3611_4_7_1_what_finds_no_room_is_discarded_and_to_who_listens_it_is_lost() {
+    // Of five seconds nothing comes, and then all of it at once: more than anybody wants to hear.
+    let late = |n: usize| {
+        let waits = if (250..500).contains(&n) { 20 * (500 - n as u64) } else { 1 };
+        Some(Duration::from_millis(waits))
+    };
+    let (call, told) = after(Time::secs(19), late);
+    let stats = call.b.session.stats();
+    assert!((150..=250).contains(&stats.discarded), "{stats:?}");
+    assert_eq!((stats.packets_lost, told.loss_rate), (0, 0));
+    let share = stats.discarded as f64 / stats.packets_expected as f64 * 256.0;
+    assert!((f64::from(told.discard_rate) - share).abs() <= 4.0, "{told:?} {share}");
+    let burst = Duration::from_millis(20) * stats.discarded as u32;
+    assert!(stats.burst_duration.abs_diff(burst) <= Duration::from_millis(200), "{stats:?}");
+    assert!(stats.mos_listening.unwrap() < 3.5, "{stats:?}");
+}
+
+#[test]
 fn the_delay_that_is_told_is_the_present_one() {
     // From 10 s on nothing comes for 300 ms, then all of it at once.
     let late = |n: usize| {

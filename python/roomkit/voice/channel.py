@@ -15,7 +15,13 @@ from roomkit.voice._hearing import FrameFeed, Hearing
 from roomkit.voice._sources import chunks_of, close_source, sentences
 from roomkit.voice._speaking import Playback, Reason, Speaking
 from roomkit.voice.backends.base import VoiceBackend
-from roomkit.voice.base import AudioChunk, Unsubscribe, VoiceSession, check_session
+from roomkit.voice.base import (
+    AudioChunk,
+    DisconnectReason,
+    Unsubscribe,
+    VoiceSession,
+    check_session,
+)
 from roomkit.voice.events import (
     AfterTTSEvent,
     BargeInEvent,
@@ -288,7 +294,9 @@ class VoiceChannel(Channel):
     def _gone(self, session: VoiceSession, reason: str) -> None:
         if session.id not in self._calls:
             return
-        gone = ClientDisconnectedEvent(session, str(reason), getattr(reason, "detail", ""))
+        if not isinstance(reason, DisconnectReason):
+            reason = DisconnectReason(reason)
+        gone = ClientDisconnectedEvent(session, reason, reason.detail)
         self._hooks.emit(HookTrigger.ON_CLIENT_DISCONNECTED, gone)
         if self.hang_up:
             self._spawn(self._hang_up(session, str(reason)))

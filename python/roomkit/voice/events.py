@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from roomkit.errors import shown
-from roomkit.voice.base import AudioChunk, VoiceSession
+from roomkit.voice.base import AudioChunk, DisconnectReason, VoiceSession
 
 __all__ = [
     "AfterTTSEvent",
@@ -75,7 +75,7 @@ class SessionEndedEvent:
 
     session: VoiceSession
     reason: str
-    """`"left"`: by the program. Otherwise the backend's word, such as `"bye"`, `"rtp_timeout"`."""
+    """`"left"`: by the program. Otherwise the word of the `DisconnectReason`."""
 
 
 @dataclass(slots=True)
@@ -84,8 +84,8 @@ class ClientDisconnectedEvent:
     with `hang_up=False`."""
 
     session: VoiceSession
-    reason: str
-    """The backend's word: `"bye"`, `"rtp_timeout"`, `"rtcp_timeout"` …"""
+    reason: DisconnectReason
+    """The backend's word, such as `"bye"`."""
     detail: str = ""
     """What the far end gave as its reason, such as the text of an RTCP BYE; often empty."""
 
