@@ -120,7 +120,8 @@ const FAULTS: [Fault; 6] = [
 ];
 
 /// These need nobody to have been heard before.
-const FROM_THE_BEGINNING: [&str; 3] = ["unknown_payload_type", "stranger_host", "malformed"];
+const FROM_THE_BEGINNING: [&str; 4] =
+    ["unknown_payload_type", "stranger_host", "malformed", "undecodable"];
 
 fn with_opus(config: &mut SessionConfig) {
     config.receive_codecs.push(CodecSpec::opus(96, 48_000, 2, Settings::default()));

@@ -24,7 +24,7 @@ const FEWEST: u64 = 10;
 const LONGEST_SPEECHLESS: usize = 4;
 
 /// Why packets were not heard, by the names of the counters that rise with them ([`Stats`](crate::stats::Stats)); `unplayed` is
-/// none: they were taken, and wait in the jitter buffer in vain.
+/// none: they were taken, and wait in the jitter buffer in vain. It is the last.
 const CAUSES: [Cause; 21] = [
     ("malformed", |s| s.stats.malformed, false),
     ("unknown_payload_type", |s| s.stats.unknown_payload_type - s.unheard.speechless, false),
@@ -90,8 +90,14 @@ struct Stretch {
 impl Stretch {
     /// The place of the cause of most of its packets.
     fn cause(&self) -> usize {
-        let most = self.counts.iter().max().copied().unwrap_or(0);
-        self.counts.iter().position(|&count| count == most).unwrap_or(0)
+        // What was taken and counted for something else later was no more unplayed than that.
+        let unplayed = self.counts.len() - 1;
+        let (waits, others) = (self.counts[unplayed], &self.counts[..unplayed]);
+        let most = others.iter().max().copied().unwrap_or(0);
+        if most < waits / 2 {
+            return unplayed;
+        }
+        others.iter().position(|&count| count == most).unwrap_or(unplayed)
     }
 }
 
@@ -177,5 +183,28 @@ impl Session {
 
     fn rejected(&self, reason: RejectReason) -> u64 {
         self.inbound.guard.rejected(reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_taken_is_unplayed_only_where_nothing_else_became_of_it() {
+        let reason = |counted: &[(&str, u64)]| {
+            let mut counts = [0; CAUSES.len()];
+            for (name, count) in counted {
+                counts[unheard_reasons().position(|reason| reason == *name).unwrap()] = *count;
+            }
+            let (began, newest, lost_before) = (Time::ZERO, Time::ZERO, 0);
+            CAUSES[Stretch { began, newest, lost_before, counts }.cause()].0
+        };
+        assert_eq!(reason(&[("unplayed", 100)]), "unplayed");
+        assert_eq!(reason(&[("unplayed", 100), ("late", 30)]), "unplayed");
+        assert_eq!(reason(&[("unplayed", 100), ("undecodable", 94)]), "undecodable");
+        assert_eq!(reason(&[("unplayed", 100), ("overflow", 98), ("late", 3)]), "overflow");
+        assert_eq!(reason(&[("late", 60), ("srtp_bad_tag", 40)]), "late");
+        assert_eq!(reason(&[("malformed", 10), ("looped", 10)]), "malformed");
     }
 }
