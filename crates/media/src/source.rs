@@ -287,6 +287,15 @@ impl SourceGuard {
         }
     }
 
+    /// The policy is [`Policy::Strict`] from here on: no source begins at, or moves to, another than the signalled address. The
+    /// one that is heard stays. Where nobody is, and nothing is signalled, nobody could begin: then nothing changes.
+    pub fn narrow(&mut self) {
+        if self.config.signalled.is_some() || self.lock.is_some() {
+            self.config.policy = Policy::Strict;
+            self.strangers.clear();
+        }
+    }
+
     /// The signalled address.
     pub fn signalled(&self) -> Option<SocketAddr> {
         self.config.signalled

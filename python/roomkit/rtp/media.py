@@ -53,6 +53,8 @@ class Media:
         self.frames: Listeners[AudioFrame] = Listeners()
         self.events: Listeners[RTPEvent] = Listeners()
         self.closed = False
+        self.when_ended: Callable[[], None] = _nothing
+        """Called, on any thread, when the core has ended the session: it receives no longer."""
         self.holds_back = False
         """Digits were masked: the core may hold frames back, which are heard at the end."""
         self._native: _native.Session | None = None
@@ -120,6 +122,7 @@ class Media:
             said = reason.encode("utf-8", "replace").decode()
             await bridge.close(self._native, said, to_the_end=self._hears_out)
         finally:
+            self.when_ended()
             if self._hears_out:
                 self._hears_out = False
                 self._finish()
@@ -272,7 +275,10 @@ class Media:
         if not self.closed:
             self._end()
             if self._native is not None and self._bridge is not None:
-                self._bridge.close_now(self._native)
+                try:
+                    self._bridge.close_now(self._native)
+                finally:
+                    self.when_ended()
 
     # --- inside ---------------------------------------------------------------------------------
 
@@ -317,3 +323,7 @@ class Media:
 
 def _ignore() -> None:
     """Events that nobody takes are not worth a counter."""
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""

@@ -12,7 +12,13 @@ from roomkit.rtp.addresses import Address
 from roomkit.rtp.options import RTPOptions
 from roomkit.rtp.presets import PRESETS
 
-__all__ = ["open_native", "warn_of_fragments", "warn_of_reflection", "warn_of_unread"]
+__all__ = [
+    "open_native",
+    "warn_of_fragments",
+    "warn_of_reflection",
+    "warn_of_shared_key",
+    "warn_of_unread",
+]
 
 _log = logging.getLogger("roomkit.rtp")
 
@@ -67,6 +73,16 @@ def warn_of_reflection(session_id: str, addr: Address) -> None:
         " where it is none, there is a loop",
         session_id,
         *addr,
+    )
+
+
+def warn_of_shared_key(session_id: str) -> None:
+    """The far end has one key for several calls: who reads one can send it into another."""
+    _log.warning(
+        "session %s: by SDP the far end sends with an SRTP key that another call has, too: it is"
+        " heard from its signalled address alone, whatever source_policy says; a key for each call"
+        " fits (RFC 4568 §6.1)",
+        session_id,
     )
 
 

@@ -11,7 +11,7 @@ use crate::playout::Playout;
 use crate::report::Reception;
 use crate::rtp::RtpPacket;
 use crate::seq::{ExtSeq, ExtTime, SeqTracker, SeqUpdate, Ssrc, TimeUnwrapper};
-use crate::source::{RejectReason, SourceGuard, Verdict};
+use crate::source::{Policy, RejectReason, SourceGuard, Verdict};
 use crate::stats::Stats;
 use crate::time::{Duration, Time};
 
@@ -168,6 +168,9 @@ impl Inbound {
         self.ear.set_inband(config.dtmf_inband);
         if let Some(remote) = config.remote {
             self.retarget(now, remote);
+        }
+        if config.policy == Policy::Strict {
+            self.guard.narrow();
         }
     }
 

@@ -295,8 +295,8 @@ impl Session {
 
     /// Goes over to another configuration in the middle of the call, without a gap either way: codecs and payload types,
     /// event types, frame length, remote addresses, whether RTCP shares the port of RTP, direction, timeouts and keys. What a
-    /// session is made with for good stays: the format of the frames delivered, the delay, whether there is RTCP, who may talk,
-    /// the names.
+    /// session is made with for good stays: the format of the frames delivered, the delay, whether there is RTCP, the names, and
+    /// who may talk, but for [`Policy::Strict`](crate::source::Policy::Strict): it holds from then on, whatever was before.
     ///
     /// Types that are no longer in `receive_codecs` are understood for two more seconds: the far end learns of the change
     /// later than we do (RFC 3264 §8.3.2).
