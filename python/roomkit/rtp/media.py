@@ -280,6 +280,12 @@ class Media:
                 finally:
                     self.when_ended()
 
+    def on_fork(self) -> None:
+        """In a forked child: the call is the parent's."""
+        self.closed = True
+        if self._playout is not None:
+            self._playout.on_fork()
+
     # --- inside ---------------------------------------------------------------------------------
 
     def _gone(self, event: Disconnected) -> None:
