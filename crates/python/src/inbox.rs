@@ -9,7 +9,7 @@ use roomkit_media::time::Duration;
 use roomkit_net::{Item, OpenError};
 
 /// The kinds of items, as the module's constants and in the tuples.
-const KINDS: [(&str, u8); 15] = [
+const KINDS: [(&str, u8); 16] = [
     ("FRAME", FRAME),
     ("DIGIT", DIGIT),
     ("PLAYBACK_STARTED", PLAYBACK_STARTED),
@@ -25,6 +25,7 @@ const KINDS: [(&str, u8); 15] = [
     ("DIALLED", DIALLED),
     ("UNHEARD", UNHEARD),
     ("HEARD_AGAIN", HEARD_AGAIN),
+    ("NOTHING_LEAVES", NOTHING_LEAVES),
 ];
 const FRAME: u8 = 0;
 const DIGIT: u8 = 1;
@@ -41,6 +42,7 @@ const RTCP_TIMEOUT: u8 = 11;
 const DIALLED: u8 = 12;
 const UNHEARD: u8 = 13;
 const HEARD_AGAIN: u8 = 14;
+const NOTHING_LEAVES: u8 = 15;
 
 pub fn add_kinds(module: &Bound<'_, PyModule>) -> PyResult<()> {
     for (name, kind) in KINDS {
@@ -126,6 +128,7 @@ fn tuple<'py>(py: Python<'py>, key: u64, item: Item) -> PyResult<Bound<'py, PyTu
         Item::RtpResumed => (RTP_RESUMED, none(), none(), none()),
         Item::Unheard(reason) => (UNHEARD, text(reason), none(), none()),
         Item::HeardAgain => (HEARD_AGAIN, none(), none(), none()),
+        Item::NothingLeaves(reason) => (NOTHING_LEAVES, text(&reason), none(), none()),
         Item::Fault(message) => (FAULT, text(&message), none(), none()),
         Item::Closed => (CLOSED, none(), none(), none()),
     };
