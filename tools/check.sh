@@ -36,6 +36,8 @@ task_lint() {
   cargo fmt --manifest-path fuzz/Cargo.toml --check
   cargo fmt --manifest-path benches/loadgen/Cargo.toml --check
   cargo clippy --workspace --all-targets --locked -- -D warnings
+  cargo clippy --manifest-path fuzz/Cargo.toml --all-targets --locked -- -D warnings
+  cargo clippy --manifest-path benches/loadgen/Cargo.toml --all-targets --locked -- -D warnings
   "$PYTHON" -m ruff check .
   "$PYTHON" -m ruff format --check .
 }

@@ -14,7 +14,8 @@ use roomkit_media::rtcp::{parse_compound, write_compound, SenderInfo};
 use roomkit_media::rtp::{is_rtcp, RtpHeader, RtpPacket};
 use roomkit_media::seq::{RtpTime, SeqNo, Ssrc};
 use roomkit_media::session::{
-    Chunk, Direction, Event, Fill, NoiseType, Output, Port, RtcpMode, Session, SessionConfig,
+    unheard_reasons, Chunk, Direction, Event, Fill, NoiseType, Output, Port, RtcpMode, Session,
+    SessionConfig,
 };
 use roomkit_media::source::Policy;
 use roomkit_media::srtp::{Effort, MasterKey, Srtp, SrtpConfig, Suite};
@@ -182,6 +183,7 @@ struct Run {
     ended: BTreeSet<u64>,
     /// The far end was said to be gone, and has not been back since.
     gone: bool,
+    deaf: bool,
     /// The number of what was dialled last.
     batch: u64,
     dialled: BTreeSet<u64>,
@@ -211,6 +213,7 @@ impl Run {
             playing: None,
             ended: BTreeSet::new(),
             gone: false,
+            deaf: false,
             batch: 0,
             dialled: BTreeSet::new(),
             masked: false,
@@ -296,7 +299,7 @@ impl Run {
                 };
                 let fits = (8_000..=192_000).contains(&chunk.sample_rate)
                     && (1..=8).contains(&chunk.channels)
-                    && chunk.pcm.len() % usize::from(chunk.channels) == 0;
+                    && chunk.pcm.len().is_multiple_of(usize::from(chunk.channels));
                 assert_eq!(self.session.play(chunk).is_ok(), fits);
                 self.complete = fits && *last;
             }
@@ -478,6 +481,13 @@ impl Run {
             }
             Event::RtpResumed => {
                 assert!(std::mem::replace(&mut self.gone, false), "it had not been gone");
+            }
+            Event::Unheard { reason } => {
+                assert!(!std::mem::replace(&mut self.deaf, true), "told once");
+                assert!(unheard_reasons().any(|known| known == *reason));
+            }
+            Event::HeardAgain => {
+                assert!(std::mem::replace(&mut self.deaf, false), "it had not been deaf");
             }
             _ => {}
         }

@@ -124,7 +124,7 @@ fuzz_target!(|input: (u8, Vec<Step<'_>>)| {
                 here.rekey(now, &new_here);
                 there.rekey(now, &new_there);
             }
-            Step::Wait { ms } => now = now + Duration::from_millis(ms.into()),
+            Step::Wait { ms } => now += Duration::from_millis(ms.into()),
         }
     }
 });

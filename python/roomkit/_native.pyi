@@ -17,6 +17,7 @@ __all__ = [
     "DIGIT",
     "FAULT",
     "FRAME",
+    "HEARD_AGAIN",
     "LOW_WATER",
     "NOTHING_LEAVES",
     "PLAYBACK_ENDED",
@@ -25,6 +26,8 @@ __all__ = [
     "RTP_RESUMED",
     "RTP_TIMEOUT",
     "SOURCE",
+    "UNHEARD",
+    "UNHEARD_REASONS",
     "DTMFDetector",
     "Engine",
     "Inbox",
@@ -64,6 +67,14 @@ RTCP_TIMEOUT: int
 """No RTCP came for `rtcp_timeout`, though some had come."""
 RTP_RESUMED: int
 """The remote is heard again after a timeout or a BYE."""
+UNHEARD: int
+"""`a` = reason, one of `UNHEARD_REASONS`: packets have come for 2 s and nothing of them was heard.
+Told once until `HEARD_AGAIN`."""
+UNHEARD_REASONS: tuple[str, ...]
+"""Names in the dict of `Session.stats` of counters that say what became of such packets, and
+`"unplayed"`."""
+HEARD_AGAIN: int
+"""Audio is heard after `UNHEARD`."""
 FAULT: int
 """`a` = message: the session ended by a panic or a failed socket. `CLOSED` follows."""
 CLOSED: int

@@ -52,6 +52,8 @@ class HookTrigger(StrEnum):
     ON_SESSION_ENDED = "on_session_ended"
     ON_CLIENT_DISCONNECTED = "on_client_disconnected"
     ON_CLIENT_RESUMED = "on_client_resumed"
+    ON_CLIENT_UNHEARD = "on_client_unheard"
+    ON_CLIENT_HEARD_AGAIN = "on_client_heard_again"
     ON_DTMF = "on_dtmf"
     ON_SPEECH_START = "on_speech_start"
     ON_SPEECH_END = "on_speech_end"

@@ -199,8 +199,10 @@ def test_rfc3611_4_7_voip_metrics_as_tshark_reads_them(call: Call) -> None:
     last = reports[-1]
     assert last.all("rtcp.pt").index("202") < last.all("rtcp.pt").index("207")
     assert last.number_of(f"{XR}.gmin") == 16
-    assert last.number_of(f"{XR}.jbnominal") == JITTER_MS
-    assert last.number_of(f"{XR}.esdelay") == JITTER_MS + 20
+    # The buffer begins with the frame nearest to its delay; what a busy machine adds is in it too.
+    nominal = last.number_of(f"{XR}.jbnominal")
+    assert JITTER_MS - 10 <= nominal <= JITTER_MS + 10 + BUSY * 1000
+    assert abs(last.number_of(f"{XR}.esdelay") - nominal - 20) <= 1
     assert 85 <= last.number_of(f"{XR}.rfactor") <= 94
     assert float(last.first(f"{XR}.moslq").split()[0]) >= 4.0
     # Enhanced concealment, a buffer that does not adapt, echo not measured.

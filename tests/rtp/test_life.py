@@ -119,6 +119,31 @@ async def test_reports_that_stop_are_told_where_that_was_asked_for() -> None:
             assert await asyncio.wait_for(told.get(), 5) == Disconnected("rtcp_timeout")
 
 
+async def test_who_hangs_up_is_gone_within_a_frame() -> None:
+    took: list[float] = []
+    loop = asyncio.get_running_loop()
+    for number in range(20):
+        with Peer() as peer:
+            async with to(peer, jitter_ms=0) as session:
+                told: asyncio.Queue[RTPEvent] = asyncio.Queue()
+                session.on_event(told.put_nowait)
+                peer.greet(session.local_addr)
+                # At any time between two looks, each of which is 100 ms after the one before.
+                await peer.stream(
+                    session.local_addr, 10 + number % 5, skip=range(3 + number % 5, 20)
+                )
+                host, port = session.local_addr
+                said = loop.time()
+                peer.bye((host, port + 1), "done")
+                async with asyncio.timeout(5):
+                    while not isinstance(await told.get(), Disconnected):
+                        pass
+                took.append(loop.time() - said)
+    # A frame, and what a busy machine adds; half of them take longer where the port is read each
+    # 100 ms.
+    assert sorted(took)[15] < 0.05, sorted(took)
+
+
 @pytest.mark.parametrize("name", ["rtp_timeout", "rtp_timeout_on_hold", "rtcp_timeout"])
 @pytest.mark.parametrize("value", [0, -1, 86_401, "1", True])
 def test_limits_that_cannot_be_are_refused_by_name(name: str, value: Any) -> None:

@@ -24,6 +24,8 @@ pub struct Bursts {
     in_bursts: Stretch,
     /// The very first packet is part of a burst.
     begins_with_burst: bool,
+    /// Losses that the next gap in the sequence tells once more.
+    foretold: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,12 +54,24 @@ pub struct Pattern {
 impl Bursts {
     /// A packet was played.
     pub fn arrived(&mut self) {
+        self.foretold = 0;
         self.arrived += 1;
         self.since_loss += 1;
     }
 
-    /// Packets in a row were missing when they were to be played.
+    /// Packets in a row were missing when they were to be played, by the gap in the sequence before the one that is.
     pub fn lost(&mut self, count: u64) {
+        let known = core::mem::take(&mut self.foretold);
+        self.lose(count.saturating_sub(known));
+    }
+
+    /// Packets in a row were refused before anybody looked at their numbers. If what is heard next shows the gap, it is the same.
+    pub fn refused(&mut self, count: u64) {
+        self.foretold += count;
+        self.lose(count);
+    }
+
+    fn lose(&mut self, count: u64) {
         if count == 0 {
             return;
         }
@@ -175,6 +189,25 @@ mod tests {
         let pairs = of(&"xx..................".repeat(25));
         assert_eq!((alone.loss, pairs.loss), (0.1, 0.1));
         assert!((alone.burst_ratio - 0.9).abs() < 1e-9 && (pairs.burst_ratio - 1.8).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_was_refused_and_is_missing_in_the_sequence_as_well_is_lost_once() {
+        let counts = |refused: u64, missing: u64| {
+            let mut bursts = Bursts::default();
+            (0..10).for_each(|_| bursts.arrived());
+            bursts.refused(refused / 2);
+            bursts.refused(refused - refused / 2);
+            bursts.lost(missing);
+            bursts.arrived();
+            bursts.lost(1);
+            bursts.arrived();
+            bursts.counts()
+        };
+        assert_eq!(counts(100, 100), (10 + 100 + 1 + 1 + 1, 101));
+        assert_eq!(counts(100, 103), (10 + 103 + 1 + 1 + 1, 104), "three were lost on the way");
+        assert_eq!(counts(100, 0), counts(100, 100), "its numbers go on, or begin anew");
+        assert_eq!(counts(0, 100), counts(100, 100));
     }
 
     /// The same by the words of RFC 3611 §4.7.2, packet by packet and not at all in one pass.

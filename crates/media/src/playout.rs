@@ -409,6 +409,11 @@ impl Playout {
         Counts { silence: self.counts.silence + self.uncertain_frames, ..self.counts }
     }
 
+    /// So many packets were refused on their way here: they are lost to who listens.
+    pub fn count_unheard(&mut self, packets: u64) {
+        self.bursts.refused(packets);
+    }
+
     /// How losses lie in what was played of the present source.
     pub fn bursts(&self) -> &Bursts {
         &self.bursts
@@ -452,7 +457,6 @@ impl Playout {
                 Pop::Idle => return None,
                 Pop::Packet { packet, missing, delayed } => {
                     self.bursts.lost(missing);
-                    self.bursts.arrived();
                     self.settle(missing > 0 || delayed);
                     self.take(&packet, made);
                 }
@@ -490,6 +494,7 @@ impl Playout {
     /// Decodes a packet onto the end of what is ready.
     fn take(&mut self, packet: &Packet, made: &mut Made) {
         if packet.noise {
+            self.bursts.arrived();
             self.describe_noise(packet);
             return;
         }
@@ -501,9 +506,12 @@ impl Playout {
         let lane = &mut self.lanes[packet.codec];
         if lane.decode(&packet.payload, &mut self.ready).is_err() {
             self.counts.undecodable += 1;
+            // To who listens it is as if it had not come.
+            self.bursts.lost(1);
             self.conceal(packet.span, made);
             return;
         }
+        self.bursts.arrived();
         if self.lanes[packet.codec].spec.is_silence(&packet.payload) {
             made.noise += (self.ready.len() - at) / usize::from(self.channels);
         }

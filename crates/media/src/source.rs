@@ -307,6 +307,13 @@ impl SourceGuard {
         self.config.signalled
     }
 
+    /// Whether nobody can be heard before an address is signalled.
+    pub fn awaits_signalling(&self) -> bool {
+        self.lock.is_none()
+            && self.config.signalled.is_none()
+            && self.config.policy != Policy::Learn
+    }
+
     /// The locked source.
     pub fn locked(&self) -> Option<(SocketAddr, Ssrc)> {
         self.lock.as_ref().map(|lock| (lock.addr, lock.ssrc))

@@ -95,6 +95,10 @@ pub struct Stats {
     pub buffered: Duration,
     /// The delay the jitter buffer aims at.
     pub buffer_target: Duration,
+    /// The delay it has now: how long after its arrival audio is played that came without delay.
+    pub buffer_delay: Duration,
+    /// Packets that came, and too late or too many at once to be heard (RFC 3611 §4.7.1).
+    pub discarded: u64,
 
     /// Audio packets after their time.
     pub late: u64,
@@ -168,6 +172,9 @@ pub struct Stats {
     pub digits_sent: u64,
     /// Times the source changed: a new SSRC, address or restart that proved itself.
     pub source_changes: u64,
+
+    /// Times that packets came for 2 s and not one frame of them was heard.
+    pub unheard: u64,
 
     /// Frame deadlines that passed unserved because the machine was away for too long.
     pub frames_skipped: u64,

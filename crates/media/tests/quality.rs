@@ -13,6 +13,7 @@ use roomkit_media::session::{Port, SessionConfig};
 use roomkit_media::stats::Stats;
 use roomkit_media::time::{Duration, Time};
 use roomkit_netsim::{LinkConfig, Loss};
+use std::net::SocketAddr;
 
 const MINUTE: Time = Time::secs(60);
 
@@ -159,6 +160,107 @@ fn rfc3611_4_7_1_what_came_late_before_a_restart_is_not_charged_to_what_came_aft
     assert_eq!((after.discard_rate, after.loss_rate), (0, 0), "{after:?}");
 }
 
+/// The call at `end` in A's speech, each packet of which reaches B so late as `late` says of it, or never.
+fn after(end: Time, late: impl Fn(usize) -> Option<Duration>) -> (Call, VoipMetrics) {
+    let mut call = Call::new(good(), 3, often);
+    call.a.play(1, voice(20 * 8000, 8000), 8000);
+    let (mut n, mut fed) = (0, 0);
+    let mut way: Vec<(Time, SocketAddr, Vec<u8>)> = Vec::new();
+    while call.now < end {
+        let due = call.a.session.deadline().min(call.b.session.deadline());
+        call.now = due;
+        call.a.session.handle_deadline(due);
+        call.drain();
+        while let Some((at, datagram)) = call.a.sent.get(fed).cloned() {
+            fed += 1;
+            if datagram.port == Port::Rtp {
+                way.extend(late(n).map(|late| (at + late, datagram.from, datagram.bytes)));
+                n += 1;
+            }
+        }
+        way.sort_by_key(|(arrival, ..)| *arrival);
+        while way.first().is_some_and(|(arrival, ..)| *arrival <= due) {
+            let (arrival, from, bytes) = way.remove(0);
+            call.b.session.receive(arrival, from, Port::Rtp, &bytes);
+        }
+        call.b.session.handle_deadline(due);
+        call.drain();
+    }
+    let metrics = *metrics(&call.b.rtcp()).last().unwrap();
+    (call, metrics)
+}
+
+#[test]
+fn rfc3611_4_7_1_what_comes_too_late_is_discarded_and_to_who_listens_it_is_lost() {
+    let on_time = Duration::from_millis(1);
+    let end = Time::secs(19);
+    // Before the next two are played, and long after.
+    for (late_ms, in_a_row) in [(90, 1), (200, 5), (700, 5)] {
+        let gone = |n: usize| n > 50 && (n % 10 == 0 || (400..400 + in_a_row).contains(&n));
+        let late = Duration::from_millis(late_ms);
+        let (came_late, told) = after(end, |n| Some(if gone(n) { late } else { on_time }));
+        let (never_came, of_lost) = after(end, |n| (!gone(n)).then_some(on_time));
+        let (heard, without) = (came_late.b.session.stats(), never_came.b.session.stats());
+        let frames = |call: &Call| call.b.frames.iter().map(|f| f.kind).collect::<Vec<_>>();
+        assert!(frames(&came_late) == frames(&never_came), "{late_ms}");
+        assert!(heard.discarded > 80 && without.packets_lost > 80, "{heard:?}");
+        // To the network nothing was lost of it, but for what is still on its way.
+        assert!(heard.packets_lost <= 5, "{late_ms}: {}", heard.packets_lost);
+        assert_eq!((told.loss_rate, of_lost.discard_rate), (0, 0));
+        assert!(told.discard_rate.abs_diff(of_lost.loss_rate) <= 2, "{told:?} {of_lost:?}");
+        let pattern = |s: &Stats| (s.burst_density, s.gap_density, s.burst_duration, s.burst_ratio);
+        assert_eq!(pattern(&heard), pattern(&without), "{late_ms}");
+        assert_eq!(heard.mos_listening, without.mos_listening);
+        assert!(heard.mos.unwrap() < 3.7, "{:?}", heard.mos);
+        assert_eq!(told.burst_density, of_lost.burst_density);
+    }
+}
+
+#[test]
+fn rfc3611_4_7_1_what_finds_no_room_is_discarded_and_to_who_listens_it_is_lost() {
+    // Of five seconds nothing comes, and then all of it at once: more than anybody wants to hear.
+    let late = |n: usize| {
+        let waits = if (250..500).contains(&n) { 20 * (500 - n as u64) } else { 1 };
+        Some(Duration::from_millis(waits))
+    };
+    let (call, told) = after(Time::secs(19), late);
+    let stats = call.b.session.stats();
+    assert!((150..=250).contains(&stats.discarded), "{stats:?}");
+    assert_eq!((stats.packets_lost, told.loss_rate), (0, 0));
+    let share = stats.discarded as f64 / stats.packets_expected as f64 * 256.0;
+    assert!((f64::from(told.discard_rate) - share).abs() <= 4.0, "{told:?} {share}");
+    let burst = Duration::from_millis(20) * stats.discarded as u32;
+    assert!(stats.burst_duration.abs_diff(burst) <= Duration::from_millis(200), "{stats:?}");
+    assert!(stats.mos_listening.unwrap() < 3.5, "{stats:?}");
+}
+
+#[test]
+fn the_delay_that_is_told_is_the_present_one() {
+    // From 10 s on nothing comes for 300 ms, then all of it at once.
+    let late = |n: usize| {
+        let waits = if (500..515).contains(&n) { 20 * (515 - n as u64) } else { 1 };
+        Some(Duration::from_millis(waits))
+    };
+    let usual = 50..=80;
+    let (call, told) = after(Time::secs(9), late);
+    assert!(usual.contains(&call.b.session.stats().buffer_delay.as_millis()), "{told:?}");
+    let (call, told) = after(Time::ms(10_900), late);
+    let stalled = call.b.session.stats();
+    assert!(stalled.buffer_delay > Duration::from_millis(200), "{:?}", stalled.buffer_delay);
+    assert!(told.end_system_ms > 200 && told.jb_nominal_ms > 180, "{told:?}");
+    let conditions = Conditions {
+        impairment: Impairment::G711_CONCEALED,
+        loss: 0.0,
+        burst_ratio: 1.0,
+        delay: Duration::from_millis(20) + stalled.buffer_delay,
+    };
+    let expected = rating(&conditions);
+    assert!((f64::from(stalled.r_factor.unwrap()) - expected).abs() < 1.0, "{stalled:?}");
+    let (call, told) = after(Time::secs(19), late);
+    assert!(usual.contains(&call.b.session.stats().buffer_delay.as_millis()), "{told:?}");
+    assert!((70..=100).contains(&told.end_system_ms), "{told:?}");
+}
+
 #[test]
 fn rfc3611_4_7_3_and_4_7_5_delays_are_there_and_back_within_the_end_and_in_the_rating() {
     let link = LinkConfig { delay: Duration::from_millis(200), ..good() };
@@ -168,9 +270,12 @@ fn rfc3611_4_7_3_and_4_7_5_delays_are_there_and_back_within_the_end_and_in_the_r
     call.run(Time::secs(30));
     let metrics = *metrics(&call.b.rtcp()).last().unwrap();
     assert!(metrics.round_trip_ms.abs_diff(400) <= 1, "{metrics:?}");
-    assert_eq!(metrics.end_system_ms, 60 + 20, "the jitter buffer, and a frame of ours");
+    let buffer = call.b.session.stats().buffer_delay;
+    assert!((50..=70).contains(&buffer.as_millis()), "{buffer:?}");
+    let end = buffer + Duration::from_millis(20);
+    assert_eq!(u128::from(metrics.end_system_ms), end.as_millis(), "and a frame of ours");
     // One way, a packet of theirs, and the jitter buffer.
-    let mouth_to_ear = Duration::from_millis(200 + 20 + 60);
+    let mouth_to_ear = Duration::from_millis(200 + 20) + buffer;
     let conditions = Conditions {
         impairment: Impairment::G711_CONCEALED,
         loss: 0.0,
@@ -210,7 +315,8 @@ fn rfc3611_4_7_6_and_4_7_7_a_buffer_of_fixed_delay_says_so_and_has_one_maximum()
     let call = minute(Loss::None, 1);
     for metrics in metrics(&call.b.rtcp()) {
         assert_eq!(metrics.rx_config, 0b1010_0000, "enhanced concealment, not adaptive");
-        assert_eq!(metrics.jb_nominal_ms, 60);
+        let buffer = call.b.session.stats().buffer_delay;
+        assert_eq!(u128::from(metrics.jb_nominal_ms), buffer.as_millis());
         // 200 packets of 20 ms.
         assert_eq!((metrics.jb_maximum_ms, metrics.jb_absolute_ms), (560, 560));
     }

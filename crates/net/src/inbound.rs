@@ -55,6 +55,8 @@ impl InboundEnd {
                 | Item::RtpTimeout
                 | Item::RtcpTimeout
                 | Item::RtpResumed
+                | Item::Unheard(_)
+                | Item::HeardAgain
         );
         if by_remote && self.waiting.len() >= EVENTS_WAITING {
             self.dropped += 1;

@@ -66,6 +66,10 @@ pub enum Item {
     RtcpTimeout,
     /// The far end is heard again.
     RtpResumed,
+    /// Packets come and nothing of them is heard, for this reason.
+    Unheard(&'static str),
+    /// Audio is heard after that.
+    HeardAgain,
     /// For a second all that the session sent was refused, for this reason; told once until something leaves.
     NothingLeaves(String),
     /// The session ended by a fault.

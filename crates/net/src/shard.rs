@@ -17,6 +17,7 @@ use crate::wait::Waiter;
 use roomkit_media::seq::Ssrc;
 use roomkit_media::session::Port;
 use roomkit_media::time::{Duration, Time};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
@@ -32,7 +33,8 @@ pub const PHASES: usize = 4;
 /// A session's socket is read right before its frame, and between frames that are further apart than this at every such
 /// interval: longer frames must not delay digits.
 const READ_EVERY: Duration = Duration::from_millis(20);
-/// RTCP is looked for at every fifth read: reports are not urgent, and their time of arrival is the kernel's.
+/// RTCP is looked for at every fifth read: reports are not urgent, and their time of arrival is the kernel's. And whenever
+/// there is no RTP: who hangs up has stopped speaking, and the program is to know of the goodbye within a frame.
 const RTCP_EVERY: u32 = 5;
 /// Datagrams read from a socket before its session's frame, whatever they cost: more than 20 ms of any usual remote, and a
 /// fifth of a second after a gap.
@@ -296,8 +298,10 @@ impl Shard {
         let Shard { io, endpoints, slots, hot, heard, .. } = self;
         let nothing = Left { empty: true, spent: Duration::ZERO };
         let Some(endpoint) = endpoints.get_mut(id).and_then(Option::as_mut) else { return nothing };
+        let spoken = Cell::new(false);
         let mut deliver =
             |to: usize, at: &mut Endpoint, arrived: Time, port, arrival: &Arrival<'_>| {
+                spoken.set(true);
                 let Some(slot) = slots.get_mut(to).and_then(Option::as_mut) else { return };
                 slot.receive(to, arrived, port, arrival, &mut at.outbox);
                 at.follow();
@@ -308,7 +312,8 @@ impl Shard {
         let mut left = io.read(endpoint, Port::Rtp, moment, budget, &mut deliver);
         endpoint.reads += 1;
         // It may be RTCP's socket that is flooded.
-        if endpoint.reads >= RTCP_EVERY || endpoint.hot_until > moment.now {
+        let flooded = endpoint.hot_until > moment.now;
+        if endpoint.reads >= RTCP_EVERY || flooded || !spoken.get() {
             endpoint.reads = 0;
             let budget = Budget { time: budget.time.saturating_sub(left.spent), ..budget };
             let of_rtcp = io.read(endpoint, Port::Rtcp, moment, budget, &mut deliver);

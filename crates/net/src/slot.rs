@@ -307,6 +307,8 @@ impl Parts {
             Event::RtpTimeout => Item::RtpTimeout,
             Event::RtcpTimeout => Item::RtcpTimeout,
             Event::RtpResumed => Item::RtpResumed,
+            Event::Unheard { reason } => Item::Unheard(reason),
+            Event::HeardAgain => Item::HeardAgain,
         };
         self.event(item);
     }

@@ -4,12 +4,12 @@ use crate::convert::{address, open_error};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyString, PyTuple};
 use pyo3::IntoPyObject;
-use roomkit_media::session::FrameKind;
+use roomkit_media::session::{unheard_reasons, FrameKind};
 use roomkit_media::time::Duration;
 use roomkit_net::{Item, OpenError};
 
 /// The kinds of items, as the module's constants and in the tuples.
-const KINDS: [(&str, u8); 14] = [
+const KINDS: [(&str, u8); 16] = [
     ("FRAME", FRAME),
     ("DIGIT", DIGIT),
     ("PLAYBACK_STARTED", PLAYBACK_STARTED),
@@ -23,6 +23,8 @@ const KINDS: [(&str, u8); 14] = [
     ("FAULT", FAULT),
     ("CLOSED", CLOSED),
     ("DIALLED", DIALLED),
+    ("UNHEARD", UNHEARD),
+    ("HEARD_AGAIN", HEARD_AGAIN),
     ("NOTHING_LEAVES", NOTHING_LEAVES),
 ];
 const FRAME: u8 = 0;
@@ -38,13 +40,15 @@ const FAULT: u8 = 9;
 const CLOSED: u8 = 10;
 const RTCP_TIMEOUT: u8 = 11;
 const DIALLED: u8 = 12;
-const NOTHING_LEAVES: u8 = 13;
+const UNHEARD: u8 = 13;
+const HEARD_AGAIN: u8 = 14;
+const NOTHING_LEAVES: u8 = 15;
 
 pub fn add_kinds(module: &Bound<'_, PyModule>) -> PyResult<()> {
     for (name, kind) in KINDS {
         module.add(name, kind)?;
     }
-    Ok(())
+    module.add("UNHEARD_REASONS", PyTuple::new(module.py(), unheard_reasons())?)
 }
 
 #[derive(Debug)]
@@ -122,6 +126,8 @@ fn tuple<'py>(py: Python<'py>, key: u64, item: Item) -> PyResult<Bound<'py, PyTu
         Item::RtpTimeout => (RTP_TIMEOUT, none(), none(), none()),
         Item::RtcpTimeout => (RTCP_TIMEOUT, none(), none(), none()),
         Item::RtpResumed => (RTP_RESUMED, none(), none(), none()),
+        Item::Unheard(reason) => (UNHEARD, text(reason), none(), none()),
+        Item::HeardAgain => (HEARD_AGAIN, none(), none(), none()),
         Item::NothingLeaves(reason) => (NOTHING_LEAVES, text(&reason), none(), none()),
         Item::Fault(message) => (FAULT, text(&message), none(), none()),
         Item::Closed => (CLOSED, none(), none(), none()),

@@ -60,6 +60,8 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
         packets_recovered,
         buffered,
         buffer_target,
+        buffer_delay,
+        discarded,
         late,
         duplicate,
         overflow,
@@ -96,6 +98,7 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
         digits_merged,
         digits_sent,
         source_changes,
+        unheard,
         frames_skipped,
         worst_lateness,
     } = snapshot.media;
@@ -125,8 +128,9 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
     set!(rtcp_rate_limited);
     set!(dtmf_invalid, digits_received, digits_merged, digits_sent, source_changes, frames_skipped);
     set!(srtp_bad_tag, srtp_replayed, srtp_malformed, srtp_unkeyed, srtp_unencrypted);
-    set!(srtp_overflow, srtp_rate_limited, srtp_unsent);
-    set_ms!(jitter, round_trip, remote_jitter, buffered, buffer_target, worst_lateness);
+    set!(srtp_overflow, srtp_rate_limited, srtp_unsent, unheard, discarded);
+    set_ms!(jitter, round_trip, remote_jitter, buffered, buffer_target, buffer_delay);
+    set_ms!(worst_lateness);
     let SocketStats { sent, unmatched, kernel_drops, receive_errors, dscp_refused } =
         snapshot.socket;
     set!(dscp_refused);

@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from roomkit.rtp.events import (
         Disconnected,
         DTMFSent,
+        HeardAgain,
         PlaybackEnded,
         PlaybackStarted,
         Resumed,
         RTPEvent,
         SourceTrusted,
+        Unheard,
+        UnheardReason,
     )
     from roomkit.rtp.options import RTPExtra, RTPOptions, RTPWishes
     from roomkit.rtp.opus import OpusSettings
@@ -37,6 +40,7 @@ _HOMES = {
     "Codec": "roomkit.rtp.codecs",
     "DTMFSent": "roomkit.rtp.events",
     "Disconnected": "roomkit.rtp.events",
+    "HeardAgain": "roomkit.rtp.events",
     "OpusSettings": "roomkit.rtp.opus",
     "Playback": "roomkit.rtp.playout",
     "PlaybackEnded": "roomkit.rtp.events",
@@ -52,6 +56,8 @@ _HOMES = {
     "RTPWishes": "roomkit.rtp.options",
     "Resumed": "roomkit.rtp.events",
     "SourceTrusted": "roomkit.rtp.events",
+    "Unheard": "roomkit.rtp.events",
+    "UnheardReason": "roomkit.rtp.events",
     "configure_media": "roomkit._bridge",
 }
 
@@ -63,6 +69,7 @@ __all__ = [
     "CryptoLine",
     "DTMFSent",
     "Disconnected",
+    "HeardAgain",
     "OpusSettings",
     "Playback",
     "PlaybackEnded",
@@ -76,6 +83,8 @@ __all__ = [
     "Resumed",
     "SRTPKey",
     "SourceTrusted",
+    "Unheard",
+    "UnheardReason",
     "configure_media",
 ]
 

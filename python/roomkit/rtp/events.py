@@ -6,23 +6,52 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from roomkit.rtp.addresses import Address
+from roomkit.voice.base import DisconnectReason
 from roomkit.voice.events import DTMFEvent
 
 __all__ = [
     "DTMFSent",
-    "DisconnectReason",
     "Disconnected",
+    "HeardAgain",
     "PlaybackEnded",
     "PlaybackStarted",
     "RTPEvent",
     "Resumed",
     "SourceTrusted",
+    "Unheard",
+    "UnheardReason",
 ]
 
-DisconnectReason: TypeAlias = Literal["bye", "rtp_timeout", "rtcp_timeout", "fault"]
+UnheardReason: TypeAlias = Literal[
+    "malformed",
+    "oversized",
+    "unknown_payload_type",
+    "stranger_host",
+    "stranger_address",
+    "stranger_ssrc",
+    "stranger_meanwhile",
+    "stranger_too_late",
+    "stranger_unproven",
+    "rate_limited",
+    "doubtful",
+    "looped",
+    "srtp_bad_tag",
+    "srtp_replayed",
+    "srtp_malformed",
+    "srtp_unkeyed",
+    "srtp_overflow",
+    "srtp_rate_limited",
+    "duplicate",
+    "late",
+    "overflow",
+    "undecodable",
+    "unplayed",
+]
+"""What became of packets that nobody heard: the counter of `RTPStats` that tells; `"unplayed"`:
+they were taken, and not played."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Disconnected:
     """The far end is gone. The session stays open until it is closed."""
 
@@ -32,12 +61,31 @@ class Disconnected:
     core gave the session up; nothing works any longer."""
     detail: str = ""
     """The reason given in the BYE, at most 200 characters and fit for a log: what cannot be printed
-    is escaped. Or the fault's message."""
+    is escaped. Or the fault's message. `reason.detail` is the same."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        object.__setattr__(self, "reason", DisconnectReason(reason, detail))
+        object.__setattr__(self, "detail", detail)
 
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
     """The far end is heard again after a timeout, or after it said BYE."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unheard:
+    """Packets have come for 2 s, and not one frame of audio was heard of them: the call is up, and
+    deaf. Told once until `HeardAgain`. Hold, mute, keep-alives, digits and comfort noise are no
+    reason to."""
+
+    reason: UnheardReason
+    """What became of most of them: the counter of `RTPStats` by that name tells of how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeardAgain:
+    """Audio is heard, after `Unheard`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,5 +128,13 @@ class DTMFSent:
 
 
 RTPEvent: TypeAlias = (
-    DTMFEvent | DTMFSent | Disconnected | Resumed | SourceTrusted | PlaybackStarted | PlaybackEnded
+    DTMFEvent
+    | DTMFSent
+    | Disconnected
+    | Resumed
+    | Unheard
+    | HeardAgain
+    | SourceTrusted
+    | PlaybackStarted
+    | PlaybackEnded
 )

@@ -16,11 +16,13 @@ from roomkit.rtp.addresses import Address
 from roomkit.rtp.events import (
     Disconnected,
     DTMFSent,
+    HeardAgain,
     PlaybackEnded,
     PlaybackStarted,
     Resumed,
     RTPEvent,
     SourceTrusted,
+    Unheard,
 )
 from roomkit.rtp.opening import open_native, warn_of_reflection
 from roomkit.rtp.options import RTPOptions
@@ -251,6 +253,12 @@ class Media:
         elif kind == _native.RTP_RESUMED:
             self._disconnected = None
             self.events.call(Resumed())
+        elif kind == _native.UNHEARD:
+            _log.warning("session %s: packets come and nothing is heard of them: %s", self.id, a)
+            self.events.call(Unheard(a))
+        elif kind == _native.HEARD_AGAIN:
+            _log.info("session %s: audio is heard again", self.id)
+            self.events.call(HeardAgain())
         elif kind == _native.RTP_TIMEOUT:
             self._gone(Disconnected("rtp_timeout"))
         elif kind == _native.RTCP_TIMEOUT:

@@ -13,7 +13,7 @@ from roomkit.rtp.audio import Audio, PieceReader
 from roomkit.rtp.checks import flag
 from roomkit.rtp.codecs import Codec
 from roomkit.rtp.digits import Digits
-from roomkit.rtp.events import Disconnected, RTPEvent
+from roomkit.rtp.events import Disconnected, RTPEvent, Unheard
 from roomkit.rtp.media import Media
 from roomkit.rtp.options import (
     DTMFMethod,
@@ -527,6 +527,10 @@ class RTPSession:
     def on_event(self, callback: Callable[[RTPEvent], object]) -> Unsubscribe:
         """`callback(event)` for everything that `events` tells."""
         return self._media.events.add(callback)
+
+    def on_unheard(self, callback: Callable[[Unheard], object]) -> Unsubscribe:
+        """`callback(unheard)` when packets have come for 2 s and nothing of them was heard."""
+        return self._media.events.add_for(Unheard, callback)
 
     def on_disconnected(self, callback: Callable[[Disconnected], object]) -> Unsubscribe:
         """`callback(disconnected)` when the peer hung up or fell silent, or the core failed."""

@@ -112,6 +112,17 @@ class RTPStats(Mapping[str, "int | float | None"]):
     """Audio that waits in the jitter buffer now."""
     buffer_target_ms: float = 0.0
     """The delay that the jitter buffer aims at."""
+    buffer_delay_ms: float = 0.0
+    """The delay that it has now: how long after its arrival audio is played that came without
+    delay."""
+    unheard: int = 0
+    """Times that packets came for 2 s and not one frame of them was heard
+    (`roomkit.rtp.Unheard`)."""
+
+    # Came, and too late or too many at once to be heard (RFC 3611 §4.7.1).
+    discarded: int = 0
+    """Those in `late` and in `overflow`: lost to the listener and in `mos`, though not in
+    `packets_lost`, which the network has."""
 
     # Refused, by reason.
     late: int = 0

@@ -22,7 +22,9 @@ __all__ = [
     "AudioReceivedCallback",
     "BargeInCallback",
     "ClientDisconnectedCallback",
+    "ClientHeardAgainCallback",
     "ClientResumedCallback",
+    "ClientUnheardCallback",
     "DTMFReceivedCallback",
     "DisconnectReason",
     "PlaybackPosition",
@@ -64,7 +66,12 @@ class VoiceCapability(Flag):
 
 
 class DisconnectReason(str):
-    """Why the far end is gone: a word such as `"bye"` or `"rtp_timeout"`, with what it said."""
+    """Why the far end is gone: a word, with what it said.
+
+    It is that word to whoever compares it: of an RTP session `"bye"` (it said so, RFC 3550 §6.6),
+    `"rtp_timeout"` and `"rtcp_timeout"` (nothing came for so long), or `"fault"` (the media core
+    gave the session up; from a backend `"fault: …"`).
+    """
 
     __slots__ = ("detail",)
 
@@ -172,6 +179,10 @@ ClientDisconnectedCallback = Callable[[VoiceSession, str], Awaitable[None] | Non
 """The second argument is the reason, such as `"bye"`, `"rtp_timeout"` or a fault's message; it may
 be a `DisconnectReason`, which has a `detail`."""
 ClientResumedCallback = Callable[[VoiceSession], Awaitable[None] | None]
+ClientUnheardCallback = Callable[[VoiceSession, str], Awaitable[None] | None]
+"""The second argument is the backend's word for what became of the packets, such as
+`"srtp_bad_tag"`."""
+ClientHeardAgainCallback = Callable[[VoiceSession], Awaitable[None] | None]
 AudioPlayedCallback = Callable[[VoiceSession, "AudioFrame"], Awaitable[None] | None]
 """The frame holds audio that has left; its `timestamp_ms` is on the inbound frames' timeline."""
 BargeInCallback = Callable[[VoiceSession], Awaitable[None] | None]

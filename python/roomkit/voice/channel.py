@@ -15,13 +15,21 @@ from roomkit.voice._hearing import FrameFeed, Hearing
 from roomkit.voice._sources import chunks_of, close_source, sentences
 from roomkit.voice._speaking import Playback, Reason, Speaking
 from roomkit.voice.backends.base import VoiceBackend
-from roomkit.voice.base import AudioChunk, Unsubscribe, VoiceSession, check_session
+from roomkit.voice.base import (
+    AudioChunk,
+    DisconnectReason,
+    Unsubscribe,
+    VoiceSession,
+    check_session,
+)
 from roomkit.voice.events import (
     AfterTTSEvent,
     BargeInEvent,
     BeforeTTSEvent,
     ClientDisconnectedEvent,
+    ClientHeardAgainEvent,
     ClientResumedEvent,
+    ClientUnheardEvent,
     DTMFEvent,
     TTSCancelledEvent,
 )
@@ -187,6 +195,8 @@ class VoiceChannel(Channel):
             backend.on_dtmf_received(self._digit),
             backend.on_client_disconnected(self._gone),
             backend.on_client_resumed(self._back),
+            backend.on_client_unheard(self._unheard),
+            backend.on_client_heard_again(self._heard_again),
             backend.on_barge_in(self._barged_in),
         ]
 
@@ -284,7 +294,9 @@ class VoiceChannel(Channel):
     def _gone(self, session: VoiceSession, reason: str) -> None:
         if session.id not in self._calls:
             return
-        gone = ClientDisconnectedEvent(session, str(reason), getattr(reason, "detail", ""))
+        if not isinstance(reason, DisconnectReason):
+            reason = DisconnectReason(reason)
+        gone = ClientDisconnectedEvent(session, reason, reason.detail)
         self._hooks.emit(HookTrigger.ON_CLIENT_DISCONNECTED, gone)
         if self.hang_up:
             self._spawn(self._hang_up(session, str(reason)))
@@ -292,6 +304,14 @@ class VoiceChannel(Channel):
     def _back(self, session: VoiceSession) -> None:
         if session.id in self._calls:
             self._hooks.emit(HookTrigger.ON_CLIENT_RESUMED, ClientResumedEvent(session))
+
+    def _unheard(self, session: VoiceSession, reason: str) -> None:
+        if session.id in self._calls:
+            self._hooks.emit(HookTrigger.ON_CLIENT_UNHEARD, ClientUnheardEvent(session, reason))
+
+    def _heard_again(self, session: VoiceSession) -> None:
+        if session.id in self._calls:
+            self._hooks.emit(HookTrigger.ON_CLIENT_HEARD_AGAIN, ClientHeardAgainEvent(session))
 
     async def _hang_up(self, session: VoiceSession, reason: str) -> None:
         try:

@@ -11,14 +11,16 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from roomkit.errors import shown
-from roomkit.voice.base import AudioChunk, VoiceSession
+from roomkit.voice.base import AudioChunk, DisconnectReason, VoiceSession
 
 __all__ = [
     "AfterTTSEvent",
     "BargeInEvent",
     "BeforeTTSEvent",
     "ClientDisconnectedEvent",
+    "ClientHeardAgainEvent",
     "ClientResumedEvent",
+    "ClientUnheardEvent",
     "DTMFDetectedEvent",
     "DTMFEvent",
     "ErrorEvent",
@@ -73,7 +75,7 @@ class SessionEndedEvent:
 
     session: VoiceSession
     reason: str
-    """`"left"`: by the program. Otherwise the backend's word, such as `"bye"`, `"rtp_timeout"`."""
+    """`"left"`: by the program. Otherwise the word of the `DisconnectReason`."""
 
 
 @dataclass(slots=True)
@@ -82,8 +84,8 @@ class ClientDisconnectedEvent:
     with `hang_up=False`."""
 
     session: VoiceSession
-    reason: str
-    """The backend's word: `"bye"`, `"rtp_timeout"`, `"rtcp_timeout"` …"""
+    reason: DisconnectReason
+    """The backend's word, such as `"bye"`."""
     detail: str = ""
     """What the far end gave as its reason, such as the text of an RTCP BYE; often empty."""
 
@@ -92,6 +94,23 @@ class ClientDisconnectedEvent:
 class ClientResumedEvent:
     """ON_CLIENT_RESUMED: the far end is heard again after it had been gone. A call that was ended
     meanwhile stays ended."""
+
+    session: VoiceSession
+
+
+@dataclass(slots=True)
+class ClientUnheardEvent:
+    """ON_CLIENT_UNHEARD: the far end's packets have come for 2 s, and nothing of them is heard. The
+    call goes on."""
+
+    session: VoiceSession
+    reason: str
+    """The backend's word for what became of them; of RTP a `roomkit.rtp.UnheardReason`."""
+
+
+@dataclass(slots=True)
+class ClientHeardAgainEvent:
+    """ON_CLIENT_HEARD_AGAIN: audio is heard after ON_CLIENT_UNHEARD."""
 
     session: VoiceSession
 
@@ -215,6 +234,8 @@ HookEvent = (
     | SessionEndedEvent
     | ClientDisconnectedEvent
     | ClientResumedEvent
+    | ClientUnheardEvent
+    | ClientHeardAgainEvent
     | DTMFDetectedEvent
     | SpeechStartEvent
     | SpeechEndEvent

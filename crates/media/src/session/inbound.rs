@@ -22,6 +22,10 @@ use crate::time::{Duration, Time};
 const PROVING: Duration = Duration::from_millis(200);
 const LONGEST_PROOF: Duration = Duration::from_secs(1);
 
+/// Audio that waits when a goodbye comes is heard first, this long at the most: what a backlog may hold. And all that came in
+/// time is, however long the jitter buffer is told to hold it back.
+const LONGEST_FAREWELL: Duration = Duration::from_millis(500);
+
 /// Packets that overtook each other come within this time of a goodbye; what comes later is a return.
 const STRAGGLERS: Duration = Duration::from_millis(500);
 
@@ -48,7 +52,8 @@ pub(super) struct Inbound {
     pub(super) timed_out: bool,
     /// When the far end's goodbye was told.
     parted: Option<Time>,
-    /// The far end said goodbye, when, and its reason; told once its last audio has been played.
+    /// The far end said goodbye, when, and its reason; told once its last audio has been played, as far as that takes no
+    /// longer than it may.
     goodbye: Option<(Time, String)>,
     /// When another source at its address was heard after that.
     successor: Option<Time>,
@@ -120,6 +125,8 @@ impl Inbound {
         stats.undecodable = counts.undecodable;
         stats.packets_recovered = counts.recovered;
         (stats.buffered, stats.buffer_target) = self.playout.depth();
+        stats.buffer_delay = self.playout.delay();
+        stats.discarded = stats.late + stats.overflow;
         let rejected = |reason| self.guard.rejected(reason);
         stats.stranger_host = rejected(RejectReason::OtherHost);
         stats.stranger_address = rejected(RejectReason::NotSignalled);
@@ -216,6 +223,11 @@ impl Inbound {
         }
     }
 
+    /// Whether anybody is to be heard: we receive, and it is known from whom. Before the answer to an offer of ours it is not.
+    pub(super) fn listens(&self) -> bool {
+        self.direction.receives() && !self.guard.awaits_signalling()
+    }
+
     /// `span` before `now` does not count as silence.
     pub(super) fn excuse(&mut self, span: Duration, now: Time) {
         self.last_heard = (self.last_heard + span).min(now);
@@ -275,7 +287,7 @@ impl Session {
             if packet.payload.is_empty() {
                 self.stats.keepalives_received += 1;
             } else {
-                self.stats.unknown_payload_type += 1;
+                self.count_unknown(&packet);
             }
             return;
         }
@@ -312,9 +324,12 @@ impl Session {
         self.tell_digits(now);
         let inbound = &mut self.inbound;
         inbound.playout.forget_codecs(now);
+        let (waits, target) = inbound.playout.depth();
+        let farewell = LONGEST_FAREWELL.max(target + inbound.ptime * 2);
         let parts = inbound.goodbye.take_if(|(came, _)| {
             let proving = |heard| now - heard < PROVING && now - *came < LONGEST_PROOF;
-            inbound.playout.depth().0 == Duration::ZERO && !inbound.successor.is_some_and(proving)
+            let heard_out = waits == Duration::ZERO || now - *came >= farewell;
+            heard_out && !inbound.successor.is_some_and(proving)
         });
         if let Some((_, reason)) = parts {
             inbound.playout.stop();
@@ -460,7 +475,7 @@ impl Session {
                 inbound.ear.receiver.set_clock_rates(clock_rate, source.clock_rate);
                 self.take_event(arrival, timestamp, packet.payload);
             } else {
-                self.stats.unknown_payload_type += 1;
+                self.count_unknown(packet);
             }
             return;
         };
@@ -485,8 +500,9 @@ impl Session {
         let clock_rate = spec.clock_rate;
         let packet = Packet { seq, timestamp, clock_rate, span, codec, noise, arrival, payload };
         match inbound.playout.insert(packet) {
+            Insert::Stored => self.unheard.stored += u64::from(!noise),
             // The playout counts what it leaves out.
-            Insert::Stored | Insert::Overflow(_) => {}
+            Insert::Overflow(_) => {}
             Insert::Late => self.stats.late += 1,
             Insert::Duplicate => self.stats.duplicate += 1,
         }

@@ -39,6 +39,7 @@ mod quality;
 mod reflection;
 mod reports;
 mod secure;
+mod unheard;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -59,6 +60,7 @@ pub use crate::playout::{Frame, FrameKind};
 pub use config::{ConfigError, Direction, EventType, Fill, NoiseType, RtcpMode, SessionConfig};
 pub use dtmf::QueueFull;
 pub use quality::Ratings;
+pub use unheard::unheard_reasons;
 
 use idle::Idle;
 use inbound::Inbound;
@@ -66,6 +68,7 @@ use outbound::Outbound;
 use reflection::Reflection;
 use reports::Reports;
 use secure::Secure;
+use unheard::Unheard;
 
 /// After a stall of up to this many frames the frames that were missed are sent at once, right behind one another: the
 /// far end's jitter buffer still has use for them. After a longer one they are skipped, so that no burst leaves.
@@ -161,6 +164,14 @@ pub enum Event {
     RtcpTimeout,
     /// The far end is heard again after a timeout of either kind.
     RtpResumed,
+    /// Packets have come for 2 s, and not one frame of audio was heard of them. Told once until something is heard.
+    Unheard {
+        /// What became of most of them, one of [`unheard_reasons`]: the name of the counter in [`Stats`] that tells, or
+        /// `unplayed` for what the jitter buffer took and never played.
+        reason: &'static str,
+    },
+    /// Audio is heard after [`Event::Unheard`].
+    HeardAgain,
 }
 
 /// See the [module](self).
@@ -179,6 +190,7 @@ pub struct Session {
     stats: Stats,
     output: VecDeque<Output>,
     secure: Option<Secure>,
+    unheard: Unheard,
     closed: bool,
 }
 
@@ -196,6 +208,7 @@ impl Session {
             stats: Stats::default(),
             output: VecDeque::new(),
             secure: config.srtp.as_ref().map(Secure::new),
+            unheard: Unheard::default(),
             closed: false,
             outbound: Outbound::new(&config, ssrc, &mut rng),
             idle: Idle::new(&config, now),
@@ -361,6 +374,7 @@ impl Session {
             }
         }
         self.watch_source(now);
+        self.watch_unheard(now);
         self.watch_reports(now);
         if self.reports.is_due(now, &mut self.rng) {
             self.send_report(now, None);
@@ -480,6 +494,7 @@ impl Session {
         self.stats.late += self.inbound.playout.pass(frames, due) as u64;
         self.inbound.ear.finish(due);
         self.tell_digits(now);
+        self.unheard.forget();
         // Who did not listen has not heard that nobody was there.
         let span = self.ptime.saturating_mul(u32::try_from(frames).unwrap_or(u32::MAX));
         self.inbound.excuse(span, now);

@@ -88,7 +88,6 @@ impl Session {
         let score = |value: Option<f64>| value.map_or(UNAVAILABLE, |v| (v * 10.0).round() as u8);
         let levels = playout.levels();
         let level = |value: Option<f64>| value.map_or(NO_LEVEL, |dbm0| dbm0.round() as i8);
-        let (_, target) = playout.depth();
         Some(VoipMetrics {
             ssrc: source.ssrc,
             loss_rate: in_256ths(lost / expected),
@@ -98,7 +97,7 @@ impl Session {
             burst_ms: span_ms(pattern.burst_packets),
             gap_ms: span_ms(pattern.gap_packets),
             round_trip_ms: millis(self.reports.far.round_trip.unwrap_or_default()),
-            end_system_ms: millis(target + self.ptime),
+            end_system_ms: millis(playout.delay() + self.ptime),
             signal_dbm0: level(levels.speech_dbm0()),
             noise_dbm0: level(levels.noise_dbm0()),
             // What comes back of our own voice is not measured.
@@ -109,7 +108,8 @@ impl Session {
             mos_lq: score(rated.map(|rating| rating.mos_listening)),
             mos_cq: score(rated.map(|rating| rating.mos)),
             rx_config: ENHANCED_AND_FIXED,
-            jb_nominal_ms: millis(target),
+            // The present delay of what came in time (§4.7.7).
+            jb_nominal_ms: millis(playout.delay()),
             // For a buffer of fixed delay these two are one (§4.7.7): what comes earlier than that finds no room.
             jb_maximum_ms: millis(playout.longest()),
             jb_absolute_ms: millis(playout.longest()),
@@ -142,7 +142,7 @@ impl Session {
             return None;
         }
         let pattern = playout.bursts().pattern();
-        let delay = self.way() + self.packet_span() + playout.depth().1;
+        let delay = self.way() + self.packet_span() + playout.delay();
         Some(Heard { loss: pattern.loss, burst_ratio: pattern.burst_ratio, delay })
     }
 
@@ -163,7 +163,7 @@ impl Session {
     }
 
     /// How much audio one of the far end's packets holds; until one came, what ours hold.
-    fn packet_span(&self) -> Duration {
+    pub(super) fn packet_span(&self) -> Duration {
         self.inbound.playout.packet_span().unwrap_or(self.ptime)
     }
 }

@@ -15,7 +15,9 @@ from roomkit.voice.base import (
     AudioReceivedCallback,
     BargeInCallback,
     ClientDisconnectedCallback,
+    ClientHeardAgainCallback,
     ClientResumedCallback,
+    ClientUnheardCallback,
     DTMFReceivedCallback,
     PlaybackPosition,
     SessionReadyCallback,
@@ -43,6 +45,8 @@ class VoiceBackend(ABC):
         self.dtmf_received.fire(session, dtmf_event)
         self.client_disconnected.fire(session, reason)  # the far end went away
         self.client_resumed.fire(session)  # and is heard again
+        self.client_unheard.fire(session, reason)  # its packets come, and nothing is heard
+        self.client_heard_again.fire(session)  # now it is
 
     Registrations (`on_…`) are for the application and for `VoiceChannel`.
     """
@@ -55,6 +59,8 @@ class VoiceBackend(ABC):
         self.dtmf_received = CallbackList("on_dtmf_received")
         self.client_disconnected = CallbackList("on_client_disconnected")
         self.client_resumed = CallbackList("on_client_resumed")
+        self.client_unheard = CallbackList("on_client_unheard")
+        self.client_heard_again = CallbackList("on_client_heard_again")
         self.audio_played = CallbackList("on_audio_played")
         self.barge_in = CallbackList("on_barge_in")
 
@@ -231,6 +237,14 @@ class VoiceBackend(ABC):
     def on_client_resumed(self, callback: ClientResumedCallback) -> Unsubscribe:
         """`callback(session)` when the far end is heard again after it was reported gone."""
         return self.client_resumed.add(callback)
+
+    def on_client_unheard(self, callback: ClientUnheardCallback) -> Unsubscribe:
+        """`callback(session, reason)` when packets of the far end come and nothing is heard."""
+        return self.client_unheard.add(callback)
+
+    def on_client_heard_again(self, callback: ClientHeardAgainCallback) -> Unsubscribe:
+        """`callback(session)` when audio is heard after that."""
+        return self.client_heard_again.add(callback)
 
     def on_audio_played(self, callback: AudioPlayedCallback) -> Unsubscribe:
         """`callback(session, frame)` for audio that has left, where the backend reports it."""

@@ -21,7 +21,7 @@ from roomkit.errors import (
 from roomkit.rtp.addresses import Address, check_address
 from roomkit.rtp.checks import flag
 from roomkit.rtp.codecs import Codec
-from roomkit.rtp.events import Disconnected, Resumed, RTPEvent
+from roomkit.rtp.events import Disconnected, HeardAgain, Resumed, RTPEvent, Unheard
 from roomkit.rtp.options import DTMFMethod, MediaDirection, RTPExtra, RTPOptions, check_names
 from roomkit.rtp.session import RTPSession
 from roomkit.rtp.stats import RTPStats
@@ -451,9 +451,13 @@ class RTPVoiceBackend(VoiceBackend):
         elif isinstance(event, Resumed):
             _log.info("session %s: the peer is heard again", session.id)
             self.client_resumed.fire(session)
+        elif isinstance(event, Unheard):
+            self.client_unheard.fire(session, event.reason)
+        elif isinstance(event, HeardAgain):
+            self.client_heard_again.fire(session)
 
     def _on_disconnected(self, session: VoiceSession, event: Disconnected) -> None:
-        reason = DisconnectReason(event.reason, event.detail)
+        reason = event.reason
         _log.info("session %s: the peer is gone: %s %s", session.id, reason, event.detail)
         if event.reason == "fault":
             # Nothing of it works any longer: it is over, whether or not someone disconnects it.
