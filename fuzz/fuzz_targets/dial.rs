@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use roomkit_media::dtmf::{
     parse_dial, EventPayload, InbandDetector, Method, Receiver, Sender, Signal,
 };
-use roomkit_media::seq::RtpTime;
+use roomkit_media::seq::{ExtTime, RtpTime};
 use roomkit_media::time::{Duration, Time};
 
 const FRAME: u32 = 160;
@@ -39,7 +39,7 @@ fuzz_target!(|input: (u16, u16, bool, u8, &str)| {
         }
         if let Some(packet) = sender.next(RtpTime(n * FRAME), FRAME) {
             let payload = EventPayload::parse(&packet.payload).expect("it has four bytes");
-            receiver.receive(now, u64::from(packet.timestamp.0), &payload);
+            receiver.receive(now, ExtTime::first(packet.timestamp), &payload);
         }
         let mut pcm = [0; FRAME as usize];
         sender.fill(&mut pcm, 8000, 1);

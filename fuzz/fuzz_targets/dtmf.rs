@@ -4,6 +4,7 @@
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use roomkit_media::dtmf::{EventPayload, Receiver};
+use roomkit_media::seq::{ExtTime, RtpTime};
 use roomkit_media::time::{Duration, Time};
 
 /// One event packet, as it comes off the wire.
@@ -23,11 +24,13 @@ const CLOCKS: [u32; 3] = [8_000, 16_000, 48_000];
 fuzz_target!(|packets: Vec<Packet<'_>>| {
     let mut receiver = Receiver::new(8_000);
     let mut now = Time::ZERO;
-    let mut timestamp = 1u64 << 40;
+    let mut timestamp = ExtTime::first(RtpTime(0));
     let (mut events, mut digits) = (0, 0);
     for packet in &packets {
         now += Duration::from_millis(packet.after_ms.into());
-        timestamp = timestamp.saturating_add_signed(packet.timestamp_step.into());
+        let step = u64::from(packet.timestamp_step.unsigned_abs());
+        timestamp =
+            if packet.timestamp_step < 0 { timestamp.back(step) } else { timestamp.plus(step) };
         let event = EventPayload::parse(packet.payload);
         assert_eq!(event.is_ok(), packet.payload.len() >= 4);
         let Ok(event) = event else { continue };

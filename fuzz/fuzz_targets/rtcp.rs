@@ -7,8 +7,8 @@ use roomkit_media::report::round_trip;
 use roomkit_media::rtcp::{
     parse_compound, write_compound, Blocks, ReportBlock, RtcpPacket, SenderInfo,
 };
-use roomkit_media::seq::Ssrc;
-use roomkit_media::time::{Duration, NtpTime};
+use roomkit_media::seq::{NtpTime, Ssrc};
+use roomkit_media::time::Duration;
 
 fuzz_target!(|datagram: &[u8]| {
     let Ok(compound) = parse_compound(datagram) else { return };

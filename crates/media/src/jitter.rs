@@ -14,6 +14,7 @@
 //!
 //! This file is the only one that knows this policy. Its interface, `insert` and `pop`, is what an adaptive policy needs.
 
+use crate::seq::{ExtSeq, ExtTime};
 use crate::time::{Duration, Time};
 use std::collections::VecDeque;
 
@@ -33,9 +34,9 @@ const SLACK_WINDOW: Duration = Duration::from_millis(1000);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packet {
     /// Extended sequence number.
-    pub seq: u64,
+    pub seq: ExtSeq,
     /// Extended RTP timestamp of its first sample, in ticks.
-    pub timestamp: u64,
+    pub timestamp: ExtTime,
     /// How long it plays, in ticks.
     pub ticks: u32,
     /// Which of the receive codecs decodes it.
@@ -46,6 +47,13 @@ pub struct Packet {
     pub arrival: Time,
     /// The coded audio.
     pub payload: Vec<u8>,
+}
+
+impl Packet {
+    /// The timestamp after its last sample.
+    fn end(&self) -> ExtTime {
+        self.timestamp.plus(u64::from(self.ticks))
+    }
 }
 
 /// What became of a packet that was put in.
@@ -94,7 +102,7 @@ pub struct JitterBuffer {
     epoch: u32,
     playing: Option<Playing>,
     /// Sequence numbers that carried no audio (digits, unknown types), of the newest timeline, ascending.
-    silent: VecDeque<u64>,
+    silent: VecDeque<ExtSeq>,
     slack: SlackWindow,
     /// What arrived before this is over: nobody listened when it was to be played.
     unheard_before: Time,
@@ -105,16 +113,16 @@ pub struct JitterBuffer {
 struct Playing {
     epoch: u32,
     /// The extended timestamp that is due next.
-    next: u64,
+    next: ExtTime,
     /// The newest sequence number played, and which of the 64 up to it were (bit 0 is itself).
-    seq: u64,
+    seq: ExtSeq,
     played: u64,
     /// The length of the last packet played, to tell how long a lost one was.
     packet_ticks: u32,
     /// Ticks passed over since the last packet played.
     filled: u64,
-    /// Where the last packet played ended, by its own timestamp; 0 if it was none of audio.
-    ended: u64,
+    /// Where the last packet played ended, by its own timestamp; `None` if it was none of audio.
+    ended: Option<ExtTime>,
 }
 
 impl JitterBuffer {
@@ -176,12 +184,12 @@ impl JitterBuffer {
             let twice = playing.was_played(packet.seq);
             return Some(if twice { Insert::Duplicate } else { Insert::Late });
         }
-        let late = packet.timestamp + u64::from(packet.ticks) <= playing.next;
+        let late = packet.end() <= playing.next;
         if late && packet.noise {
             // It holds from now on: there is nothing of it to be too late for.
             return None;
         }
-        let step = packet.timestamp.abs_diff(playing.next);
+        let step = packet.timestamp.apart(playing.next);
         if late && packet.seq != playing.next_in_sequence(&self.silent) {
             return Some(Insert::Late);
         }
@@ -194,7 +202,7 @@ impl JitterBuffer {
             let back = self.span(step);
             self.slack.shift(|wait| wait + back);
         }
-        let ahead = packet.timestamp.saturating_sub(self.playing.as_ref()?.next);
+        let ahead = packet.timestamp.since(self.playing.as_ref()?.next).unwrap_or(0);
         self.slack.note(packet.arrival, (due - packet.arrival) + self.span(ahead));
         None
     }
@@ -235,7 +243,7 @@ impl JitterBuffer {
     }
 
     /// Notes that a sequence number of the trusted source carried no audio, so that its absence is not taken for loss.
-    pub fn note_silent(&mut self, seq: u64) {
+    pub fn note_silent(&mut self, seq: ExtSeq) {
         let at = self.silent.partition_point(|&s| s < seq);
         if self.silent.get(at) != Some(&seq) {
             self.silent.insert(at, seq);
@@ -292,12 +300,11 @@ impl JitterBuffer {
             return Pop::Empty(want);
         };
         let far = self.clock_rate as u64 * MAX_STEP.as_secs();
-        if packet.timestamp.saturating_sub(playing.next) > far {
+        if packet.timestamp.since(playing.next).is_some_and(|ahead| ahead > far) {
             // Only packets that came together before playout began can stand so far apart.
             playing.next = packet.timestamp;
         }
-        if packet.timestamp > playing.next {
-            let hole = packet.timestamp - playing.next;
+        if let Some(hole) = packet.timestamp.since(playing.next).filter(|&hole| hole > 0) {
             let missing = playing.missing_before(packet.seq, packets_silent);
             let lost = missing
                 .saturating_mul(u64::from(playing.packet_ticks))
@@ -314,17 +321,18 @@ impl JitterBuffer {
         }
         let (_, packet) = self.waiting.pop_front().expect("seen above");
         let follows = !packet.noise
-            && playing.next == playing.ended
+            && Some(playing.next) == playing.ended
             && packet.seq == playing.next_in_sequence(&self.silent);
-        if follows && packet.timestamp < playing.next {
+        let begun = playing.next.since(packet.timestamp).unwrap_or(0);
+        if follows && begun > 0 {
             // Nothing was made up before it: the packet played last is longer than the sender's clock had it.
-            let back = playing.next - packet.timestamp;
             playing.next = packet.timestamp;
-            let back = self.span(back);
+            let back = self.span(begun);
             self.slack.shift(|wait| wait + back);
         }
         let playing = self.playing.as_mut().expect("started above");
-        let skip = (playing.next - packet.timestamp).min(u64::from(packet.ticks)) as u32;
+        let begun = playing.next.since(packet.timestamp).unwrap_or(0);
+        let skip = begun.min(u64::from(packet.ticks)) as u32;
         let missing = playing.missing_before(packet.seq, &self.silent);
         playing.advance(&packet);
         while self.silent.front().is_some_and(|&s| s < packet.seq) {
@@ -337,7 +345,7 @@ impl JitterBuffer {
     pub fn hole(&self) -> Option<(&Packet, u32)> {
         let playing = self.playing.as_ref()?;
         let (epoch, packet) = self.waiting.front()?;
-        let left = packet.timestamp.checked_sub(playing.next)?;
+        let left = packet.timestamp.since(playing.next)?;
         (*epoch == playing.epoch).then(|| (packet, u32::try_from(left).unwrap_or(u32::MAX)))
     }
 
@@ -384,12 +392,12 @@ impl JitterBuffer {
         };
         self.playing = Some(Playing {
             epoch: *epoch,
-            next: first.timestamp + passed,
-            seq: first.seq - 1,
+            next: first.timestamp.plus(passed),
+            seq: first.seq.back(1),
             played: 0,
             packet_ticks: first.ticks,
             filled: 0,
-            ended: 0,
+            ended: None,
         });
     }
 
@@ -404,43 +412,43 @@ impl JitterBuffer {
 }
 
 impl Playing {
-    fn was_played(&self, seq: u64) -> bool {
-        let age = self.seq - seq;
+    fn was_played(&self, seq: ExtSeq) -> bool {
+        let age = self.seq.since(seq).unwrap_or(0);
         age < 64 && self.played >> age & 1 == 1
     }
 
     /// The sequence number that follows what was played, those without audio left out.
-    fn next_in_sequence(&self, silent: &VecDeque<u64>) -> u64 {
-        let mut next = self.seq + 1;
+    fn next_in_sequence(&self, silent: &VecDeque<ExtSeq>) -> ExtSeq {
+        let mut next = self.seq.plus(1);
         for &seq in silent.iter().filter(|&&s| s > self.seq) {
             if seq == next {
-                next += 1;
+                next = next.plus(1);
             }
         }
         next
     }
 
     /// How many packets with audio are missing before `seq`.
-    fn missing_before(&self, seq: u64, silent: &VecDeque<u64>) -> u64 {
+    fn missing_before(&self, seq: ExtSeq, silent: &VecDeque<ExtSeq>) -> u64 {
         let known = silent.iter().filter(|&&s| s > self.seq && s < seq).count() as u64;
-        (seq - self.seq - 1).saturating_sub(known)
+        seq.since(self.seq.plus(1)).unwrap_or(0).saturating_sub(known)
     }
 
     /// Passes over a piece of a hole.
     fn fill(&mut self, ticks: u32) {
-        self.next += u64::from(ticks);
+        self.next = self.next.plus(u64::from(ticks));
         self.filled += u64::from(ticks);
     }
 
     fn advance(&mut self, packet: &Packet) {
-        let step = packet.seq - self.seq;
+        let step = packet.seq.since(self.seq).unwrap_or(0);
         self.played = if step < 64 { self.played << step } else { 0 } | 1;
         self.seq = packet.seq;
-        self.next = self.next.max(packet.timestamp + u64::from(packet.ticks));
-        self.ended = 0;
+        self.next = self.next.max(packet.end());
+        self.ended = None;
         if !packet.noise {
             self.packet_ticks = packet.ticks;
-            self.ended = packet.timestamp + u64::from(packet.ticks);
+            self.ended = Some(packet.end());
         }
         self.filled = 0;
     }

@@ -14,6 +14,7 @@ use crate::conceal::Concealer;
 use crate::jitter::{Insert, JitterBuffer, Packet, Pop};
 use crate::level::Levels;
 use crate::mix;
+use crate::seq::ExtSeq;
 use crate::time::{Duration, Time};
 use lane::Lane;
 
@@ -239,7 +240,7 @@ impl Playout {
     }
 
     /// See [`JitterBuffer::note_silent`].
-    pub fn note_silent(&mut self, seq: u64) {
+    pub fn note_silent(&mut self, seq: ExtSeq) {
         self.jitter.note_silent(seq);
     }
 

@@ -1,17 +1,17 @@
 //! What is counted of a remote source, and what a peer's report tells of the way there and back (RFC 3550 §6.4, App. A).
 
 use crate::rtcp::{ReportBlock, SenderInfo};
-use crate::seq::{RtpTime, SeqTracker, Ssrc};
-use crate::time::{Duration, NtpTime, Time};
+use crate::seq::{ExtSeq, NtpTime, RtpTime, Ssrc, Transit};
+use crate::time::{Duration, Time};
 
-/// More numbers than [`SeqTracker::MAX_MISORDER`], the most that a packet may be older than the newest.
+/// More numbers than [`MAX_MISORDER`](crate::seq::SeqTracker::MAX_MISORDER), the most that a packet may be older than the newest.
 const SEEN: u64 = 128;
 
 /// Reception of one remote source, from its first packet on. A source that restarts, or a new one, gets a new record.
 #[derive(Clone, Debug)]
 pub struct Reception {
-    first: u64,
-    newest: u64,
+    first: ExtSeq,
+    newest: ExtSeq,
     received: u64,
     /// Which of the 128 numbers up to the newest came (bit 0 is itself), and how many came more than once.
     seen: u128,
@@ -25,12 +25,12 @@ pub struct Reception {
 impl Reception {
     /// Starts at a source's first packet, which is then counted as every other.
     ///
-    /// * `first_extended_seq`: its extended sequence number, as [`SeqTracker`] gives it.
+    /// * `first`: its extended sequence number, as a [`SeqTracker`](crate::seq::SeqTracker) gives it.
     /// * `clock_rate`: of the source's RTP clock, in ticks per second.
-    pub fn new(first_extended_seq: u64, clock_rate: u32) -> Reception {
+    pub fn new(first: ExtSeq, clock_rate: u32) -> Reception {
         Reception {
-            first: first_extended_seq,
-            newest: first_extended_seq,
+            first,
+            newest: first,
             received: 0,
             seen: 0,
             duplicates: 0,
@@ -42,8 +42,8 @@ impl Reception {
     }
 
     /// A packet came whose timestamp is its sampling instant. Late ones and duplicates are counted too (RFC 3550 §6.4.1).
-    pub fn on_packet(&mut self, extended_seq: u64, timestamp: RtpTime, arrival: Time) {
-        self.on_untimed_packet(extended_seq);
+    pub fn on_packet(&mut self, seq: ExtSeq, timestamp: RtpTime, arrival: Time) {
+        self.on_untimed_packet(seq);
         self.jitter.update(timestamp, arrival);
     }
 
@@ -54,14 +54,14 @@ impl Reception {
 
     /// A packet came whose timestamp says nothing of when it left: the packets of a telephone event all carry the
     /// event's start (RFC 4733 §2.1), and would read as jitter.
-    pub fn on_untimed_packet(&mut self, extended_seq: u64) {
+    pub fn on_untimed_packet(&mut self, seq: ExtSeq) {
         self.received += 1;
-        if let Some(ahead) = extended_seq.checked_sub(self.newest).filter(|&ahead| ahead > 0) {
+        if let Some(ahead) = seq.since(self.newest) {
             self.seen = if ahead < SEEN { self.seen << ahead } else { 0 };
-            self.newest = extended_seq;
+            self.newest = seq;
         }
         // What is older has left the bounds in which a packet is taken at all (RFC 3550 §A.1).
-        let age = self.newest - extended_seq;
+        let age = self.newest.since(seq).unwrap_or(0);
         if age < SEEN {
             self.duplicates += u64::from(self.seen >> age & 1 == 1);
             self.seen |= 1 << age;
@@ -75,7 +75,8 @@ impl Reception {
 
     /// Packets that should have come, from the first to the newest (RFC 3550 §A.3).
     pub fn expected(&self) -> u64 {
-        self.newest - self.first + 1
+        // A late packet may be older than the one that came first.
+        self.newest.since(self.first).map_or(0, |after| after + 1)
     }
 
     /// Packets that came, duplicates included.
@@ -122,7 +123,7 @@ impl Reception {
             ssrc,
             fraction_lost: fraction as u8,
             cumulative_lost: self.lost().clamp(-(1 << 23), (1 << 23) - 1) as i32,
-            highest_seq: SeqTracker::wire_extended(self.newest),
+            highest_seq: self.newest.wire_with_cycles(),
             jitter: self.jitter_ticks(),
             lsr,
             dlsr,
@@ -145,7 +146,7 @@ pub fn round_trip(block: &ReportBlock, now: NtpTime) -> Option<Duration> {
         return None;
     }
     // All three wrap every 18 hours, and so does the difference.
-    let trip = now.middle().wrapping_sub(block.lsr).wrapping_sub(block.dlsr) as i32;
+    let trip = now.round_trip(block.lsr, block.dlsr);
     if !(MAX_BELOW_ZERO..=MAX).contains(&trip) {
         return None;
     }
@@ -158,14 +159,12 @@ pub(crate) fn in_65536ths(span: Duration) -> u32 {
 }
 
 /// Interarrival jitter (RFC 3550 §6.4.1, §A.8): the mean deviation of the time packets take, smoothed by 1/16.
-///
-/// Ticks are kept in 32.32 fixed point. Wrapping arithmetic on 64 bits is then modulo 2³² ticks, as RTP timestamps are,
-/// and an arrival between two ticks (125 µs apart at 8 kHz) is not rounded into jitter that is not there.
 #[derive(Clone, Debug)]
 struct Jitter {
     clock_rate: u32,
-    /// Arrival minus timestamp of the packet before. It has no meaning but in differences: the clocks are not the same.
-    transit: Option<u64>,
+    /// That of the packet before.
+    transit: Option<Transit>,
+    /// In ticks of 32.32 fixed point.
     mean: u64,
 }
 
@@ -190,12 +189,9 @@ impl Jitter {
     }
 
     fn update(&mut self, timestamp: RtpTime, arrival: Time) {
-        let ticks = u128::from(arrival.as_ns()) * u128::from(self.clock_rate);
-        // Up to 2⁶⁴ ns at up to 2³² Hz, shifted by 32: 128 bits hold it. Only the fraction and 32 bits of ticks are kept.
-        let arrival = ((ticks << 32) / 1_000_000_000) as u64;
-        let transit = arrival.wrapping_sub(u64::from(timestamp.0) << 32);
+        let transit = Transit::of(timestamp, arrival, self.clock_rate);
         let Some(before) = self.transit.replace(transit) else { return };
-        let deviation = (transit.wrapping_sub(before) as i64).unsigned_abs();
+        let deviation = transit.deviation(before);
         if deviation > u64::from(self.clock_rate).saturating_mul(Self::MAX_STEP_SECS << 32) {
             return;
         }
@@ -218,20 +214,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::seq::{SeqNo, SeqUpdate};
+    use crate::seq::{SeqNo, SeqTracker, SeqUpdate};
 
     const SSRC: Ssrc = Ssrc(9);
     const RATE: u32 = 8_000;
 
     /// The extended number of a first packet with this sequence number.
-    fn first(seq: u16) -> u64 {
+    fn first(seq: u16) -> ExtSeq {
         SeqTracker::new(SeqNo(seq)).newest()
     }
 
     /// Counts packets `first + n` for each n.
-    fn receive(reception: &mut Reception, first: u64, packets: impl IntoIterator<Item = u64>) {
+    fn receive(reception: &mut Reception, first: ExtSeq, packets: impl IntoIterator<Item = u64>) {
         for n in packets {
-            reception.on_packet(first + n, RtpTime(n as u32 * 160), Time::ms(n * 20));
+            reception.on_packet(first.plus(n), RtpTime(n as u32 * 160), Time::ms(n * 20));
         }
     }
 
@@ -364,7 +360,7 @@ mod tests {
             for n in 0..3_000u64 {
                 // Packets of 20 ms that arrive at odd nanoseconds, as they do.
                 let arrival = Time::ns(12_345_678_901 + n * 20_000_000);
-                reception.on_packet(first(0) + n, RtpTime(n as u32 * rate / 50), arrival);
+                reception.on_packet(first(0).plus(n), RtpTime(n as u32 * rate / 50), arrival);
             }
             assert!(reception.jitter_ms() < 1e-3, "{rate}: {}", reception.jitter_ms());
         }
@@ -377,7 +373,7 @@ mod tests {
             for n in 0..500u64 {
                 // Late by 10 µs every other time; a tick is 125 µs.
                 let arrival = Time::us(phase + n * 20_000 + n % 2 * 10);
-                reception.on_packet(first(0) + n, RtpTime(n as u32 * 160), arrival);
+                reception.on_packet(first(0).plus(n), RtpTime(n as u32 * 160), arrival);
             }
             let us = reception.jitter_ms() * 1e3;
             assert!((9.9..10.1).contains(&us), "{phase}: {us} µs");
@@ -389,7 +385,7 @@ mod tests {
         let mut reception = Reception::new(first(0), RATE);
         for n in 0..500u64 {
             let arrival = Time::ms(n * 20 + if n % 2 == 0 { 0 } else { 10 });
-            reception.on_packet(first(0) + n, RtpTime(n as u32 * 160), arrival);
+            reception.on_packet(first(0).plus(n), RtpTime(n as u32 * 160), arrival);
         }
         assert!((9.9..10.1).contains(&reception.jitter_ms()), "{}", reception.jitter_ms());
         assert!((79..=80).contains(&reception.jitter_ticks()));
@@ -401,7 +397,7 @@ mod tests {
         let mut reception = Reception::new(first(0), RATE);
         for n in 0..100u64 {
             let timestamp = RtpTime(u32::MAX - 8_000).plus(n as u32 * 160);
-            reception.on_packet(first(0) + n, timestamp, Time::ms(n * 20));
+            reception.on_packet(first(0).plus(n), timestamp, Time::ms(n * 20));
         }
         assert_eq!(reception.jitter_ms(), 0.0);
     }
@@ -413,7 +409,7 @@ mod tests {
             // The sequence goes on, the timestamp and the clock pass through ten minutes of silence.
             let pause_ms = if n < 50 { 0 } else { 600_000 };
             let ms = n * 20 + pause_ms;
-            reception.on_packet(first(0) + n, RtpTime(ms as u32 * 8), Time::ms(ms));
+            reception.on_packet(first(0).plus(n), RtpTime(ms as u32 * 8), Time::ms(ms));
         }
         assert_eq!(reception.jitter_ms(), 0.0);
     }
@@ -427,7 +423,7 @@ mod tests {
             receive(&mut reception, first(0), 0..50);
             for n in 50..60u64 {
                 let timestamp = RtpTime(n as u32 * 160).plus(jump);
-                reception.on_packet(first(0) + n, timestamp, Time::ms(n * 20));
+                reception.on_packet(first(0).plus(n), timestamp, Time::ms(n * 20));
                 assert!(reception.jitter_ms() <= at_most_ms, "{jump}: {}", reception.jitter_ms());
             }
         }
@@ -437,7 +433,7 @@ mod tests {
     fn rfc4733_2_1_the_packets_of_an_event_are_counted_and_are_no_jitter() {
         let mut reception = Reception::new(first(0), RATE);
         receive(&mut reception, first(0), 0..10);
-        (10..60).for_each(|n| reception.on_untimed_packet(first(0) + n));
+        (10..60).for_each(|n| reception.on_untimed_packet(first(0).plus(n)));
         receive(&mut reception, first(0), 60..70);
         assert_eq!((reception.lost(), reception.jitter_ms()), (0, 0.0));
     }
@@ -475,7 +471,7 @@ mod tests {
                 let timestamp = start.wrapping_add(n as u32 * 160);
                 let ticks = origin + n as u64 * 160 + u64::from(*delay);
                 packets.push((timestamp, ticks as u32));
-                reception.on_packet(first(0) + n as u64, RtpTime(timestamp), Time::us(ticks * 125));
+                reception.on_packet(first(0).plus(n as u64), RtpTime(timestamp), Time::us(ticks * 125));
             }
             let theirs = rfc3550_a8(&packets);
             prop_assert!(reception.jitter_ticks().abs_diff(theirs) <= 1, "{} {theirs}", reception.jitter_ticks());

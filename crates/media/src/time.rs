@@ -79,34 +79,6 @@ impl Sub for Time {
     }
 }
 
-/// An instant as NTP counts it: seconds since 1900 in 32.32 fixed point (RFC 3550 §4).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NtpTime(pub u64);
-
-impl NtpTime {
-    /// Seconds between 1900 (NTP) and 1970 (Unix).
-    const UNIX_OFFSET_SECS: u64 = 2_208_988_800;
-
-    /// From the span since the Unix epoch.
-    pub fn from_unix(since_epoch: Duration) -> NtpTime {
-        let secs = since_epoch.as_secs().wrapping_add(Self::UNIX_OFFSET_SECS);
-        let frac = (u64::from(since_epoch.subsec_nanos()) << 32) / 1_000_000_000;
-        // The seconds field wraps in 2036; the arithmetic of reports is modulo 2³² anyway.
-        NtpTime((secs << 32) | frac)
-    }
-
-    /// This instant plus a span.
-    pub fn plus(self, span: Duration) -> NtpTime {
-        let frac = (u64::from(span.subsec_nanos()) << 32) / 1_000_000_000;
-        NtpTime(self.0.wrapping_add(span.as_secs() << 32).wrapping_add(frac))
-    }
-
-    /// The middle 32 bits, in 1/65536 s: what LSR and round-trip arithmetic use (RFC 3550 §6.4.1).
-    pub const fn middle(self) -> u32 {
-        (self.0 >> 16) as u32
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,14 +88,5 @@ mod tests {
         assert_eq!(Time::ms(5) - Time::ms(9), Duration::ZERO);
         assert_eq!(Time::ms(5).back(Duration::from_secs(1)), Time::ZERO);
         assert_eq!(Time::FAR + Duration::from_secs(1), Time::FAR);
-    }
-
-    #[test]
-    fn ntp_counts_from_1900_and_its_middle_is_in_65536ths() {
-        let t = NtpTime::from_unix(Duration::from_millis(1_500));
-        assert_eq!(t.0 >> 32, 2_208_988_801);
-        assert_eq!(t.0 & 0xffff_ffff, 1 << 31);
-        assert_eq!(t.plus(Duration::from_millis(500)).0 & 0xffff_ffff, 0);
-        assert_eq!(t.plus(Duration::from_secs(1)).middle().wrapping_sub(t.middle()), 65_536);
     }
 }

@@ -1,6 +1,7 @@
 //! The one clock: monotonic, with one origin for every thread, shard and session of the process.
 
-use roomkit_media::time::{NtpTime, Time};
+use roomkit_media::seq::NtpTime;
+use roomkit_media::time::Time;
 use std::time::{Duration, SystemTime};
 
 /// The time now. On Linux this is CLOCK_MONOTONIC itself, so that it can be handed to the kernel as a deadline.

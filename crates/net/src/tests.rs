@@ -2,9 +2,10 @@
 
 use crate::*;
 use roomkit_media::dtmf::{parse_dial, Method, Signal};
+use roomkit_media::seq::NtpTime;
 use roomkit_media::session::{FrameKind, RtcpMode, SessionConfig};
 use roomkit_media::source::Policy;
-use roomkit_media::time::{Duration, NtpTime};
+use roomkit_media::time::Duration;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr, UdpSocket};

@@ -7,10 +7,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyList};
 use roomkit_media::codec::opus::Settings;
 use roomkit_media::codec::{CodecKind, CodecSpec};
-use roomkit_media::seq::Ssrc;
+use roomkit_media::seq::{NtpTime, Ssrc};
 use roomkit_media::session::{Direction, EventType, Fill, NoiseType, RtcpMode, SessionConfig};
 use roomkit_media::source::Policy;
-use roomkit_media::time::{Duration, NtpTime};
+use roomkit_media::time::Duration;
 use roomkit_net::OpenOptions;
 use std::net::SocketAddr;
 

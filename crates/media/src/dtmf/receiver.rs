@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use super::{
     duration_to_ticks, ticks_to_duration, Digit, EventPayload, LONGEST_DIGIT, SEGMENT_TICKS,
 };
+use crate::seq::ExtTime;
 use crate::time::{Duration, Time};
 
 /// An event of which nothing more was heard for this long has ended. Updates come at least every 50 ms (§2.5.1.2): three
@@ -39,7 +40,7 @@ pub struct ReceivedDigit {
     /// How long it was held, as far as the packets that arrived tell.
     pub duration: Duration,
     /// The extended RTP timestamp of its start.
-    pub timestamp: u64,
+    pub timestamp: ExtTime,
     /// When it began, had its packets come as quickly as the quickest of them.
     pub began: Time,
     /// How its end became known.
@@ -99,10 +100,12 @@ pub struct ReceiverCounts {
 ///
 /// ```
 /// use roomkit_media::dtmf::{EventPayload, Receiver};
+/// use roomkit_media::seq::{ExtTime, RtpTime};
 /// use roomkit_media::time::{Duration, Time};
+/// let start = ExtTime::first(RtpTime(1000));
 /// let mut receiver = Receiver::new(8000);
 /// for (ms, duration, end) in [(0, 160, false), (20, 320, false), (40, 480, true), (60, 480, true)] {
-///     receiver.receive(Time::ms(ms), 1000, &EventPayload { event: 1, end, volume: 10, duration });
+///     receiver.receive(Time::ms(ms), start, &EventPayload { event: 1, end, volume: 10, duration });
 /// }
 /// let one = receiver.poll(Time::ms(60)).unwrap();
 /// assert_eq!((one.digit.as_char(), one.duration), ('1', Duration::from_millis(60)));
@@ -152,8 +155,8 @@ impl Clocks {
 struct Event {
     digit: Digit,
     /// Where the event began, and where its current segment did (§2.5.1.3): in timestamps.
-    start: u64,
-    segment: u64,
+    start: ExtTime,
+    segment: ExtTime,
     /// How long the finished segments lasted, and the longest duration reported for the current one: in ticks of payloads.
     done: u64,
     duration: u64,
@@ -163,14 +166,14 @@ struct Event {
     pressed: Time,
     /// The clock changed while its current segment was on its way. Where the segment was then known to have come to, and the
     /// clocks of that.
-    reclocked: Option<(u64, Clocks)>,
+    reclocked: Option<(ExtTime, Clocks)>,
 }
 
 /// The newest finished event. Everything before its segment is finished too, so this one record is all the history that
 /// §2.5.2.2 asks for: it cannot be flooded.
 #[derive(Clone, Copy, Debug)]
 struct Finished {
-    segment: u64,
+    segment: ExtTime,
     /// The codes of events finished at this very timestamp, one bit each: there are senders that do not move it.
     codes: u16,
     /// The event that was given up here without its E bit, and so may still go on in a further segment.
@@ -191,7 +194,7 @@ impl Receiver {
             return;
         }
         if let Some(event) = &mut self.event {
-            let known = event.segment + before.on_the_wire(event.duration);
+            let known = event.segment.plus(before.on_the_wire(event.duration));
             event.reclocked = Some((known, before));
             let scale = |ticks: u64| ticks * u64::from(now.events) / u64::from(before.events);
             (event.done, event.duration) = (scale(event.done), scale(event.duration));
@@ -221,7 +224,7 @@ impl Receiver {
     }
 
     /// Takes an event packet that arrived at `now`, with its extended timestamp. Poll afterwards.
-    pub fn receive(&mut self, now: Time, timestamp: u64, payload: &EventPayload) -> Outcome {
+    pub fn receive(&mut self, now: Time, timestamp: ExtTime, payload: &EventPayload) -> Outcome {
         self.expire(now);
         let outcome = match Digit::from_event(payload.event) {
             None => Outcome::NotADigit,
@@ -259,7 +262,13 @@ impl Receiver {
         self.counts
     }
 
-    fn take(&mut self, now: Time, timestamp: u64, digit: Digit, payload: &EventPayload) -> Outcome {
+    fn take(
+        &mut self,
+        now: Time,
+        timestamp: ExtTime,
+        digit: Digit,
+        payload: &EventPayload,
+    ) -> Outcome {
         if self.is_finished(timestamp, digit) {
             return Outcome::Late;
         }
@@ -279,7 +288,8 @@ impl Receiver {
             if event.digit == digit && event.owns_earlier(timestamp, self.clocks) {
                 return Outcome::Stale;
             }
-            if timestamp < event.start && event.start - timestamp <= self.late() {
+            if event.start.since(timestamp).is_some_and(|older| (1..=self.late()).contains(&older))
+            {
                 // An older event, overtaken on the way by the start of this one: it is over, and comes first.
                 let overtaken = Event::new(now, timestamp, digit, payload, self.clocks.events);
                 let ended = if payload.end { Ended::Marked } else { Ended::Overtaken };
@@ -320,11 +330,11 @@ impl Receiver {
 
     /// Whether a packet belongs to what has been reported. A further segment of an event that was given up for silent or
     /// overlong belongs to it too, and moves the record on.
-    fn is_finished(&mut self, timestamp: u64, digit: Digit) -> bool {
+    fn is_finished(&mut self, timestamp: ExtTime, digit: Digit) -> bool {
         let (late, longest) = (self.late(), self.clocks.longest());
         let Some(finished) = &mut self.finished else { return false };
-        match timestamp.checked_sub(finished.segment) {
-            None => finished.segment - timestamp <= late,
+        match timestamp.since(finished.segment) {
+            None => finished.segment.apart(timestamp) <= late,
             Some(0) => finished.codes & bit(digit) != 0,
             Some(ahead) => {
                 let goes_on =
@@ -386,7 +396,7 @@ impl Receiver {
 impl Event {
     fn new(
         now: Time,
-        timestamp: u64,
+        timestamp: ExtTime,
         digit: Digit,
         payload: &EventPayload,
         clock_rate: u32,
@@ -405,9 +415,9 @@ impl Event {
     }
 
     /// Whether a packet with this event's code is of its current segment, or opens the next one.
-    fn takes(&mut self, now: Time, timestamp: u64, clocks: Clocks) -> bool {
+    fn takes(&mut self, now: Time, timestamp: ExtTime, clocks: Clocks) -> bool {
         if timestamp != self.segment {
-            let Some(ahead) = timestamp.checked_sub(self.segment) else { return false };
+            let Some(ahead) = timestamp.since(self.segment) else { return false };
             // §2.5.2.3: the next segment starts where the full one ends, without a gap. That its report of 0xFFFF ticks
             // was lost does not matter: the same key again, after its end went unseen, does not meet this very tick.
             // Some senders fill a segment only to the last whole frame; those are believed from half the range on. And
@@ -433,13 +443,13 @@ impl Event {
     fn goes_on(
         &mut self,
         now: Time,
-        timestamp: u64,
+        timestamp: ExtTime,
         payload: &EventPayload,
         clocks: Clocks,
     ) -> bool {
         let Some((known, before)) = self.reclocked else { return false };
         let lost = |clocks: Clocks| duration_to_ticks(LOST, clocks.events);
-        if let Some(missing) = timestamp.checked_sub(known).map(|ticks| before.stated(ticks)) {
+        if let Some(missing) = timestamp.since(known).map(|ticks| before.stated(ticks)) {
             // It begins where the last one was known to be, or a little later, as the clock was when that was said.
             if missing < lost(before) {
                 let missing = missing * u64::from(clocks.events) / u64::from(before.events);
@@ -466,15 +476,15 @@ impl Event {
     }
 
     /// The current segment has lasted for `lasted`, in ticks of payloads, and another one begins.
-    fn next_segment(&mut self, timestamp: u64, lasted: u64) {
+    fn next_segment(&mut self, timestamp: ExtTime, lasted: u64) {
         self.done += lasted;
         (self.segment, self.duration, self.reclocked) = (timestamp, 0, None);
     }
 
     /// Whether a packet with this event's code is of one of its earlier segments; one of the segment before the first that
     /// was seen moves the start back.
-    fn owns_earlier(&mut self, timestamp: u64, clocks: Clocks) -> bool {
-        let back = self.start.checked_sub(timestamp);
+    fn owns_earlier(&mut self, timestamp: ExtTime, clocks: Clocks) -> bool {
+        let back = self.start.since(timestamp);
         if back.is_some_and(|back| back == u64::from(SEGMENT_TICKS) || back == clocks.longest()) {
             self.start = timestamp;
             self.done += u64::from(SEGMENT_TICKS);

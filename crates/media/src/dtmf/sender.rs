@@ -457,7 +457,7 @@ impl Train {
             if self.elapsed.min(self.total) - self.segment >= self.longest_segment() {
                 self.segment += self.longest_segment();
                 // So much before now: the clock may have changed since the last one began.
-                self.start = now.plus(((self.elapsed - self.segment) as u32).wrapping_neg());
+                self.start = now.back((self.elapsed - self.segment) as u32);
             }
             self.finals = None;
         }

@@ -24,7 +24,7 @@ fn press(
     let (mut receiver, mut unwrapper) = (Receiver::new(rate), TimeUnwrapper::default());
     let mut digits = Vec::new();
     // Starts a second before the timestamp wraps, so that every run of digits crosses it.
-    let (mut timestamp, frame) = (RtpTime(0).plus(rate.wrapping_neg()), rate / 50);
+    let (mut timestamp, frame) = (RtpTime(0).back(rate), rate / 50);
     let (mut tick, mut idle) = (Duration::ZERO, 0);
     while idle < 50 {
         if let Some(packet) = sender.next(timestamp, frame) {

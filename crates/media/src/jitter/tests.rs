@@ -1,4 +1,5 @@
 use super::*;
+use crate::seq::{RtpTime, SeqNo};
 
 const FRAME: Duration = Duration::from_millis(20);
 const TICKS: u32 = 160;
@@ -21,11 +22,11 @@ impl Bench {
     /// Packet `n` of a source that began at the origin and paused `pause` ms so far, arriving at `at`.
     fn put_after(&mut self, n: u64, pause: u64, at: Time) -> Insert {
         let due = self.due().max(at);
-        let timestamp = (1 << 40) + n * 160 + pause * 8;
+        let timestamp = ExtTime::first(RtpTime(0)).plus(n * 160 + pause * 8);
         let payload = vec![n as u8];
         self.buffer.insert(
             Packet {
-                seq: 1000 + n,
+                seq: ExtSeq::first(SeqNo(1000)).plus(n),
                 timestamp,
                 ticks: TICKS,
                 codec: 0,
@@ -122,7 +123,7 @@ fn digits_between_audio_are_not_lost_audio() {
     let mut bench = Bench::new();
     bench.put(0, Time::ms(0));
     for n in 1..4 {
-        bench.buffer.note_silent(1000 + n);
+        bench.buffer.note_silent(ExtSeq::first(SeqNo(1000)).plus(n));
     }
     bench.put(4, Time::ms(20));
     assert_eq!(
@@ -178,8 +179,8 @@ fn a_new_timeline_plays_after_what_waits_and_with_its_own_delay() {
     }
     bench.buffer.new_timeline();
     let far = Packet {
-        seq: 7,
-        timestamp: 99,
+        seq: ExtSeq::first(SeqNo(7)),
+        timestamp: ExtTime::first(RtpTime(99)),
         ticks: TICKS,
         codec: 0,
         noise: false,
@@ -206,9 +207,10 @@ fn a_full_buffer_jumps_to_the_newest_audio() {
 
 /// The second packet, with its timestamp `early` ticks before the end of the first.
 fn overlapping(early: u64, arrival: Time) -> Packet {
-    let timestamp = (1 << 40) + u64::from(TICKS) - early;
+    let timestamp = ExtTime::first(RtpTime(TICKS)).back(early);
+    let seq = ExtSeq::first(SeqNo(1001));
     let (ticks, codec, noise, payload) = (TICKS, 0, false, vec![1]);
-    Packet { seq: 1001, timestamp, ticks, codec, noise, arrival, payload }
+    Packet { seq, timestamp, ticks, codec, noise, arrival, payload }
 }
 
 #[test]
@@ -237,8 +239,9 @@ fn a_packet_that_its_sender_lets_overlap_the_one_before_is_played_whole() {
             assert_eq!((u64::from(packet.payload[0]), skip), (payload, 0));
         }
         // What follows on its own clock is in time.
-        let third = Packet { seq: 1002, payload: vec![2], ..overlapping(early, Time::ms(40)) };
-        let timestamp = third.timestamp + u64::from(TICKS);
+        let second = overlapping(early, Time::ms(40));
+        let third = Packet { seq: second.seq.plus(1), payload: vec![2], ..second };
+        let timestamp = third.end();
         bench.buffer.insert(Packet { timestamp, ..third }, Time::ms(100));
         let third = bench.buffer.pop(Time::ms(100), TICKS, FRAME);
         assert!(matches!(third, Pop::Packet { skip: 0, missing: 0, .. }), "{third:?}");

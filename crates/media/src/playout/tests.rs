@@ -1,4 +1,5 @@
 use super::*;
+use crate::seq::{ExtTime, RtpTime, SeqNo};
 
 /// The delay after two seconds of packets of 40 ms in frames of 60 ms.
 fn delay_at(sample_rate: u32, channels: u8) -> Duration {
@@ -10,8 +11,8 @@ fn delay_at(sample_rate: u32, channels: u8) -> Duration {
             let seq = 100 + ms / 40;
             let (timestamp, payload) = (10_000 + ms * 8, vec![0xff; 320]);
             let packet = Packet {
-                seq,
-                timestamp,
+                seq: ExtSeq::first(SeqNo(0)).plus(seq),
+                timestamp: ExtTime::first(RtpTime(0)).plus(timestamp),
                 ticks: 320,
                 codec: 0,
                 noise: false,

@@ -21,8 +21,7 @@
 
 use core::fmt;
 
-use crate::seq::{RtpTime, Ssrc};
-use crate::time::NtpTime;
+use crate::seq::{NtpTime, RtpTime, Ssrc};
 
 mod packet;
 mod schedule;

@@ -3,8 +3,7 @@
 use super::sdes::Chunks;
 use super::xr::XrBlocks;
 use super::{ReportBlock, RtcpError, SenderInfo};
-use crate::seq::{RtpTime, Ssrc};
-use crate::time::NtpTime;
+use crate::seq::{NtpTime, RtpTime, Ssrc};
 
 /// Packet types (RFC 3550 §12.1).
 pub(super) const SENDER_REPORT: u8 = 200;

@@ -120,8 +120,7 @@ mod tests {
 
     use super::super::{parse_compound, RtcpPacket};
     use super::*;
-    use crate::seq::RtpTime;
-    use crate::time::NtpTime;
+    use crate::seq::{NtpTime, RtpTime};
 
     const ME: Ssrc = Ssrc(7);
 

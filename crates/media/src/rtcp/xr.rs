@@ -1,8 +1,7 @@
 //! Extended reports (RFC 3611): what a voice receiver experienced, and the round trip of who only receives.
 
 use super::RtcpError;
-use crate::seq::Ssrc;
-use crate::time::NtpTime;
+use crate::seq::{NtpTime, Ssrc};
 
 /// Block types (RFC 3611 §4).
 const REFERENCE_TIME: u8 = 4;

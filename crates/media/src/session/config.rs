@@ -4,9 +4,10 @@ use core::fmt;
 use std::net::SocketAddr;
 
 use crate::codec::CodecSpec;
+use crate::seq::NtpTime;
 use crate::source::{Policy, SourceConfig};
 use crate::srtp::SrtpConfig;
-use crate::time::{Duration, NtpTime};
+use crate::time::Duration;
 
 /// Where RTCP travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

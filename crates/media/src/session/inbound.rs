@@ -10,7 +10,7 @@ use crate::jitter::{Insert, Packet};
 use crate::playout::Playout;
 use crate::report::Reception;
 use crate::rtp::RtpPacket;
-use crate::seq::{SeqTracker, SeqUpdate, Ssrc, TimeUnwrapper};
+use crate::seq::{ExtSeq, ExtTime, SeqTracker, SeqUpdate, Ssrc, TimeUnwrapper};
 use crate::source::{RejectReason, SourceGuard, Verdict};
 use crate::stats::Stats;
 use crate::time::{Duration, Time};
@@ -379,7 +379,7 @@ impl Session {
             }
             SeqUpdate::Restarted(seq) => {
                 self.stats.source_changes += 1;
-                source.reception = Reception::new(seq - 1, clock_rate);
+                source.reception = Reception::new(seq.back(1), clock_rate);
                 source.late_before = self.stats.late + self.stats.overflow;
                 source.times = TimeUnwrapper::default();
                 let first = source.doubtful.take();
@@ -387,7 +387,7 @@ impl Session {
                 self.inbound.playout.new_timeline();
                 if let Some((arrival, bytes)) = first {
                     if let Ok(first) = RtpPacket::parse(&bytes) {
-                        self.place(arrival, seq - 1, &first);
+                        self.place(arrival, seq.back(1), &first);
                     }
                 }
                 self.place(arrival, seq, packet);
@@ -396,7 +396,7 @@ impl Session {
     }
 
     /// Puts a packet where it belongs: among the digits, or into the jitter buffer.
-    fn place(&mut self, arrival: Time, seq: u64, packet: &RtpPacket<'_>) {
+    fn place(&mut self, arrival: Time, seq: ExtSeq, packet: &RtpPacket<'_>) {
         let inbound = &mut self.inbound;
         let audio = inbound.playout.codec_of(packet.payload_type);
         let codec = audio.or_else(|| inbound.codec_of_noise(packet.payload_type));
@@ -456,7 +456,7 @@ impl Session {
         }
     }
 
-    fn take_event(&mut self, arrival: Time, timestamp: u64, payload: &[u8]) {
+    fn take_event(&mut self, arrival: Time, timestamp: ExtTime, payload: &[u8]) {
         match EventPayload::parse(payload) {
             Ok(event) => {
                 let ear = &mut self.inbound.ear;

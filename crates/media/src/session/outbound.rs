@@ -9,7 +9,7 @@ use crate::pacer::Pacer;
 use crate::rng::Rng;
 use crate::rtp::{RtpHeader, HEADER_LEN};
 use crate::seq::{RtpTime, SeqNo, Ssrc};
-use crate::time::{Duration, Time};
+use crate::time::Time;
 
 /// Room for what SRTP appends: the longest tag, and an MKI of four octets.
 const TAG_ROOM: usize = 20;
@@ -93,8 +93,7 @@ impl Outbound {
 
     /// Lets the time of `frames` frames pass unsent.
     pub(super) fn skip(&mut self, frames: u64) {
-        // Modulo 2³² is what a timestamp is.
-        self.timestamp = self.timestamp.plus((frames as u32).wrapping_mul(self.ticks));
+        self.timestamp = self.timestamp.after_frames(frames, self.ticks);
         if frames > 0 {
             self.talking = false;
         }
@@ -102,15 +101,13 @@ impl Outbound {
 
     /// The timestamp that stands for `now`, `next_frame` being the deadline of the next frame (RFC 3550 §6.4.1).
     pub(super) fn timestamp_at(&self, now: Time, next_frame: Time) -> RtpTime {
-        let rate = u128::from(self.codec.clock_rate);
-        let ticks = |span: Duration| (span.as_nanos() * rate / 1_000_000_000) as u32;
-        let ahead = ticks(next_frame - now);
-        self.timestamp.plus(ticks(now - next_frame)).plus(ahead.wrapping_neg())
+        let rate = self.codec.clock_rate;
+        self.timestamp.after(now - next_frame, rate).before(next_frame - now, rate)
     }
 
     /// The timestamp of the frame that was due last.
     pub(super) fn last_timestamp(&self) -> RtpTime {
-        self.timestamp.plus(self.ticks.wrapping_neg())
+        self.timestamp.back(self.ticks)
     }
 
     /// A packet that is still without payload, with room for so many octets of that.

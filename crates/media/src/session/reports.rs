@@ -9,10 +9,10 @@ use crate::rtcp::xr::{Delay, Delays, VoipMetrics, XrBlock, XrBlocks, NO_LEVEL};
 use crate::rtcp::{
     parse_compound, write_compound, Compound, ReportBlock, RtcpPacket, Schedule, SenderInfo,
 };
-use crate::seq::Ssrc;
+use crate::seq::{wire_count, NtpTime, Ssrc};
 use crate::source::rate::Rate;
 use crate::stats::Stats;
-use crate::time::{Duration, NtpTime, Time};
+use crate::time::{Duration, Time};
 
 /// Who sent RTP since the report before the last one is a sender (RFC 3550 §6.4).
 const SENDER_FOR_REPORTS: u8 = 2;
@@ -179,9 +179,8 @@ impl Session {
         let sent = (reports.sender_for > 0).then(|| SenderInfo {
             ntp: reports.ntp(now),
             rtp: self.outbound.timestamp_at(now, next_frame),
-            // Modulo 2³², as the fields are (RFC 3550 §6.4.1).
-            packets: reports.packets_of_ssrc(&self.stats) as u32,
-            octets: (self.stats.octets_sent - reports.before_ssrc.1) as u32,
+            packets: wire_count(reports.packets_of_ssrc(&self.stats)),
+            octets: wire_count(self.stats.octets_sent - reports.before_ssrc.1),
         });
         let metrics = if reports.extended { self.voip_metrics() } else { None };
         let reports = &mut self.reports;

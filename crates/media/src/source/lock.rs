@@ -44,7 +44,7 @@ impl Lock {
     pub fn hear(&mut self, now: Time, seq: SeqNo) {
         let before = self.seq.newest();
         // Only neighbours tell the interval: a gap in the sequence is loss, and a late packet comes at any time.
-        if self.seq.update(seq) == SeqUpdate::Valid(before + 1) {
+        if self.seq.update(seq) == SeqUpdate::Valid(before.plus(1)) {
             let interval = (now - self.heard).min(LONGEST_PACKET);
             self.interval = (self.interval * 7 + interval) / 8;
         }

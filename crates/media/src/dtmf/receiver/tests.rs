@@ -1,4 +1,9 @@
 use super::*;
+use crate::seq::RtpTime;
+
+fn at(timestamp: u64) -> ExtTime {
+    ExtTime::first(RtpTime(0)).plus(timestamp)
+}
 
 /// A receiver at 8 kHz with shorthand for what arrives and what comes out.
 struct Bench(Receiver);
@@ -15,7 +20,7 @@ impl Bench {
     }
     fn packet(&mut self, ms: u64, timestamp: u64, event: u8, duration: u16, end: bool) -> Outcome {
         let payload = EventPayload { event, end, volume: 10, duration };
-        self.0.receive(Time::ms(ms), timestamp, &payload)
+        self.0.receive(Time::ms(ms), at(timestamp), &payload)
     }
     /// What has been reported by `ms`: key, milliseconds, how it ended.
     fn digits(&mut self, ms: u64) -> Vec<(char, u128, Ended)> {
@@ -204,7 +209,7 @@ fn the_event_clock_is_the_stream_clock() {
         let mut receiver = Receiver::new(rate);
         let duration = (rate / 1000 * 160) as u16;
         let payload = EventPayload { event: 0, end: true, volume: 10, duration };
-        receiver.receive(Time::ZERO, 1, &payload);
+        receiver.receive(Time::ZERO, at(1), &payload);
         let digit = receiver.poll(Time::ZERO).unwrap();
         assert_eq!(digit.duration, Duration::from_millis(160), "{rate} Hz");
     }
@@ -282,14 +287,14 @@ fn a_key_that_is_held_over_a_change_of_the_clock_is_one_digit() {
                 receiver.set_clock_rates(clock, clock);
                 let duration = (u64::from(clock) / 50 * frame) as u16;
                 let payload = EventPayload { event: 7, end: frame == 10, volume: 10, duration };
-                receiver.receive(Time::ms(20 * frame), timestamp, &payload);
+                receiver.receive(Time::ms(20 * frame), at(timestamp), &payload);
                 if frame == 7 {
                     // A packet of before the change comes late.
                     receiver.set_clock_rates(from, from);
                     let duration = (u64::from(from) / 50 * 4) as u16;
                     receiver.receive(
                         Time::ms(141),
-                        1000,
+                        at(1000),
                         &EventPayload { duration, end: false, ..payload },
                     );
                 }
@@ -312,13 +317,13 @@ fn the_same_key_again_after_a_change_of_the_clock_is_another_digit() {
     let packet = |duration, end| EventPayload { event: 1, end, volume: 10, duration };
     // All ends of the first are lost.
     for frame in 1..=5 {
-        receiver.receive(Time::ms(20 * frame), 1000, &packet(160 * frame as u16, false));
+        receiver.receive(Time::ms(20 * frame), at(1000), &packet(160 * frame as u16, false));
     }
     receiver.set_clock_rates(48_000, 48_000);
     for frame in 1..=5 {
         receiver.receive(
             Time::ms(180 + 20 * frame),
-            90_000,
+            at(90_000),
             &packet(960 * frame as u16, frame == 5),
         );
     }
