@@ -279,13 +279,13 @@ def test_a_receiver_that_raises_is_logged_and_the_others_go_on(
 ) -> None:
     async def main() -> None:
         async with to(peer) as broken, to(peer) as sound:
-            assert broken._native is not None
-            assert broken._bridge is not None
+            assert broken._media._native is not None
+            assert broken._media._bridge is not None
 
             def fail(*_: Any) -> None:
                 raise RuntimeError("broken receiver")
 
-            broken._bridge._frames[broken._native.key] = fail
+            broken._media._bridge._frames[broken._media._native.key] = fail
             frames = aiter(sound)
             for session in (broken, sound):
                 peer.ssrc += 1

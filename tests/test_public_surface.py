@@ -26,7 +26,6 @@ MODULES = (
     "roomkit.rooms",
     "roomkit.rtp",
     "roomkit.rtp.sdp",
-    "roomkit.rtp.signalling",
     "roomkit.voice",
     "roomkit.voice.backends",
     "roomkit.voice.backends.base",

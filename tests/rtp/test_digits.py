@@ -154,14 +154,14 @@ async def test_dialling_tells_each_waiter_of_what_it_waits_for() -> None:
     dialling.number(2)
     second = asyncio.create_task(dialling.wait())
     await asyncio.sleep(0)
-    dialling.on_ended(1, False)
+    dialling.on_sent(DTMFSent(1, False))
     assert await first is True
-    dialling.on_ended(2, True)
+    dialling.on_sent(DTMFSent(2, True))
     assert await second is False
     dialling.number(3)
     third = asyncio.create_task(dialling.wait())
     await asyncio.sleep(0)
-    dialling.on_ended(3, False)
+    dialling.on_sent(DTMFSent(3, False))
     assert await third is True, "what was cancelled before does not count"
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
 import json
 import math
-from typing import Any
+from itertools import pairwise
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roomkit.rtp import RTPExtra, RTPOptions, RTPSession
+from roomkit.rtp import SRTP, RTPExtra, RTPOptions, RTPSession, RTPWishes
 from roomkit.rtp.codecs import PCMA, PCMU, Codec
+from roomkit.rtp.rules import rule_of
 from roomkit.voice.backends.rtp import RTPVoiceBackend
 
 WRONG: list[tuple[str, Any]] = [
@@ -104,6 +107,81 @@ def test_every_option_is_taken_by_name_with_the_same_default(kind: type) -> None
         assert parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
     with pytest.raises(TypeError, match="^jitter: there is no such option; jitter_ms is$"):
         kind(jitter=60)
+
+
+def test_an_option_has_one_type_wherever_it_is_written() -> None:
+    """It is written twice, since no type can be made of another: here is what holds them together.
+    Its default must pass its own rule, and its documentation stand beside it."""
+    options = {option.name: option for option in dataclasses.fields(RTPOptions) if option.init}
+    body = ast.parse(inspect.getsource(RTPOptions)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    documented = {
+        ast.unparse(field.target)
+        for field, text in pairwise(body.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
+    }
+    assert set(options) <= documented
+    for name, kind in RTPWishes.__annotations__.items():
+        assert kind.__forward_arg__ == options[name].type, name
+    for name, option in options.items():
+        assert rule_of(option).check(option.default, name) == option.default
+
+
+ANOTHER: dict[str, Any] = {
+    "local_addr": ("127.0.0.2", 0),
+    "remote_addr": ("192.0.2.7", 5006),
+    "preset": "asterisk-external-media",
+    "codecs": ["G722"],
+    "dtmf_types": {8000: 97},
+    "dtmf_send_types": {8000: 97},
+    "comfort_noise_types": {8000: 97},
+    "comfort_noise_send_types": {8000: 97},
+    "port_range": (20000, 20100),
+    "sample_rate": 16000,
+    "ptime_ms": 30,
+    "remote_rtcp_addr": ("192.0.2.7", 5009),
+    "srtp": SRTP(send_key=bytes(range(30)), receive_key=bytes(range(30, 60))),
+    "payload_type": 8,
+    "clock_rate": 48000,
+    "dtmf_payload_type": 97,
+    "learn_window": 3.0,
+    "rtcp_timeout": 9.0,
+    "channels": 2,
+    "remote_ssrc": 7,
+    "symmetric": True,
+}
+"""Values that are not the default, where none can be made from it."""
+
+ABOVE_THE_CORE = {"dtmf_method", "sdp_security", "advertised_host"}
+"""What Python does with them, the core need not know."""
+
+
+@pytest.mark.parametrize(
+    "name", [option.name for option in dataclasses.fields(RTPOptions) if option.init]
+)
+def test_every_option_reaches_the_core(name: str) -> None:
+    """An option that was checked, documented and then forgotten would change nothing."""
+
+    def native(**options: Any) -> dict[str, Any]:
+        made = RTPOptions(**options)
+        # Addresses come with their names resolved.
+        return made.native(made.local_addr, made.remote_addr, made.remote_rtcp_addr, shared=False)
+
+    beside: dict[str, Any] = {"payload_type": 96} if name == "clock_rate" else {}
+    default = getattr(RTPOptions(), name)
+    if name in ANOTHER:
+        value = ANOTHER[name]
+    elif isinstance(default, bool):
+        value = not default
+    elif isinstance(default, (int, float)):
+        value = default + 1
+    elif isinstance(default, str):
+        fitting = get_args(get_type_hints(RTPOptions)[name])
+        value = next(each for each in fitting if each != default)
+    else:
+        value = "192.0.2.9"
+    changed = native(**beside, **{name: value}) != native(**beside)
+    assert changed == (name not in ABOVE_THE_CORE)
 
 
 def test_a_session_without_a_peer_is_refused_unless_it_learns_one() -> None:

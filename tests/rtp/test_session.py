@@ -407,8 +407,7 @@ async def test_after_the_end_numbers_can_be_asked_but_nothing_be_sent(peer: Peer
 
 async def test_statistics_have_all_that_the_core_counts(peer: Peer) -> None:
     async with to(peer) as session:
-        assert session._native is not None
-        native = set(session._native.stats())
+        native = set(session._media.native.stats())
         stats = session.stats()
     assert native == set(stats) - {"frames_overrun", "live_bytes_dropped"}
     assert dict(stats)["packets_sent"] == stats.packets_sent

@@ -12,70 +12,20 @@ use roomkit_media::session::{Direction, EventType, Fill, NoiseType, RtcpMode, Se
 use roomkit_media::source::Policy;
 use roomkit_media::time::Duration;
 use roomkit_net::OpenOptions;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
-
-/// All keys there are; another one is a slip of the pen.
-const KEYS: &[&str] = &[
-    "local",
-    "remote",
-    "codecs",
-    "send_codec",
-    "receive_events",
-    "send_events",
-    "receive_noise",
-    "send_noise",
-    "fill",
-    "noise_level",
-    "keepalive",
-    "dtmf_inband",
-    "direction",
-    "ptime_ms",
-    "rtcp",
-    "rtcp_interval",
-    "rtcp_xr",
-    "policy",
-    "remote_ssrc",
-    "symmetric",
-    "learn_window",
-    "probation",
-    "source_rate",
-    "session_rate",
-    "jitter_ms",
-    "rtp_timeout",
-    "rtp_timeout_on_hold",
-    "rtcp_timeout",
-    "lead_ms",
-    "inbound_ms",
-    "sample_rate",
-    "channels",
-    "shared",
-    "port_range",
-    "port_quarantine",
-    "dscp",
-    "remote_rtcp",
-    "srtp",
-];
 
 /// Audio that may wait, in either direction. A minute is no lead any more but a leak.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Reads the dict; a `ValueError` names the key, the value and what fits.
 pub fn open_options(dict: &Bound<'_, PyDict>) -> PyResult<OpenOptions> {
-    for key in dict.keys() {
-        let known = key.extract::<String>().is_ok_and(|key| KEYS.contains(&&key[..]));
-        if !known {
-            return Err(PyValueError::new_err(format!(
-                "{}: unknown key; there are {}",
-                key.repr()?,
-                KEYS.join(", ")
-            )));
-        }
-    }
-    let config = Config(dict);
+    let config = Config::new(dict);
     let codecs = config.codecs()?;
     let first = codecs[0];
     let ptime = config.span("ptime_ms", 1e-3, Some(20.0))?;
-    Ok(OpenOptions {
+    let options = OpenOptions {
         local: config
             .address("local")?
             .ok_or_else(|| config.bad("local", "a tuple (host, port) is expected"))?,
@@ -103,7 +53,7 @@ pub fn open_options(dict: &Bound<'_, PyDict>) -> PyResult<OpenOptions> {
                     ("comfort_noise", Fill::ComfortNoise),
                 ],
             )?,
-            noise_level: config.get("noise_level", "0 to 127 is expected")?.unwrap_or(70),
+            noise_level: config.get("comfort_noise_level", "0 to 127 is expected")?.unwrap_or(70),
             keepalive: config.optional_span("keepalive", 1.0)?,
             dtmf_inband: config.get("dtmf_inband", "True or False is expected")?.unwrap_or(false),
             direction: config.choice(
@@ -123,7 +73,7 @@ pub fn open_options(dict: &Bound<'_, PyDict>) -> PyResult<OpenOptions> {
                 &[("separate", RtcpMode::Separate), ("mux", RtcpMode::Mux), ("off", RtcpMode::Off)],
             )?,
             policy: config.choice(
-                "policy",
+                "source_policy",
                 &[
                     ("host", Policy::Host),
                     ("strict", Policy::Strict),
@@ -153,20 +103,49 @@ pub fn open_options(dict: &Bound<'_, PyDict>) -> PyResult<OpenOptions> {
                 .unwrap_or(first.sample_rate),
             channels: config.get("channels", "1 or 2 is expected")?.unwrap_or(1),
         },
-    })
+    };
+    config.check_all_read()?;
+    Ok(options)
 }
 
-struct Config<'a, 'py>(&'a Bound<'py, PyDict>);
+struct Config<'a, 'py> {
+    dict: &'a Bound<'py, PyDict>,
+    /// The keys that were asked for: those there are.
+    read: RefCell<BTreeSet<&'static str>>,
+}
+
+impl<'a, 'py> Config<'a, 'py> {
+    fn new(dict: &'a Bound<'py, PyDict>) -> Self {
+        Self { dict, read: RefCell::default() }
+    }
+}
 
 impl<'py> Config<'_, 'py> {
+    /// A key that nobody has asked for is a slip of the pen.
+    fn check_all_read(&self) -> PyResult<()> {
+        let read = self.read.borrow();
+        for key in self.dict.keys() {
+            if !key.extract::<String>().is_ok_and(|key| read.contains(&key[..])) {
+                let keys: Vec<&str> = read.iter().copied().collect();
+                return Err(PyValueError::new_err(format!(
+                    "{}: unknown key; there are {}",
+                    key.repr()?,
+                    keys.join(", ")
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// The value of a key, `None` if it is missing or None.
-    fn raw(&self, key: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
-        Ok(self.0.get_item(key)?.filter(|value| !value.is_none()))
+    fn raw(&self, key: &'static str) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.read.borrow_mut().insert(key);
+        Ok(self.dict.get_item(key)?.filter(|value| !value.is_none()))
     }
 
     fn get<T: for<'a> FromPyObject<'a, 'py>>(
         &self,
-        key: &str,
+        key: &'static str,
         expected: &str,
     ) -> PyResult<Option<T>> {
         match self.raw(key)? {
@@ -179,7 +158,7 @@ impl<'py> Config<'_, 'py> {
     }
 
     fn bad(&self, key: &str, expected: &str) -> PyErr {
-        let value = match self.0.get_item(key) {
+        let value = match self.dict.get_item(key) {
             Ok(Some(value)) => value.repr().map_or_else(|_| "?".into(), |repr| repr.to_string()),
             _ => "missing".to_string(),
         };
@@ -187,7 +166,7 @@ impl<'py> Config<'_, 'py> {
     }
 
     /// A span in `unit` seconds.
-    fn span(&self, key: &str, unit: f64, default: Option<f64>) -> PyResult<Duration> {
+    fn span(&self, key: &'static str, unit: f64, default: Option<f64>) -> PyResult<Duration> {
         match self.optional_span(key, unit)? {
             Some(span) => Ok(span),
             None => default
@@ -196,7 +175,7 @@ impl<'py> Config<'_, 'py> {
         }
     }
 
-    fn optional_span(&self, key: &str, unit: f64) -> PyResult<Option<Duration>> {
+    fn optional_span(&self, key: &'static str, unit: f64) -> PyResult<Option<Duration>> {
         let expected = "a number, at least 0, is expected";
         let Some(value) = self.raw(key)? else { return Ok(None) };
         if value.is_instance_of::<PyBool>() {
@@ -212,7 +191,7 @@ impl<'py> Config<'_, 'py> {
     }
 
     /// How much audio may wait: at least one frame of `ptime`.
-    fn wait(&self, key: &str, default: f64, ptime: Duration) -> PyResult<Duration> {
+    fn wait(&self, key: &'static str, default: f64, ptime: Duration) -> PyResult<Duration> {
         let span = self.span(key, 1e-3, Some(default))?;
         if !(ptime..=LONGEST_WAIT).contains(&span) {
             return Err(self.bad(key, "at least ptime_ms and at most 60000 is expected"));
@@ -220,7 +199,7 @@ impl<'py> Config<'_, 'py> {
         Ok(span)
     }
 
-    fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)]) -> PyResult<T> {
+    fn choice<T: Copy>(&self, key: &'static str, choices: &[(&str, T)]) -> PyResult<T> {
         let names: Vec<String> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
         let expected = format!("one of {} is expected", names.join(", "));
         match self.get::<String>(key, &expected)? {
@@ -233,7 +212,7 @@ impl<'py> Config<'_, 'py> {
         }
     }
 
-    fn address(&self, key: &str) -> PyResult<Option<SocketAddr>> {
+    fn address(&self, key: &'static str) -> PyResult<Option<SocketAddr>> {
         let expected = "a tuple (host, port) with a port of 0 to 65535 is expected";
         match self.get::<(String, u16)>(key, expected)? {
             None => Ok(None),
@@ -251,7 +230,7 @@ impl<'py> Config<'_, 'py> {
             .iter()
             .map(|codec| {
                 let dict = codec.cast::<PyDict>().map_err(|_| self.bad("codecs", expected))?;
-                Config(dict).codec()
+                Config::new(dict).codec()
             })
             .collect::<PyResult<_>>()?;
         if codecs.is_empty() {
@@ -266,22 +245,22 @@ impl<'py> Config<'_, 'py> {
         let dict = value
             .cast::<PyDict>()
             .map_err(|_| self.bad("send_codec", "a dict or None is expected"))?;
-        Config(dict).codec().map(Some)
+        Config::new(dict).codec().map(Some)
     }
 
     /// Payload types of telephone events with their clocks.
-    fn events(&self, key: &str) -> PyResult<Vec<EventType>> {
+    fn events(&self, key: &'static str) -> PyResult<Vec<EventType>> {
         let event = |(payload_type, clock_rate)| EventType { payload_type, clock_rate };
         Ok(self.clocked_types(key)?.into_iter().map(event).collect())
     }
 
     /// Payload types of comfort noise with their clocks.
-    fn noise(&self, key: &str) -> PyResult<Vec<NoiseType>> {
+    fn noise(&self, key: &'static str) -> PyResult<Vec<NoiseType>> {
         let noise = |(payload_type, clock_rate)| NoiseType { payload_type, clock_rate };
         Ok(self.clocked_types(key)?.into_iter().map(noise).collect())
     }
 
-    fn clocked_types(&self, key: &str) -> PyResult<Vec<(u8, u32)>> {
+    fn clocked_types(&self, key: &'static str) -> PyResult<Vec<(u8, u32)>> {
         let expected = "a list of (payload type, clock rate) is expected";
         Ok(self.get(key, expected)?.unwrap_or_default())
     }

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         RTPEvent,
         SourceTrusted,
     )
-    from roomkit.rtp.options import RTPExtra, RTPOptions
+    from roomkit.rtp.options import RTPExtra, RTPOptions, RTPWishes
     from roomkit.rtp.opus import OpusSettings
     from roomkit.rtp.playout import Playback
     from roomkit.rtp.session import RTPSession
@@ -49,6 +49,7 @@ _HOMES = {
     "SRTPKey": "roomkit.rtp.srtp",
     "CryptoLine": "roomkit.rtp.srtp",
     "RTPStats": "roomkit.rtp.stats",
+    "RTPWishes": "roomkit.rtp.options",
     "Resumed": "roomkit.rtp.events",
     "SourceTrusted": "roomkit.rtp.events",
     "configure_media": "roomkit._bridge",
@@ -71,6 +72,7 @@ __all__ = [
     "RTPOptions",
     "RTPSession",
     "RTPStats",
+    "RTPWishes",
     "Resumed",
     "SRTPKey",
     "SourceTrusted",

@@ -1,90 +1,72 @@
-"""`Holding`: what an `RTPSession` does to put the far end on hold and to take it off again."""
+"""`Hold`: who of the two has put the other on hold (RFC 3264 §8.4)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Unpack
+from collections.abc import Awaitable, Callable
+from typing import Literal, TypeAlias
 
 from roomkit.rtp.checks import one_of
+from roomkit.rtp.options import MediaDirection
 
-if TYPE_CHECKING:
-    from roomkit.rtp.addresses import Address
-    from roomkit.rtp.options import MediaDirection, RTPExtra, RTPOptions
+__all__ = ["Hold", "HoldDirection"]
 
-__all__ = ["Holding"]
+HoldDirection: TypeAlias = Literal["sendonly", "inactive"]
 
 
-class Holding:
-    """Hold as RFC 3264 §8.4 has it: a change of direction. Part of `RTPSession`."""
+class Hold:
+    """Hold is a change of direction, and this remembers what it was before."""
 
-    options: RTPOptions
-    _before_hold: tuple[MediaDirection, bool] | None = None
-    """The direction before `hold`, and whether the far end had put us on hold then."""
-    _holds: Literal["sendonly", "inactive"] | None = None
-    """What `hold` was asked for, until `resume`."""
-    _on_hold = False
+    def __init__(
+        self,
+        direction: Callable[[], MediaDirection],
+        turn: Callable[[MediaDirection], Awaitable[None]],
+    ) -> None:
+        """`direction()` is the one that holds now, `await turn(direction)` goes over to another
+        and tells `turned` of it."""
+        self._direction = direction
+        self._turn = turn
+        self.on_hold = False
+        """Whether one side has put the other on hold."""
+        self.asked: HoldDirection | None = None
+        """What `begin` was asked for, until `end`."""
+        self.before: tuple[MediaDirection, bool] | None = None
+        """The direction before, and whether the far end had put us on hold then; None while we do
+        not hold it."""
 
-    if TYPE_CHECKING:
-
-        async def update(
-            self,
-            *,
-            remote_addr: Address | None = None,
-            sdp: str | bytes | None = None,
-            **changes: Unpack[RTPExtra],
-        ) -> str | None:
-            """That of the session."""
-
-    async def hold(self, direction: Literal["sendonly", "inactive"] = "sendonly") -> None:
-        """Puts the far end on hold: it is not heard any more, while frames of silence go on, and
-        `rtp_timeout_on_hold` is its limit. With `"sendonly"` it may hear music, which is played
-        like all else; with `"inactive"` nothing, and what is to be played waits. So it is, whatever
-        is asked for, where the far end has put us on hold as well.
-
-        The signalling is to say the same; answers to offers of the far end do. Idempotent. Raises
-        `ValueError` for another direction, and what `update` raises.
-        """
+    async def begin(self, direction: HoldDirection) -> None:
+        """Puts the far end on hold. Idempotent; raises `ValueError` for another direction."""
         one_of(direction, "direction", ("sendonly", "inactive"))
-        before = self._before_hold or (self.options.direction, self._on_hold)
+        before = self.before or (self._direction(), self.on_hold)
         asked = direction
         if before[0] in ("recvonly", "inactive"):
             direction = "inactive"  # the far end does not want to hear us either
-        if self.options.direction != direction:
-            await self.update(direction=direction)
-        self._before_hold, self._holds = before, asked
-        self._on_hold = True
+        if self._direction() != direction:
+            await self._turn(direction)
+        self.before, self.asked = before, asked
+        self.on_hold = True
 
-    async def resume(self) -> None:
-        """Takes the far end off hold. Call it when the offer to do so leaves: it may answer with
-        audio at once. The direction is what it was before `hold`. Idempotent."""
-        if self._before_hold is None:
+    async def end(self) -> None:
+        """Takes the far end off hold. Idempotent."""
+        if self.before is None:
             return
-        direction, held = self._before_hold
-        if direction != self.options.direction:
-            await self.update(direction=direction)
-        self._before_hold = self._holds = None
-        self._on_hold = held
+        direction, held = self.before
+        if direction != self._direction():
+            await self._turn(direction)
+        self.before = self.asked = None
+        self.on_hold = held
 
-    @property
-    def on_hold(self) -> bool:
-        """Whether one side has put the other on hold: by `hold`, or by a change of direction after
-        audio went both ways."""
-        return self._on_hold
-
-    def _still_holds(
-        self,
-        before: tuple[MediaDirection, bool],
-        holds: Literal["sendonly", "inactive"],
-        free: MediaDirection,
+    def goes_on(
+        self, before: tuple[MediaDirection, bool], asked: HoldDirection, free: MediaDirection
     ) -> None:
         """The far end has made another offer while we hold it: `free` is what it would come to
         without."""
         direction, held = before
         held = free != "sendrecv" and (held or direction == "sendrecv")
-        self._before_hold, self._holds = (free, held), holds
-        self._on_hold = True
+        self.before, self.asked = (free, held), asked
+        self.on_hold = True
 
-    def _turned(self, before: MediaDirection, now: MediaDirection) -> None:
-        """The direction has changed, by `hold`, `resume` or `update`."""
+    def turned(self, before: MediaDirection, now: MediaDirection) -> None:
+        """The direction has changed, by `begin`, `end` or otherwise."""
         if now != before:
-            self._before_hold = self._holds = None
-            self._on_hold = now != "sendrecv" and (self._on_hold or before == "sendrecv")
+            self.before = self.asked = None
+            self.on_hold = now != "sendrecv" and (self.on_hold or before == "sendrecv")

@@ -1,28 +1,33 @@
 """`RTPOptions`: every option of a session, checked once, in one place.
 
 `RTPSession` and `RTPVoiceBackend` take them as keyword arguments: the published six by name, all
-others as `RTPExtra`.
+others as `RTPExtra`. An option is written twice, since no type can be made of another: its type in
+`RTPExtra`; in `RTPOptions` its default, its meaning and its `Rule`. All else follows from that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeAlias, TypedDict, get_args
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, Literal, TypeAlias, TypedDict
 
 from roomkit.errors import shown
 from roomkit.rtp.addresses import Address, check_address, is_numeric
-from roomkit.rtp.checks import flag, number, one_of, seconds
+from roomkit.rtp.checks import number
 from roomkit.rtp.codecs import DYNAMIC_TYPES, Codec, codecs_for
 from roomkit.rtp.presets import preset_options
+from roomkit.rtp.rules import choice, rule, rule_of, span, switch, whole
 from roomkit.rtp.srtp import SRTP
 
 __all__ = [
+    "CHANGEABLE",
+    "NEGOTIATED",
     "DTMFMethod",
     "MediaDirection",
     "RTCPMode",
     "RTPExtra",
     "RTPOptions",
+    "RTPWishes",
     "SDPSecurity",
     "SilenceFill",
     "SourcePolicy",
@@ -38,6 +43,12 @@ MediaDirection: TypeAlias = Literal["sendrecv", "sendonly", "recvonly", "inactiv
 
 _EVENT_TYPE: Final = 101
 _PTIMES: Final = (10, 20, 30, 40, 50, 60)
+_TYPES_BY_CLOCK: Final = (
+    "dtmf_types",
+    "dtmf_send_types",
+    "comfort_noise_types",
+    "comfort_noise_send_types",
+)
 _RATES: Final = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000)
 
 
@@ -83,6 +94,14 @@ class RTPExtra(TypedDict, total=False):
     srtp: SRTP | None
 
 
+class RTPWishes(RTPExtra, total=False):
+    """The options of a session whose peer is told by SDP: what that decides is a wish here."""
+
+    local_addr: Address
+    dtmf_payload_type: int | None
+    rtcp_interval: float
+
+
 def check_names(given: Iterable[str]) -> None:
     """Raises `TypeError` for a name that no option has, and tells the one that is near."""
     for name in given:
@@ -100,120 +119,155 @@ class RTPOptions:
     Raises one `ValueError` that names the parameter, the value and what fits.
     """
 
-    local_addr: Address = ("0.0.0.0", 0)
+    local_addr: Address = field(default=("0.0.0.0", 0), metadata=rule())
     """(host, port) to bind. Port 0: a free even port is taken."""
-    remote_addr: Address | None = None
+    remote_addr: Address | None = field(default=None, metadata=rule(changes=True, agreed=True))
     """(host, port) to send to; None: told later, or learned (`source_policy="learn"`)."""
-    payload_type: int = 0
+    payload_type: int = field(default=0, metadata=rule(agreed=True))
     """0 PCMU, 8 PCMA, 9 G.722, 10 and 11 L16 at 44.1 kHz (RFC 3551 §6); 96 to 127, or
     35 to 63: L16 mono at `clock_rate`."""
-    clock_rate: int = 8000
+    clock_rate: int = field(default=8000, metadata=rule(agreed=True))
     """RTP ticks per second of `payload_type`, in Hz."""
-    dtmf_payload_type: int | None = _EVENT_TYPE
+    dtmf_payload_type: int | None = field(default=_EVENT_TYPE, metadata=rule(agreed=True))
     """Of RFC 4733 events, both ways; None: no digits are sent or received."""
-    rtcp_interval: float = 5.0
+    rtcp_interval: float = field(default=5.0, metadata=rule(span(3600), core=True))
     """Seconds between RTCP reports: the deterministic base of RFC 3550 §6.3.1, at most 3600."""
-    preset: str | None = None
+    preset: str | None = field(default=None, metadata=rule())
     """The kind of a peer that sends no SDP, such as `"asterisk-external-media"`: its codecs under
     its payload types, and its digits, where the options say nothing of them. `payload_type` then
     picks the one that is sent. `roomkit.rtp.presets.PRESETS` has them all."""
-    codecs: Sequence[Codec | str] | None = None
+    codecs: Sequence[Codec | str] | None = field(
+        default=None, metadata=rule(changes=True, agreed=True)
+    )
     """In place of `payload_type` and `clock_rate`: the first is sent, all are received."""
-    dtmf_types: Mapping[int, int] | None = None
+    dtmf_types: Mapping[int, int] | None = field(
+        default=None, metadata=rule(changes=True, agreed=True)
+    )
     """Payload types of RFC 4733 events by the RTP clock they count at, such as `{8000: 101,
     48000: 102}`, in place of `dtmf_payload_type`, whose clock is that of the codec that is sent."""
-    dtmf_send_types: Mapping[int, int] | None = None
+    dtmf_send_types: Mapping[int, int] | None = field(
+        default=None, metadata=rule(changes=True, agreed=True)
+    )
     """The same of those that the far end receives, where its numbers are others (RFC 3264 §5.1)."""
-    comfort_noise_types: Mapping[int, int] | None = None
+    comfort_noise_types: Mapping[int, int] | None = field(default=None, metadata=rule(changes=True))
     """Payload types of comfort noise that are understood, by the RTP clock they count at. None: the
     static `{8000: 13}` (RFC 3389 §4); `{}`: none."""
-    comfort_noise_send_types: Mapping[int, int] | None = None
+    comfort_noise_send_types: Mapping[int, int] | None = field(
+        default=None, metadata=rule(changes=True, agreed=True)
+    )
     """The same of those that the far end understands. None: those of `comfort_noise_types`."""
-    comfort_noise_level: int = 70
+    comfort_noise_level: int = field(
+        default=70, metadata=rule(whole(0, 127), changes=True, core=True)
+    )
     """Of the noise that `fill="comfort_noise"` describes, in -dBov, 0 to 127. 70 is about as quiet
     as an idle telephone line."""
-    fill: SilenceFill = "none"
+    fill: SilenceFill = field(
+        default="none", metadata=rule(choice(SilenceFill), changes=True, core=True)
+    )
     """What is sent while nothing is played, from the beginning on. `"none"`: nothing.
     `"silence"`: silence, coded like speech, for gateways that wait for media or have timers for it.
     `"comfort_noise"`: a description of noise where speech ends and every 200 ms (RFC 3389); silence
     where `comfort_noise_send_types` has none at the clock of the codec. None of it is playback."""
-    keepalive: float | None = 15.0
+    keepalive: float | None = field(
+        default=15.0, metadata=rule(span(3600, least=1, or_none=True), changes=True, core=True)
+    )
     """Seconds in which nothing left from the RTP port after which a keep-alive does, 1 to 3600;
     None: none. RFC 6263 asks for 15, since NATs may forget a UDP flow after 30."""
-    dtmf_inband: bool = False
+    dtmf_inband: bool = field(default=False, metadata=rule(switch(), changes=True, core=True))
     """Whether digits are also listened for in the audio (ITU-T Q.24). One that is signalled as well
     is told once."""
-    dtmf_method: DTMFMethod = "rfc4733"
+    dtmf_method: DTMFMethod = field(
+        default="rfc4733", metadata=rule(choice(DTMFMethod), changes=True)
+    )
     """How `send_dtmf` sends digits: `"rfc4733"`, as events beside the audio; `"inband"`, as tones
     in its place, for peers that take no events."""
-    ptime_ms: int = 20
+    ptime_ms: int = field(
+        default=20, metadata=rule(choice(_PTIMES), changes=True, agreed=True, core=True)
+    )
     """Audio per packet sent, 10 to 60 ms in tens. Packets of any length are received."""
-    sample_rate: int | None = None
+    sample_rate: int | None = field(default=None, metadata=rule(choice(_RATES, or_none=True)))
     """Of the frames delivered, in Hz; None: the codec's. The core resamples."""
-    channels: int | None = None
+    channels: int | None = field(default=None, metadata=rule(whole(1, 2, or_none=True)))
     """Of the frames delivered, 1 or 2; None: the codec's. The core mixes."""
-    jitter_ms: int = 60
+    jitter_ms: int = field(default=60, metadata=rule(whole(0, 500), core=True))
     """Delay that evens out the network's jitter, 0 to 500 ms."""
-    lead_ms: int = 1000
+    lead_ms: int = field(default=1000, metadata=rule(whole(100, 60_000), core=True))
     """Audio that may wait in the core to be sent, 100 to 60000 ms: how far a source is read
     ahead."""
-    inbound_ms: int = 2000
+    inbound_ms: int = field(default=2000, metadata=rule(whole(100, 60_000), core=True))
     """Audio that may wait for Python to take it, 100 to 60000 ms; then the newest is dropped."""
-    source_policy: SourcePolicy = "host"
+    source_policy: SourcePolicy = field(
+        default="host", metadata=rule(choice(SourcePolicy), core=True)
+    )
     """Who is heard. `"host"`: the host of `remote_addr`, from any port; we send to `remote_addr`.
     `"strict"`: exactly `remote_addr`. `"learn"`: the first source that proves itself by a run of
     packets, and we send to where it speaks from (symmetric RTP, RFC 4961). `"follow"`: as
     `"learn"`, and that source is then followed to any address on proof that it is the same, while
     it talks. Once a source has proved itself, it alone is heard."""
-    remote_ssrc: int | None = None
+    remote_ssrc: int | None = field(
+        default=None, metadata=rule(whole(0, 0xFFFF_FFFF, or_none=True), core=True)
+    )
     """The only SSRC that is heard, where signalling told it."""
-    symmetric: bool | None = None
+    symmetric: bool | None = field(default=None, metadata=rule(switch(or_none=True), core=True))
     """Whether our packets go to where the trusted source speaks from rather than to `remote_addr`
     (RFC 4961); None: as `source_policy` says above."""
-    learn_window: float | None = None
+    learn_window: float | None = field(
+        default=None, metadata=rule(span(86_400, or_none=True), core=True)
+    )
     """Seconds from the beginning, or from `retarget`, in which another address than `remote_addr`
     may be learned, at most 86400; None: always."""
-    probation: int = 5
+    probation: int = field(default=5, metadata=rule(whole(2, 50), core=True))
     """Consecutive packets with which another address than `remote_addr` proves itself, 2 to 50."""
-    source_rate: int = 400
+    source_rate: int = field(default=400, metadata=rule(whole(50, 100_000), core=True))
     """Packets a second that are taken of one source, 50 to 100000: four times those of 10 ms."""
-    session_rate: int = 800
+    session_rate: int = field(default=800, metadata=rule(whole(50, 100_000), core=True))
     """Packets a second that are taken of all sources that follow one another, 50 to 100000."""
-    port_range: tuple[int, int] | None = None
+    port_range: tuple[int, int] | None = field(default=None, metadata=rule(core=True))
     """(low, high), both included: where a local port 0 is taken from, an even one with the next
     beside it for RTCP; None: any free one. All taken: `PortsExhaustedError`."""
-    port_quarantine: float = 5.0
+    port_quarantine: float = field(default=5.0, metadata=rule(span(600, or_zero=True), core=True))
     """Seconds that a port rests after this session, at most 600, before port 0 of another becomes
     it: what a far end that has not heard of the end still sends must not reach the next call."""
-    dscp: int = 46
+    dscp: int = field(default=46, metadata=rule(whole(0, 63), core=True))
     """The code point that RTP and RTCP are sent with, 0 to 63 (RFC 2474): 46 is EF, for voice
     (RFC 4594 §4.1); 0 leaves it to the system."""
-    rtcp: RTCPMode = "separate"
+    rtcp: RTCPMode = field(
+        default="separate", metadata=rule(choice(RTCPMode), changes=True, agreed=True, core=True)
+    )
     """`"separate"`: RTP port + 1 (RFC 3550 §11); `"mux"`: the RTP port (RFC 5761); `"off"`."""
-    rtcp_xr: bool = True
+    rtcp_xr: bool = field(default=True, metadata=rule(switch(), core=True))
     """Whether our RTCP also tells how the far end's voice arrives: VoIP metrics, RFC 3611 §4.7."""
-    remote_rtcp_addr: Address | None = None
+    remote_rtcp_addr: Address | None = field(default=None, metadata=rule(changes=True, agreed=True))
     """(host, port) of the far end's RTCP where it is not on its RTP port + 1 (RFC 3605)."""
-    advertised_host: str | None = None
+    advertised_host: str | None = field(default=None, metadata=rule())
     """The numeric address that SDP tells the far end, where a NAT gives this host another; None:
     the one that packets to it leave from."""
-    sdp_security: SDPSecurity = "accept"
+    sdp_security: SDPSecurity = field(default="accept", metadata=rule(choice(SDPSecurity)))
     """Encryption where SDP decides (RFC 4568). `"accept"`: where the far end offers keys;
     `"offer"`: our offers have keys too, and plain RTP does as well; `"require"`: no call without;
     `"off"`: none with."""
-    rtp_timeout: float | None = 30.0
+    rtp_timeout: float | None = field(
+        default=30.0, metadata=rule(span(86_400, or_none=True), changes=True, core=True)
+    )
     """Seconds without RTP after which the peer is reported gone, at most 86400; None: never."""
-    rtp_timeout_on_hold: float | None = 300.0
+    rtp_timeout_on_hold: float | None = field(
+        default=300.0, metadata=rule(span(86_400, or_none=True), changes=True, core=True)
+    )
     """The same while the call is on hold, where RTCP counts too: nothing else need come then."""
-    rtcp_timeout: float | None = None
+    rtcp_timeout: float | None = field(
+        default=None, metadata=rule(span(86_400, or_none=True), changes=True, core=True)
+    )
     """Seconds without RTCP, once some came, after which the peer is reported gone, at most 86400.
     None: never, since many gateways stop their RTCP, or pass on none, while the audio goes on."""
 
-    direction: MediaDirection = "sendrecv"
+    direction: MediaDirection = field(
+        default="sendrecv",
+        metadata=rule(choice(MediaDirection), changes=True, agreed=True, core=True),
+    )
     """Who sends audio, seen from here (RFC 8866 §6.7). While it is `"recvonly"` or `"inactive"`,
     what is to be played waits; while it is `"sendonly"` or `"inactive"`, what comes is unheard."""
 
-    srtp: SRTP | None = None
+    srtp: SRTP | None = field(default=None, metadata=rule(changes=True, agreed=True))
     """The keys that RTP and RTCP are encrypted and authenticated with; None: they are plain."""
 
     active: tuple[Codec, ...] = field(init=False, repr=False, compare=False)
@@ -221,6 +275,8 @@ class RTPOptions:
 
     def __post_init__(self) -> None:
         put = object.__setattr__  # the dataclass is frozen for everyone else
+        for each in _OPTIONS:
+            put(self, each.name, rule_of(each).check(getattr(self, each.name), each.name))
         put(self, "local_addr", check_address(self.local_addr, "local_addr", free_port=True))
         if self.remote_addr is not None:
             put(self, "remote_addr", check_address(self.remote_addr, "remote_addr"))
@@ -233,56 +289,20 @@ class RTPOptions:
             put(self, "codecs", active)
             put(self, "payload_type", active[0].payload_type)
         put(self, "clock_rate", active[0].clock_rate)
-        put(self, "dtmf_types", self._checked_types(self.dtmf_types, "dtmf_types"))
-        put(self, "dtmf_send_types", self._checked_types(self.dtmf_send_types, "dtmf_send_types"))
-        noise = self._checked_types(self.comfort_noise_types, "comfort_noise_types")
-        put(self, "comfort_noise_types", noise)
-        noise = self._checked_types(self.comfort_noise_send_types, "comfort_noise_send_types")
-        put(self, "comfort_noise_send_types", noise)
-        number(self.comfort_noise_level, "comfort_noise_level", 0, 127)
-        one_of(self.fill, "fill", ("none", "silence", "comfort_noise"))
-        if self.keepalive is not None:
-            seconds(self.keepalive, "keepalive", 3600, or_none=True)
-            if self.keepalive < 1:
-                raise ValueError(f"keepalive: {self.keepalive!r}; 1 to 3600 seconds, or None, fits")
+        for name in _TYPES_BY_CLOCK:
+            put(self, name, self._checked_types(getattr(self, name), name))
         self._check_dtmf()
         self._check_noise()
-        seconds(self.rtcp_interval, "rtcp_interval", 3600)
-        for name in ("rtp_timeout", "rtp_timeout_on_hold", "rtcp_timeout"):
-            if getattr(self, name) is not None:
-                seconds(getattr(self, name), name, 86_400, or_none=True)
-        one_of(self.ptime_ms, "ptime_ms", _PTIMES)
         if self.sample_rate is not None:
-            one_of(self.sample_rate, "sample_rate", _RATES)
             self._check_frames(self.sample_rate, "sample_rate", f"{self.sample_rate} Hz")
         for codec in active:
             self._check_frames(codec.sample_rate, "ptime_ms", codec.rtpmap)
-        if self.channels is not None:
-            number(self.channels, "channels", 1, 2)
-        number(self.jitter_ms, "jitter_ms", 0, 500)
-        number(self.lead_ms, "lead_ms", 100, 60_000)
-        number(self.inbound_ms, "inbound_ms", 100, 60_000)
-        one_of(self.source_policy, "source_policy", ("host", "strict", "learn", "follow"))
-        if self.symmetric is not None and not isinstance(self.symmetric, bool):
-            raise ValueError(f"symmetric: {shown(self.symmetric)}; True, False or None fits")
-        if self.learn_window is not None:
-            seconds(self.learn_window, "learn_window", 86_400, or_none=True)
-        number(self.probation, "probation", 2, 50)
-        number(self.source_rate, "source_rate", 50, 100_000)
-        number(self.session_rate, "session_rate", 50, 100_000)
         self._check_ports()
-        number(self.dscp, "dscp", 0, 63)
-        one_of(self.rtcp, "rtcp", ("separate", "mux", "off"))
         if self.rtcp == "off" and self.rtcp_timeout is not None:
             raise ValueError(
-                f"rtcp_timeout: {self.rtcp_timeout!r} contradicts rtcp='off', which takes no"
+                f"rtcp_timeout: {self.rtcp_timeout:g} contradicts rtcp='off', which takes no"
                 " reports; None fits"
             )
-        one_of(self.dtmf_method, "dtmf_method", ("rfc4733", "inband"))
-        flag(self.dtmf_inband, "dtmf_inband")
-        flag(self.rtcp_xr, "rtcp_xr")
-        one_of(self.sdp_security, "sdp_security", get_args(SDPSecurity))
-        one_of(self.direction, "direction", ("sendrecv", "sendonly", "recvonly", "inactive"))
         if self.srtp is not None and not isinstance(self.srtp, SRTP):
             # What stands there instead may well be a key.
             raise ValueError(f"srtp: {type(self.srtp).__name__}; an SRTP, or None, fits")
@@ -294,8 +314,6 @@ class RTPOptions:
             if not is_numeric(host):
                 raise ValueError(f"advertised_host: {host!r}; a numeric address fits")
             put(self, "advertised_host", host)
-        if self.remote_ssrc is not None:
-            number(self.remote_ssrc, "remote_ssrc", 0, 0xFFFF_FFFF)
         if self.rtcp == "separate":
             for name in ("local_addr", "remote_addr"):
                 address = getattr(self, name)
@@ -368,49 +386,25 @@ class RTPOptions:
     ) -> dict[str, Any]:
         """In the media core's form. The addresses are numeric, `rtcp` is that of
         `remote_rtcp_addr`; `shared`: sessions may share `local`."""
+        same = {each.name: getattr(self, each.name) for each in _OPTIONS if rule_of(each).core}
         return {
+            **same,
             "local": local,
             "remote": remote,
+            "remote_rtcp": rtcp,
+            "shared": shared,
             "codecs": [codec.native(self.frame_rate) for codec in self.active],
             "send_codec": self.codec.native_sent(),
             "receive_events": [(number, clock) for clock, number in self.events.items()],
             "send_events": [(number, clock) for clock, number in self.sent_events.items()],
             "receive_noise": [(number, clock) for clock, number in self.noise.items()],
             "send_noise": [(number, clock) for clock, number in self.sent_noise.items()],
-            "fill": self.fill,
-            "noise_level": self.comfort_noise_level,
-            "keepalive": _seconds(self.keepalive),
-            "dtmf_inband": self.dtmf_inband,
-            "direction": self.direction,
-            "ptime_ms": self.ptime_ms,
-            "rtcp": self.rtcp,
-            "remote_rtcp": rtcp,
-            "rtcp_interval": float(self.rtcp_interval),
-            "rtcp_xr": self.rtcp_xr,
-            "policy": self.source_policy,
-            "port_range": self.port_range,
-            "port_quarantine": float(self.port_quarantine),
-            "dscp": self.dscp,
             "srtp": None if self.srtp is None else self.srtp.native(),
-            "remote_ssrc": self.remote_ssrc,
-            "symmetric": self.symmetric,
-            "learn_window": None if self.learn_window is None else float(self.learn_window),
-            "probation": self.probation,
-            "source_rate": self.source_rate,
-            "session_rate": self.session_rate,
-            "jitter_ms": self.jitter_ms,
-            "rtp_timeout": _seconds(self.rtp_timeout),
-            "rtp_timeout_on_hold": _seconds(self.rtp_timeout_on_hold),
-            "rtcp_timeout": _seconds(self.rtcp_timeout),
-            "lead_ms": self.lead_ms,
-            "inbound_ms": self.inbound_ms,
             "sample_rate": self.frame_rate,
             "channels": self.frame_channels,
-            "shared": shared,
         }
 
     def _check_ports(self) -> None:
-        seconds(self.port_quarantine, "port_quarantine", 600, or_zero=True)
         if self.port_range is None:
             return
         pair: object = self.port_range
@@ -514,8 +508,12 @@ class RTPOptions:
         return dict(value)
 
 
-def _seconds(value: float | None) -> float | None:
-    return None if value is None else float(value)
+_OPTIONS: Final = tuple(each for each in fields(RTPOptions) if each.init)
+CHANGEABLE: Final = frozenset(each.name for each in _OPTIONS if rule_of(each).changes)
+"""Options that may change in mid-call. The rest is bound to the socket, or to what the program was
+told."""
+NEGOTIATED: Final = frozenset(each.name for each in _OPTIONS if rule_of(each).agreed)
+"""Options that a description decides; as options they are wishes."""
 
 
 def _event_type(value: int, name: str) -> None:

@@ -2,60 +2,42 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import threading
-import weakref
-from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Final, Unpack
+from typing import Literal, Self, Unpack
 
-from roomkit import _bridge, _native
-from roomkit._faults import log_fault
-from roomkit._text import printable
-from roomkit.errors import AddressConflictError, QueueFullError, SessionEndedError, check_text
-from roomkit.rtp.addresses import (
-    Address,
-    advertised_address,
-    check_address,
-    check_family,
-    is_numeric,
-    resolve,
-    resolve_rtcp,
-)
+from roomkit.errors import check_text
+from roomkit.rtp.addresses import Address
 from roomkit.rtp.audio import Audio, PieceReader
 from roomkit.rtp.checks import flag
 from roomkit.rtp.codecs import Codec
-from roomkit.rtp.digits import Dialling, SessionDigits
-from roomkit.rtp.events import (
-    Disconnected,
-    DTMFSent,
-    PlaybackEnded,
-    PlaybackStarted,
-    Resumed,
-    RTPEvent,
-    SourceTrusted,
+from roomkit.rtp.digits import Digits
+from roomkit.rtp.events import Disconnected, RTPEvent
+from roomkit.rtp.media import Media
+from roomkit.rtp.options import (
+    DTMFMethod,
+    MediaDirection,
+    RTPExtra,
+    RTPOptions,
+    RTPWishes,
+    check_names,
 )
-from roomkit.rtp.opening import open_native, warn_of_fragments, warn_of_unread
-from roomkit.rtp.options import RTPExtra, RTPOptions, check_names
-from roomkit.rtp.played import PlayedTap
-from roomkit.rtp.playout import Playback, Playout
-from roomkit.rtp.signalling import Signalled
+from roomkit.rtp.playout import Playback
+from roomkit.rtp.sdp.agreement import Agreement
+from roomkit.rtp.sdp.negotiation import Negotiation
+from roomkit.rtp.signalling import Signalling, begin_offering, begin_with_offer
+from roomkit.rtp.srtp import SRTP
 from roomkit.rtp.stats import RTPStats
-from roomkit.rtp.streams import Listeners, Stream
+from roomkit.rtp.terms import Terms
 from roomkit.voice.base import AudioChunk, PlaybackPosition, Unsubscribe
 from roomkit.voice.events import DTMFEvent
-from roomkit.voice.frame import FRAME_KINDS, AudioFrame, frame_from_media
+from roomkit.voice.frame import AudioFrame
 
 __all__ = ["RTPSession"]
 
-_log = logging.getLogger("roomkit.rtp")
 
-_EVENTS_WAITING: Final = 256  # of one `events()` iterator; the far end could send digits for ever
-
-
-class RTPSession(Signalled, SessionDigits):
+class RTPSession:
     """Audio and digits with one RTP peer, on the core's own clock::
 
         async with RTPSession(remote_addr=("192.0.2.10", 20000)) as session:
@@ -70,6 +52,8 @@ class RTPSession(Signalled, SessionDigits):
     Frames come from the peer's first packet on, contiguously, one per `ptime_ms`, whatever the
     network lost: `frame.kind` tells what was received and what was filled in.
     """
+
+    _opening = False  # or open, or opened once
 
     def __init__(
         self,
@@ -89,7 +73,7 @@ class RTPSession(Signalled, SessionDigits):
         Raises `ValueError` naming the parameter. Nothing is opened yet.
         """
         check_names(extra)
-        self._prepare(
+        self._assemble(
             RTPOptions(
                 local_addr=local_addr,
                 remote_addr=remote_addr,
@@ -103,47 +87,46 @@ class RTPSession(Signalled, SessionDigits):
         )
 
     @classmethod
-    def from_options(cls, options: RTPOptions, *, shared: bool = False) -> RTPSession:
+    def from_options(cls, options: RTPOptions, *, shared: bool = False) -> Self:
         """A session with options that have been checked already. Raises `TypeError` for what are
         none."""
         if not isinstance(options, RTPOptions):
             raise TypeError(f"options: {type(options).__name__}; RTPOptions fit")
-        session = cls.__new__(cls)
-        session._prepare(options, shared=shared)
-        return session
+        return cls._made(options, shared=shared)
 
-    def _prepare(self, options: RTPOptions, *, shared: bool) -> None:
-        if options.remote_addr is None and not options.learns and self._negotiation is None:
-            raise ValueError(
-                "remote_addr: None; a (host, port) pair fits, or source_policy='learn' to take the"
-                " first peer that sends valid RTP"
-            )
-        self.options = options
-        self._shared = flag(shared, "shared")
-        self._exchange = asyncio.Lock()
-        self._changing = threading.Lock()
-        self._remote = self._remote_rtcp = None
-        self._native: _native.Session | None = None
-        self._id = ""
-        self._bridge: _bridge.LoopBridge | None = None
-        self._playout: Playout | None = None
-        self._opening = False
-        self._closing: asyncio.Future[None] | None = None
-        self._closed = False
-        self._hears_out = False  # closed, and what masking held back is still to be heard
-        self._held_back = False
-        self._disconnected: Disconnected | None = None
-        self._rate = options.frame_rate
-        self._channels = options.frame_channels
-        self._frames: Listeners[AudioFrame] = Listeners()
-        self._events: Listeners[RTPEvent] = Listeners()
-        self._dialling = Dialling()
-        self._frame_streams: weakref.WeakSet[Stream[AudioFrame]] = weakref.WeakSet()
-        self._event_streams: weakref.WeakSet[Stream[RTPEvent]] = weakref.WeakSet()
-        self._frames_overrun = 0
-        self._played: Listeners[AudioFrame] = Listeners()
-        self._tap: PlayedTap | None = None
-        self._now_ms: float | None = None  # the end of the newest inbound frame, while tapped
+    @classmethod
+    def from_offer(
+        cls, sdp: str | bytes, *, shared: bool = False, **options: Unpack[RTPWishes]
+    ) -> Self:
+        """A session that answers a gateway's offer; when it is open, `answer` is to be sent back::
+
+            async with RTPSession.from_offer(invite.body) as session:
+                respond(200, session.answer)
+
+        The options are those of `RTPSession`. Codecs, `ptime_ms`, `direction`, digits and `rtcp`
+        are wishes: `codecs` alone are taken, in their order; without them, all that the offer has
+        and we know. The address is the offer's.
+
+        Raises `SDPError`, a `ValueError`, that names the line where the offer is malformed or there
+        is nothing to agree on, and `ValueError` as `RTPSession` does.
+        """
+        negotiation, agreed = begin_with_offer(sdp, options)
+        return cls._made(agreed, shared=shared, negotiation=negotiation)
+
+    @classmethod
+    def for_offer(cls, *, shared: bool = False, **options: Unpack[RTPWishes]) -> Self:
+        """A session whose peer is told by the answer to an offer of ours::
+
+            async with RTPSession.for_offer(codecs=["opus", "PCMU"]) as session:
+                response = await invite(session.offer())
+                await session.accept_answer(response.body)
+
+        Before the answer nobody is heard, and nothing is sent. Frames have the rate of the first
+        codec offered, whatever is answered, unless `sample_rate` says another. Raises `ValueError`
+        as `RTPSession` does.
+        """
+        negotiation, offered = begin_offering(options)
+        return cls._made(offered, shared=shared, negotiation=negotiation)
 
     # --- life -----------------------------------------------------------------------------------
 
@@ -158,38 +141,13 @@ class RTPSession(Signalled, SessionDigits):
         if self._opening:
             raise RuntimeError("this session was opened before; make a new one")
         self._opening = True
-        options = self.options
-        local = await resolve(options.local_addr, "local_addr")
-        remote = options.remote_addr
-        if remote is not None:
-            remote = await resolve(remote, "remote_addr", like=local[0])
-        rtcp = None if options.rtcp == "off" else options.remote_rtcp_addr
-        rtcp = await resolve_rtcp(rtcp, options.remote_addr, remote, like=local[0])
-        if self._closed:
-            raise SessionEndedError(self.id, "open it")
-        bridge = _bridge.running_bridge()
-        # No await from here on: either all of it exists, or nothing.
-        native = open_native(bridge, options, local, remote, rtcp, self, shared=self._shared)
-        self._native = native
-        self._id = f"{native.ssrc:08x}"
-        self._remote, self._remote_rtcp = remote, rtcp
-        self._bridge = bridge
-        self._playout = Playout(
-            native,
-            bridge.loop,
-            sample_rate=self._rate,
-            channels=self._channels,
-            lead_ms=options.lead_ms,
-        )
-        self._set_tap()
+        await self._terms.open()
         try:
-            self._write_answer()
+            self._signalling.write_answer()
         except BaseException:
             await self.close()
             raise
-        _log.debug("session %s: open on %s:%d", self.id, *native.local_addr)
-        warn_of_fragments(self.id, options)
-        warn_of_unread(self.id, options)
+        self._terms.warn()
         return self
 
     async def close(self, reason: str = "") -> None:
@@ -200,26 +158,7 @@ class RTPSession(Signalled, SessionDigits):
         (`mask_digits`), what that held back is, before this returns. Raises `TypeError` for a
         reason that is no string."""
         check_text(reason, "reason")
-        loop = asyncio.get_running_loop()
-        if self._closed:
-            if self._closing is not None and self._closing.get_loop() is loop:
-                await asyncio.wait((self._closing,))
-            return
-        bridge = self._bridge
-        self._hears_out = self._held_back and bridge is not None and bridge.here
-        self._end()
-        if self._native is None or bridge is None:
-            return
-        self._closing = loop.create_future()
-        try:
-            # Half of a surrogate pair has no place in UTF-8, and no right to keep the ports open.
-            said = reason.encode("utf-8", "replace").decode()
-            await bridge.close(self._native, said, to_the_end=self._hears_out)
-        finally:
-            if self._hears_out:
-                self._hears_out = False
-                self._finish_streams()
-            self._closing.set_result(None)
+        await self._media.close(reason)
 
     async def __aenter__(self) -> RTPSession:
         return await self.open()
@@ -237,18 +176,18 @@ class RTPSession(Signalled, SessionDigits):
     @property
     def id(self) -> str:
         """The SSRC that it began with, in hexadecimal; empty before it opens."""
-        return self._id
+        return self._media.id
 
     @property
     def ssrc(self) -> int:
         """The synchronisation source of what is sent, random; another one after a collision
         (RFC 3550 §8)."""
-        return self._opened().ssrc
+        return self._media.native.ssrc
 
     @property
     def local_addr(self) -> Address:
         """The bound (host, port), with the actual port."""
-        return self._opened().local_addr
+        return self._media.native.local_addr
 
     @property
     def advertised_addr(self) -> Address:
@@ -258,17 +197,22 @@ class RTPSession(Signalled, SessionDigits):
 
         Raises `OSError` when there is no way.
         """
-        return self._advertised(None)
+        return self._terms.advertised()
 
     @property
     def rtcp_addr(self) -> Address | None:
         """Where RTCP is received; None when it is off."""
-        return self._opened().rtcp_addr
+        return self._media.native.rtcp_addr
 
     @property
     def remote_addr(self) -> Address | None:
         """Where packets go now: as signalled, or as symmetric RTP learned it (RFC 4961)."""
-        return self._opened().remote_addr()
+        return self._media.native.remote_addr()
+
+    @property
+    def options(self) -> RTPOptions:
+        """Those that hold now."""
+        return self._terms.options
 
     @property
     def codec(self) -> Codec:
@@ -278,26 +222,21 @@ class RTPSession(Signalled, SessionDigits):
     @property
     def sample_rate(self) -> int:
         """Of frames delivered and of plain bytes played, in Hz."""
-        return self._rate
+        return self._media.rate
 
     @property
     def channels(self) -> int:
         """Of frames delivered and of plain bytes played."""
-        return self._channels
+        return self._media.channels
 
     @property
     def closed(self) -> bool:
         """Whether it was closed, or the core gave it up."""
-        return self._closed
+        return self._media.closed
 
     def stats(self) -> RTPStats:
         """Counters and measurements of this moment; after the end, the last ones."""
-        dropped = 0 if self._playout is None else self._playout.live_dropped
-        return RTPStats.from_native(
-            self._opened().stats(),
-            frames_overrun=self._frames_overrun,
-            live_bytes_dropped=dropped,
-        )
+        return self._media.stats()
 
     # --- audio out ------------------------------------------------------------------------------
 
@@ -311,7 +250,7 @@ class RTPSession(Signalled, SessionDigits):
         What the source raises is raised here, and what was queued of it is dropped; cancelling the
         task drops it too. Raises `SessionEndedError` when the session is not open.
         """
-        return await self._out("play audio").play(audio)
+        return await self._media.playout_for("play audio").play(audio)
 
     def send(self, audio: Audio) -> int:
         """Queues live audio, a frame or so at a time, without waiting; from any thread.
@@ -319,14 +258,12 @@ class RTPSession(Signalled, SessionDigits):
         `audio`: a buffer or an `AudioChunk`. Returns the bytes taken: fewer than given when
         `lead_ms` of audio wait, none while `play` has the line. The rest is dropped and counted.
         """
-        playout = self._playout
-        if self._closed or playout is None:
-            playout = self._out("send audio")  # raises
+        playout = self._media.playout_for("send audio")
         if type(audio) is bytes:  # the two forms of 50 frames a second and call
-            return playout.send(audio, self._rate, self._channels)
+            return playout.send(audio, self._media.rate, self._media.channels)
         if type(audio) is AudioChunk and audio.format == "pcm_s16le":
             return playout.send(audio.data, audio.sample_rate, audio.channels)
-        piece = PieceReader(audio, self._rate, self._channels).whole
+        piece = PieceReader(audio, self._media.rate, self._media.channels).whole
         if piece is None:
             raise TypeError(f"audio: {type(audio).__name__}; bytes or an AudioChunk fits")
         return playout.send(*piece)
@@ -334,32 +271,37 @@ class RTPSession(Signalled, SessionDigits):
     def cancel(self) -> bool:
         """Drops all that plays or waits now, before the next packet leaves. True if there was
         anything; pending `play` calls return as cancelled. From any thread."""
-        return self._playout is not None and self._playout.cancel()
+        playout = self._media.playout
+        return playout is not None and playout.cancel()
 
     @property
     def playing(self) -> bool:
         """Whether anything plays or waits to be played."""
-        return self._playout is not None and self._playout.playing
+        playout = self._media.playout
+        return playout is not None and playout.playing
 
     @property
     def position(self) -> PlaybackPosition:
         """The playback heard last and the ms of it that left on the wire."""
-        return PlaybackPosition(0, 0.0) if self._playout is None else self._playout.position
+        playout = self._media.playout
+        return PlaybackPosition(0, 0.0) if playout is None else playout.position
 
     async def wait_playback(self) -> bool:
         """Returns when all that plays or waits now has ended: True if all of it was played."""
-        return True if self._playout is None else await self._playout.wait()
+        playout = self._media.playout
+        return True if playout is None else await playout.wait()
 
     def end_live(self) -> None:
         """What was given to `send` so far is complete; what follows is another playback."""
-        if self._playout is not None:
-            self._playout.end_live()
+        playout = self._media.playout
+        if playout is not None:
+            playout.end_live()
 
     # --- beside the audio -----------------------------------------------------------------------
 
     def set_input_muted(self, muted: bool) -> None:
         """While muted, the frames delivered are silence. From any thread."""
-        self._opened().set_input_muted(flag(muted, "muted"))
+        self._media.native.set_input_muted(flag(muted, "muted"))
 
     def retarget(self, remote_addr: Address) -> None:
         """Sends to another address from the next packet on, and expects the peer there. Its host is
@@ -368,22 +310,185 @@ class RTPSession(Signalled, SessionDigits):
         Raises `ValueError` for an address that does not fit, `AddressConflictError` as `open` does,
         `QueueFullError` when too many changes wait. Nothing has changed then.
         """
-        host, port = check_address(remote_addr, "remote_addr")
-        if not is_numeric(host):
-            raise ValueError(
-                f"remote_addr: host {host!r}; a numeric address fits, looked up before"
-            )
-        check_family(host, "remote_addr", self.local_addr[0])
-        self._out("retarget it")
-        with self._changing:
-            options = replace(self.options, remote_addr=(host, port))
-            try:
-                self._opened().retarget(host, port)
-            except ValueError as error:
-                raise AddressConflictError(f"remote_addr: {error}") from None
-            except BlockingIOError:
-                raise QueueFullError("too many changes wait for the media thread") from None
-            self.options, self._remote = options, (host, port)
+        self._terms.retarget(remote_addr)
+
+    # --- digits ---------------------------------------------------------------------------------
+
+    def send_dtmf(
+        self,
+        digits: str,
+        duration_ms: int = 160,
+        *,
+        gap_ms: int = 80,
+        method: DTMFMethod | None = None,
+    ) -> int:
+        """Queues digits, sent one after another at the pace of the media clock, and returns the
+        number under which `DTMFSent` tells that they have left. From any thread.
+
+        `digits`: `0`-`9`, `*`, `#`, `A`-`D`, and `,`, `w` or `p` for a pause of 500 ms; letters in
+        either case. Each digit lasts `duration_ms`, 20 to 60000 (40 at least are sent, in whole
+        frames), and is followed by a gap of at least `gap_ms`, 40 to 60000. `method` is
+        `"rfc4733"`, events beside the audio, or `"inband"`, tones in its place (ITU-T Q.23); None:
+        the option `dtmf_method`.
+
+        Raises `ValueError` for anything else, also where the peer takes no events,
+        and `QueueFullError` when more than 128 digits and pauses would wait. Nothing is
+        queued then.
+        """
+        return self._digits.send(digits, duration_ms, gap_ms, method)
+
+    def cancel_dtmf(self) -> bool:
+        """Drops the digits that wait. One on its way ends at once, 40 ms long at least, so that no
+        key is left pressed. True if not all had left. From any thread."""
+        return self._digits.cancel()
+
+    async def wait_dtmf(self) -> bool:
+        """Returns when the digits queued so far have left: True if all were sent whole."""
+        return await self._digits.wait()
+
+    def inject_dtmf(self, digit: str, duration_ms: int = 160) -> None:
+        """A key was pressed until now for `duration_ms`, 1 to 60000, as signalling says: SIP INFO.
+        From any thread.
+
+        It arrives as one that was received, once: if events or tones of the same key come within a
+        second of it, they are taken for the same press.
+
+        Raises `ValueError` for anything but one digit.
+        """
+        self._digits.inject(digit, duration_ms)
+
+    def mask_digits(self, masked: bool = True) -> None:
+        """While masked, nobody who takes the frames can hear a digit: for card numbers. From any
+        thread; holds from the next frame on.
+
+        Frames are delivered 60 ms later then. Silenced in them are tones of a key that last for
+        15 ms or more, with 40 ms before and behind them, and the audio from 60 ms before to 60 ms
+        behind the packets of a signalled digit. Digits are still told, those in the audio too
+        whether or not `dtmf_inband` is set, with `masked` set, and roomkit logs none of them.
+
+        Unmasked again, the session stays masked until a tone that sounds is over. Closed, it is
+        heard to the end first, without a tone that has just begun.
+        """
+        self._digits.mask(masked)
+
+    @contextmanager
+    def digits_masked(self) -> Iterator[None]:
+        """`with session.digits_masked():` masks digits inside it, see `mask_digits`."""
+        self.mask_digits(True)
+        try:
+            yield
+        finally:
+            if not self.closed:
+                self.mask_digits(False)
+
+    # --- what was agreed on ---------------------------------------------------------------------
+
+    @property
+    def answer(self) -> str:
+        """The answer to the offer that the session was made of, or that `update` was given last.
+
+        Raises `RuntimeError` before the session is open: its port is not known yet.
+        """
+        return self._signalling.answer
+
+    @property
+    def descriptions(self) -> dict[str, str]:
+        """What was written last, to be sent: `sdp_answer`, or `sdp_offer` before it is answered."""
+        return self._signalling.descriptions
+
+    @property
+    def agreement(self) -> Agreement | None:
+        """What the descriptions came to so far; None before an answer, or without SDP."""
+        return self._signalling.agreement
+
+    def offer(
+        self,
+        *,
+        codecs: Sequence[Codec | str] | None = None,
+        ptime_ms: int | None = None,
+        direction: MediaDirection | None = None,
+    ) -> str:
+        """An offer of ours, to begin with or to change what there is: `direction="sendonly"` holds
+        the far end, `codecs` ask for others. It changes nothing before `accept_answer`.
+
+        Raises `ValueError` for what does not fit, `OSError` where the far end's address has no
+        route, `RuntimeError` while `update` or `accept_answer` take what the far end has said
+        (RFC 3264 §4). Nothing has been offered then.
+        """
+        return self._signalling.offer(codecs=codecs, ptime_ms=ptime_ms, direction=direction)
+
+    async def accept_answer(self, sdp: str | bytes) -> None:
+        """What the far end answered to `offer` holds from the next frame on, without a gap.
+
+        Raises `SDPError` that names the line, where it is malformed or refuses the audio, and as
+        `update` does; nothing has changed then.
+        """
+        await self._signalling.accept_answer(sdp)
+
+    async def update(
+        self,
+        *,
+        remote_addr: Address | None = None,
+        sdp: str | bytes | None = None,
+        **changes: Unpack[RTPExtra],
+    ) -> str | None:
+        """Changes options in the middle of the call, as a re-INVITE asks for, without a gap either
+        way: `codecs`, payload types of digits and comfort noise, `fill`, `ptime_ms`, `remote_addr`,
+        `remote_rtcp_addr`, `rtcp`, `direction`, timeouts, `srtp` (see `rekey`). What is not named
+        stays, the rate and channels of the frames always. With `sdp`, an offer of the far end's,
+        that decides, and the answer is returned.
+
+        RTCP that no longer shares the port of RTP (RFC 5761 §5.1.1) gets the port after it, which
+        is then kept to the end: `OSError` where that is taken.
+
+        A name in `remote_addr` or `remote_rtcp_addr` is resolved first, and not again when
+        something else changes; the change has its effect with the next frame. Raises `ValueError`
+        for what does not fit or cannot change, `TypeError` for a name that no option has, `OSError`
+        for a host name that does not resolve or an answer for want of a route,
+        `AddressConflictError` as `open` does, `QueueFullError` when too many changes wait. Nothing
+        has changed then.
+        """
+        self._media.check_opened()
+        check_names(changes)
+        asked = {**changes} if remote_addr is None else {**changes, "remote_addr": remote_addr}
+        if sdp is not None:
+            return await self._signalling.receive_offer(sdp, asked)
+        await self._terms.update(asked)
+        return None
+
+    async def rekey(self, srtp: SRTP) -> None:
+        """Goes over to other keys in mid-call; a session in plain becomes an encrypted one.
+
+        What is sent has the new key from the next packet on. What comes in may have the old one
+        until the far end has begun with the new one and two seconds more, 32 seconds at most. So
+        nothing is lost where each end knows a key before the other sends with it: give the old
+        `send_key` with the new `receive_key` first, and both when the far end is ready.
+
+        Raises `ValueError` for what is no `SRTP`, and as `update` does.
+        """
+        await self.update(srtp=srtp)
+
+    async def hold(self, direction: Literal["sendonly", "inactive"] = "sendonly") -> None:
+        """Puts the far end on hold: it is not heard any more, while frames of silence go on, and
+        `rtp_timeout_on_hold` is its limit. With `"sendonly"` it may hear music, which is played
+        like all else; with `"inactive"` nothing, and what is to be played waits. So it is, whatever
+        is asked for, where the far end has put us on hold as well.
+
+        The signalling is to say the same; answers to offers of the far end do. Idempotent. Raises
+        `ValueError` for another direction, and what `update` raises.
+        """
+        await self._terms.hold.begin(direction)
+
+    async def resume(self) -> None:
+        """Takes the far end off hold. Call it when the offer to do so leaves: it may answer with
+        audio at once. The direction is what it was before `hold`. Idempotent."""
+        await self._terms.hold.end()
+
+    @property
+    def on_hold(self) -> bool:
+        """Whether one side has put the other on hold: by `hold`, or by a change of direction after
+        audio went both ways."""
+        return self._terms.hold.on_hold
 
     # --- what comes in --------------------------------------------------------------------------
 
@@ -393,20 +498,12 @@ class RTPSession(Signalled, SessionDigits):
 
         A consumer that falls behind by `inbound_ms` loses the oldest frames, not the newest.
         """
-        limit = max(1, self.options.inbound_ms // self.options.ptime_ms)
-        stream = Stream(self._frames, limit, self._count_overrun)
-        self._frame_streams.add(stream)
-        if self._closed or self._disconnected is not None:
-            stream.finish()
-        return stream
+        options = self._terms.options
+        return self._media.frame_stream(max(1, options.inbound_ms // options.ptime_ms))
 
     def events(self) -> AsyncIterator[RTPEvent]:
         """Digits, and what else happens, from now on; ends when the session is closed."""
-        stream = Stream(self._events, _EVENTS_WAITING, _ignore)
-        self._event_streams.add(stream)
-        if self._closed:
-            stream.finish()
-        return stream
+        return self._media.event_stream()
 
     def on_frame(self, callback: Callable[[AudioFrame], object]) -> Unsubscribe:
         """`callback(frame)` for every frame, on the event loop: keep it short. One that raises is
@@ -414,7 +511,7 @@ class RTPSession(Signalled, SessionDigits):
 
         Raises `TypeError` for an async function: iterate over the session instead.
         """
-        return self._frames.add(callback)
+        return self._media.frames.add(callback)
 
     def on_played(self, callback: Callable[[AudioFrame], object]) -> Unsubscribe:
         """`callback(frame)` for audio that has left, in frames of 20 ms in the rate and channels in
@@ -423,157 +520,40 @@ class RTPSession(Signalled, SessionDigits):
 
         While there is a callback, copies of what is pushed are kept until it has left.
         """
-        unsubscribe = self._played.add(callback)
-        self._tap = self._tap or PlayedTap(self._played.call)
-        self._set_tap()
-
-        def take_back() -> None:
-            unsubscribe()
-            if not self._played.calls:
-                self._tap = None
-                self._set_tap()
-
-        return take_back
+        return self._media.on_played(callback)
 
     def on_event(self, callback: Callable[[RTPEvent], object]) -> Unsubscribe:
         """`callback(event)` for everything that `events` tells."""
-        return self._events.add(callback)
+        return self._media.events.add(callback)
 
     def on_disconnected(self, callback: Callable[[Disconnected], object]) -> Unsubscribe:
         """`callback(disconnected)` when the peer hung up or fell silent, or the core failed."""
-        return self._events.add_for(Disconnected, callback)
+        return self._media.events.add_for(Disconnected, callback)
 
-    # --- told by the bridge, on the loop's thread -----------------------------------------------
-
-    def on_media_frame(self, pcm: bytes, timestamp_ms: float, kind: int) -> None:
-        """One tick of audio from the core: the way that every frame of every call takes."""
-        if self._closed and not self._hears_out:
-            return  # it was on its way when the session was closed
-        if self._tap is not None:
-            self._now_ms = timestamp_ms + len(pcm) / (2 * self._channels) * 1000 / self._rate
-            self._tell_played()
-        for callback in self._frames.calls:
-            # Each has a frame of its own: what one writes into its metadata is not another's.
-            frame = frame_from_media(
-                pcm,
-                self._rate,
-                self._channels,
-                timestamp_ms,
-                {"kind": FRAME_KINDS[kind]} if kind else None,
-            )
-            try:
-                callback(frame)
-            except Exception as error:  # noqa: BLE001 (one harms no other)
-                log_fault(_log, error, "session %s: callback %r raised", self.id, callback)
-
-    def on_media_item(self, kind: int, a: Any, b: Any, c: Any) -> None:
-        """Anything else from the core."""
-        playout = self._playout
-        if playout is None:
-            return
-        if kind == _native.LOW_WATER:
-            self._tell_played()
-            playout.on_low_water()
-        elif kind == _native.DIGIT:
-            self._events.call(DTMFEvent(a, b, *c))
-        elif kind == _native.DIALLED:
-            self._dialling.on_ended(a, b)
-            self._events.call(DTMFSent(a, b))
-        elif kind == _native.PLAYBACK_STARTED:
-            self._events.call(PlaybackStarted(a))
-        elif kind == _native.PLAYBACK_ENDED:
-            if self._tap is not None:
-                self._tap.ended(a, b, self._now_ms)
-            playout.on_ended(a, b, c)
-            self._events.call(PlaybackEnded(a, b, c))
-        elif kind == _native.SOURCE:
-            self._events.call(SourceTrusted(a, b, c))
-        elif kind == _native.RTP_RESUMED:
-            self._disconnected = None
-            self._events.call(Resumed())
-        elif kind == _native.RTP_TIMEOUT:
-            self._gone(Disconnected("rtp_timeout"))
-        elif kind == _native.RTCP_TIMEOUT:
-            self._gone(Disconnected("rtcp_timeout"))
-        elif kind == _native.BYE:
-            self._gone(Disconnected("bye", printable(a)))
-        elif kind == _native.FAULT:
-            _log.error("session %s: the media core gave it up: %s", self.id, a)
-            self._gone(Disconnected("fault", a))
-            self.on_loop_end()
-
-    def on_loop_end(self) -> None:
-        """The event loop ends, or the core has given up, with the session still open."""
-        if not self._closed:
-            self._end()
-            if self._native is not None and self._bridge is not None:
-                self._bridge.close_now(self._native)
+    def on_dtmf(self, callback: Callable[[DTMFEvent], object]) -> Unsubscribe:
+        """`callback(dtmf_event)` for every digit, once, when its end is known."""
+        return self._media.events.add_for(DTMFEvent, callback)
 
     # --- inside ---------------------------------------------------------------------------------
 
-    def _opened(self) -> _native.Session:
-        if self._native is None:
-            raise RuntimeError("the session is not open yet; use async with, or await open()")
-        return self._native
+    @classmethod
+    def _made(
+        cls, options: RTPOptions, *, shared: bool, negotiation: Negotiation | None = None
+    ) -> Self:
+        session = cls.__new__(cls)
+        session._assemble(options, shared=shared, negotiation=negotiation)
+        return session
 
-    def _native_for(self, doing: str) -> _native.Session:
-        self._out(doing)
-        return self._opened()
-
-    def _out(self, doing: str) -> Playout:
-        self._opened()
-        if self._closed or self._playout is None:
-            raise SessionEndedError(self.id, doing)
-        return self._playout
-
-    def _advertised(self, remote: Address | None) -> Address:
-        """`advertised_addr`; `remote`: where the peer will be, None for where it is."""
-        native = self._opened()
-        moves = remote is not None and (self._remote is None or remote[0] != self._remote[0])
-        # Where it sends to now says nothing of how it reaches us from elsewhere.
-        host = self.options.advertised_host or (None if moves else native.local_host())
-        local = native.local_addr
-        if host is not None:
-            return host, local[1]
-        return advertised_address(local, remote if moves else native.remote_addr())
-
-    def _gone(self, event: Disconnected) -> None:
-        self._disconnected = event
-        self._events.call(event)
-        for stream in list(self._frame_streams):
-            stream.finish()
-
-    def _set_tap(self) -> None:
-        if self._playout is not None:
-            self._playout.tap = self._tap
-
-    def _tell_played(self) -> None:
-        if self._tap is not None and self._native is not None:
-            self._tap.left(*self._native.position(), self._now_ms)
-
-    def _end(self) -> None:
-        """Ends all that Python does for the session."""
-        self._closed = True
-        if self._playout is not None:
-            self._playout.on_over()
-        bridge = self._bridge
-        if self._hears_out:
-            return  # the streams end when all has been heard
-        if bridge is None or bridge.here:
-            self._finish_streams()
-        elif not bridge.loop.is_closed():
-            bridge.loop.call_soon_threadsafe(self._finish_streams)
-
-    def _finish_streams(self) -> None:
-        self._dialling.on_over()
-        for frames in list(self._frame_streams):
-            frames.finish()
-        for events in list(self._event_streams):
-            events.finish()
-
-    def _count_overrun(self) -> None:
-        self._frames_overrun += 1
-
-
-def _ignore() -> None:
-    """Events that nobody takes are not worth a counter."""
+    def _assemble(
+        self, options: RTPOptions, *, shared: bool, negotiation: Negotiation | None = None
+    ) -> None:
+        if options.remote_addr is None and not options.learns and negotiation is None:
+            raise ValueError(
+                "remote_addr: None; a (host, port) pair fits, or source_policy='learn' to take the"
+                " first peer that sends valid RTP"
+            )
+        # Each part knows those before it, and none knows this session.
+        self._media = Media(options.frame_rate, options.frame_channels)
+        self._terms = Terms(options, self._media, shared=flag(shared, "shared"))
+        self._signalling = Signalling(self._media, self._terms, negotiation)
+        self._digits = Digits(self._media, self._terms, self._signalling.why_no_events)

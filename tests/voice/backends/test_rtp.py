@@ -509,7 +509,7 @@ async def test_a_fault_of_the_core_ends_the_session_and_gives_everything_back(
     playing = asyncio.create_task(backend.send_audio(session, tone(440, 5000)))
     await asyncio.sleep(0)
     # What the core reports when it has caught a panic in this session.
-    backend._media[session.id].on_media_item(_native.FAULT, "it broke", None, None)
+    backend._media[session.id]._media.on_media_item(_native.FAULT, "it broke", None, None)
     await playing
     assert told == [(session, "fault: it broke")]
     assert session.ended
