@@ -6,14 +6,15 @@ use crate::time::{Duration, Time};
 /// Numbers that are remembered: more than the 100 by which a packet may be late before its source is taken for restarted
 /// (RFC 3550 §A.1 MAX_MISORDER).
 const REMEMBERED: usize = 128;
-/// The network doubles a packet within this time. The same number later than that is another packet: the source has stepped
-/// back.
-const DOUBLED: Duration = Duration::from_millis(300);
+/// The network doubles a packet, or holds it up, for no longer than this. The same number later than that is another packet, and
+/// so is an older one if none newer has come meanwhile: the source has stepped back.
+const HELD_UP: Duration = Duration::from_millis(300);
 
 /// The newest packets of a source, by their numbers.
 #[derive(Clone, Debug)]
 pub(super) struct Arrivals {
     packets: Box<[Option<Arrival>; REMEMBERED]>,
+    newest: Option<Arrival>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -25,26 +26,33 @@ struct Arrival {
 
 impl Arrivals {
     pub(super) fn new() -> Arrivals {
-        Arrivals { packets: Box::new([None; REMEMBERED]) }
+        Arrivals { packets: Box::new([None; REMEMBERED]), newest: None }
     }
 
     /// A packet came, of an event or another. False if its number says nothing of those before it: the source has stepped back.
     pub(super) fn note(&mut self, seq: ExtSeq, at: Time, event: bool) -> bool {
+        let packet = Arrival { seq, at, event };
         let place = usize::from(seq.wire().0) % REMEMBERED;
-        match self.packets[place] {
-            Some(known) if known.seq == seq && at - known.at <= DOUBLED => return true,
-            Some(known) if known.seq >= seq => self.forget(),
-            _ => {
-                self.packets[place] = Some(Arrival { seq, at, event });
-                return true;
-            }
+        let mut goes_on = true;
+        match (self.packets[place], self.newest) {
+            (Some(known), _) if known.seq == seq && at - known.at <= HELD_UP => return true,
+            (Some(known), _) if known.seq >= seq => goes_on = false,
+            (_, Some(newest)) if newest.seq > seq && at - newest.at > HELD_UP => goes_on = false,
+            _ => {}
         }
-        self.packets[place] = Some(Arrival { seq, at, event });
-        false
+        if !goes_on {
+            self.forget();
+        }
+        self.packets[place] = Some(packet);
+        if self.newest.is_none_or(|newest| newest.seq < seq) {
+            self.newest = Some(packet);
+        }
+        goes_on
     }
 
     pub(super) fn forget(&mut self) {
         self.packets.fill(None);
+        self.newest = None;
     }
 
     /// The latest time at which the packet could have come, were it not for its own delay: a packet that left after it was there

@@ -90,7 +90,7 @@ pub(super) struct Press {
     /// Its packets tell the same duration, however long it is held.
     flat: bool,
     /// Another packet than its first had the marker: markers say nothing.
-    marked: bool,
+    pub(super) marked: bool,
     /// Its numbers and timestamps are of another stream than those that come.
     foreign: bool,
     /// The clock changed while its current segment was on its way. Where the segment was then known to have come to, and the
@@ -112,7 +112,8 @@ pub(super) enum Relation {
 }
 
 impl Press {
-    pub(super) fn new(claim: &Claim) -> Press {
+    /// The press that a packet begins; `marked`: its source marks all packets.
+    pub(super) fn new(claim: &Claim, marked: bool) -> Press {
         Press {
             digit: claim.digit,
             start: claim.timestamp,
@@ -128,7 +129,7 @@ impl Press {
             ended: claim.end.then_some(claim.seq),
             moves: false,
             flat: false,
-            marked: false,
+            marked,
             foreign: false,
             reclocked: None,
         }
@@ -212,13 +213,15 @@ impl Press {
         if newer && self.is_followed_by(claim, arrivals, clocks) {
             return Relation::After;
         }
-        self.moves = true;
-        if claim.duration < self.duration && (!newer || claim.pressed < self.pressed + RECLOCKED) {
+        let shorter = claim.duration < self.duration;
+        if shorter && (!newer || claim.pressed < self.pressed + RECLOCKED) {
             return Relation::Older;
         }
-        if claim.duration < self.duration {
+        // Of an end it may be the end's alone.
+        self.moves |= !claim.end;
+        if shorter {
             self.next_segment(claim.timestamp, self.duration);
-        } else {
+        } else if !claim.end {
             (self.segment, self.reclocked) = (claim.timestamp, None);
         }
         self.take(claim);
@@ -243,12 +246,16 @@ impl Press {
     fn is_followed_by(&self, claim: &Claim, arrivals: &Arrivals, clocks: Clocks) -> bool {
         let over = self.over(clocks);
         let lost = arrivals.events(self.first, self.last, claim.seq) - 1;
+        let marked = claim.marker && !claim.end && !self.marked;
+        if lost == 0 && !marked && claim.duration >= self.duration {
+            // Nothing was between them, and so no end.
+            return false;
+        }
         let later = self.is_told_over(claim.timestamp, clocks);
         if claim.duration == self.duration && !claim.marker && !later && lost < ENDS {
             // Not all ends can have been lost: it tells the same duration in each packet.
             return false;
         }
-        let marked = claim.marker && !claim.end && !self.marked;
         let gap = match later && claim.duration <= self.duration {
             true if marked => SHORTEST_GAP,
             true if lost >= ENDS && claim.duration < self.duration => Duration::ZERO,
@@ -261,12 +268,14 @@ impl Press {
     fn is_told_over(&self, timestamp: ExtTime, clocks: Clocks) -> bool {
         let until = self.segment.plus(clocks.on_the_wire(self.duration));
         let gap = clocks.stream_ticks(SHORTEST_GAP_TOLD);
-        !self.moves && !self.is_flat(clocks) && timestamp.since(until).is_some_and(|after| after >= gap)
+        !self.moves
+            && !self.is_flat(clocks)
+            && timestamp.since(until).is_some_and(|after| after >= gap)
     }
 
     /// Whether this press, which is over, has newer packets than that, which can then be of none that is still to be told.
-    pub(super) fn is_newer_than(&self, claim: &Claim) -> bool {
-        !self.foreign && claim.seq <= self.last
+    pub(super) fn is_newer_than(&self, seq: ExtSeq) -> bool {
+        !self.foreign && seq <= self.last
     }
 
     /// Whether a timestamp is one of its own.
@@ -280,12 +289,13 @@ impl Press {
             return false;
         }
         let unended = self.ended.is_none();
-        if self.is_newer_than(claim) || self.opens_another_segment(claim, clocks) {
+        if self.is_newer_than(claim.seq) || self.opens_another_segment(claim, clocks) {
             return true;
         }
         let own = self.is_repeated_by(claim, arrivals, clocks);
         if own && !self.foreign {
             self.last = self.last.max(claim.seq);
+            self.marked |= claim.marker;
             if unended {
                 // It has been told, and is held on.
                 self.held = self.held.max(claim.by);
@@ -314,11 +324,18 @@ impl Press {
             let late = may_be && !marked && known;
             return late && before(SHORTEST_GAP);
         }
-        // An end again: repeated, or that of another press of which nothing else has come.
-        let far = arrivals.events(self.first, ended, claim.seq) >= ENDS;
+        // An end again: repeated, or that of another press of which nothing else has come. If nothing was between them, no other
+        // press has begun, but where presses are nothing but ends.
+        if self.first != ended && arrivals.events(self.first, self.last, claim.seq) == 1 {
+            return true;
+        }
+        // What has its timestamp too is far only if there was room for a beginning that was lost.
+        let most = ENDS + if same_time { 2 } else { 0 };
+        let far = arrivals.events(self.first, ended, claim.seq) >= most;
         let later = self.is_told_over(claim.timestamp, clocks);
         match (far, later) {
-            (true, true) => before(SHORTEST_GAP / 2),
+            // Behind all repeats, and by its timestamp: only its own delay could speak against it.
+            (true, true) => claim.by < over,
             (false, false) if !marked => same_time || before(OVER),
             _ => before(SHORTEST_GAP),
         }
@@ -347,8 +364,8 @@ impl Press {
         // Every packet of the segment shows that the key was held a moment ago, grown or not: the report of a full segment is
         // repeated as it is.
         self.heard = claim.now;
-        let another = claim.seq != self.last && !claim.end;
-        self.flat |= another && claim.duration == self.duration && self.done == 0;
+        let later = claim.seq != self.last && (!claim.end || claim.by - self.held > SHORTEST_DIGIT);
+        self.flat |= later && claim.duration == self.duration && self.done == 0;
         if claim.seq > self.last {
             self.marked |= claim.marker;
             self.held = self.held.max(claim.by);

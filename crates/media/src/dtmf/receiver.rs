@@ -192,7 +192,9 @@ impl Receiver {
         let outcome = match Digit::from_event(payload.event) {
             None => Outcome::NotADigit,
             Some(digit) if payload.duration == 0 => {
-                if !payload.end && (header.marker || self.event.is_none()) {
+                let newest = self.event.iter().chain(self.finished.back()).next();
+                let newer = !newest.is_some_and(|press| press.is_newer_than(header.seq));
+                if newer && !payload.end && (header.marker || self.event.is_none()) {
                     self.prelude = Some((digit, header.seq));
                 }
                 Outcome::ZeroDuration
@@ -258,7 +260,7 @@ impl Receiver {
             (digit, payload),
             self.clocks,
         );
-        if self.finished.back().is_some_and(|newest| newest.is_newer_than(&claim)) {
+        if self.finished.back().is_some_and(|newest| newest.is_newer_than(claim.seq)) {
             return Outcome::Late;
         }
         if self.is_named_by(&claim) && self.is_finished(&claim) {
@@ -272,7 +274,7 @@ impl Receiver {
                 Relation::Before => {
                     // An older event, overtaken on the way by the start of this one: it is over, and comes first.
                     let ended = if claim.end { Ended::Marked } else { Ended::Overtaken };
-                    self.report(Press::new(&claim), ended);
+                    self.report(Press::new(&claim, false), ended);
                     return Outcome::Ended;
                 }
                 Relation::After if self.is_finished(&claim) => return Outcome::Late,
@@ -282,7 +284,8 @@ impl Receiver {
         } else if self.is_finished(&claim) {
             return Outcome::Late;
         }
-        self.event = Some(Press::new(&claim));
+        let marked = self.finished.back().is_some_and(|newest| newest.marked);
+        self.event = Some(Press::new(&claim, marked));
         if claim.end {
             self.finish(Ended::Marked);
             return Outcome::Ended;

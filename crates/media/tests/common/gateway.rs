@@ -245,3 +245,43 @@ pub fn told(presses: &[Press], arrived: &[Packet]) -> String {
     };
     presses.iter().enumerate().filter(|(n, _)| of(*n)).map(|(_, press)| press.key).collect()
 }
+
+/// A gateway as there may be: standard ends, and anything else that does not take from a bad network what tells presses apart.
+pub fn any(rng: &mut Rng) -> Gateway {
+    let pick = |rng: &mut Rng, n: u64| rng.next_u64() % n;
+    let stamps = [
+        Stamps::Fixed,
+        Stamps::EndsStep,
+        Stamps::EndsAreAudio,
+        Stamps::LastIsAudio,
+        Stamps::AllAreAudio,
+        Stamps::Frozen,
+    ][pick(rng, 6) as usize];
+    let frozen = stamps == Stamps::Frozen;
+    let marks = [Marks::First, Marks::None, Marks::All][pick(rng, 3) as usize];
+    let every = [10, 20, 20, 30, 50][pick(rng, 5) as usize];
+    let audio = !frozen && (rng.chance(0.8) || stamps == Stamps::EndsAreAudio);
+    Gateway {
+        stamps,
+        counts: [Counts::Grow, Counts::Grow, Counts::FromZero][pick(rng, 3) as usize],
+        marks: if frozen { Marks::First } else { marks },
+        every,
+        ends: 3,
+        ends_every: if rng.chance(0.8) { every.min(20) } else { 0 },
+        audio,
+        beside: audio && rng.chance(0.5),
+        ..PLAIN
+    }
+}
+
+/// Presses of a few keys, again and again of the same ones, from `at` on: of 100 ms at least, 80 ms apart at least.
+pub fn presses(rng: &mut Rng, mut at: u64) -> Vec<Press> {
+    let keys = 1 + rng.next_u64() % 6;
+    let press = |_| {
+        let held = 100 + rng.next_u64() % 200;
+        let press = Press { key: ['1', '1', '2'][(rng.next_u64() % 3) as usize], at, held };
+        at += held + 80 + rng.next_u64() % 200;
+        press
+    };
+    (0..keys).map(press).collect()
+}

@@ -3,6 +3,7 @@
 #![allow(dead_code, missing_docs)]
 
 pub mod far;
+pub mod gateway;
 
 use roomkit_media::session::{
     Chunk, Event, Frame, FrameKind, Output, Port, Session, SessionConfig,
