@@ -109,7 +109,8 @@ async def test_rtpengine_transcodes_the_audio_and_a_press_stays_one(
                 a.send_dtmf(keys, duration_ms=120)
                 await there.wait(partial(there.has_digits, keys), "all digits")
                 assert await a.wait_dtmf()
-                await asyncio.sleep(0.3)
+                heard = len(there.frames) + 50  # by then the relay has sent on what there is
+                await there.wait(lambda: len(there.frames) > heard, "the audio behind them")
                 a.cancel()
                 await audio
                 assert b.remote_addr is not None

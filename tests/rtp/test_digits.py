@@ -193,7 +193,7 @@ async def test_what_is_played_waits_for_a_digit_and_is_heard_whole(peer: Peer) -
         assert len(peer.audio_packets()) < 100, "it still plays"
         played = await playing
         await peer.until(lambda: len(peer.audio_packets()) >= 100)
-    assert (played.interrupted, played.position_ms) == (False, 2000)
+    assert (played.cancelled, played.played_ms) == (False, 2000)
     assert audio_within_events(peer) == [0, 0]
     sent = [packet.payload for packet in peer.audio_packets()]
     assert len(sent) == 100, "each frame once"

@@ -7,14 +7,18 @@ use crate::time::{Duration, Time};
 /// (RFC 3550 §A.1 MAX_MISORDER).
 const REMEMBERED: usize = 128;
 /// The network doubles a packet, or holds it up, for no longer than this. The same number later than that is another packet, and
-/// so is an older one if none newer has come meanwhile: the source has stepped back.
+/// so is an older one if none newer has come meanwhile.
 const HELD_UP: Duration = Duration::from_millis(300);
+/// After so many of them, one after another, the source has stepped back; fewer were held up for longer.
+const STEPPED: u8 = 5;
 
 /// The newest packets of a source, by their numbers.
 #[derive(Clone, Debug)]
 pub(super) struct Arrivals {
     packets: Box<[Option<Arrival>; REMEMBERED]>,
     newest: Option<Arrival>,
+    /// The last packet that was too late, and how many there were in a row.
+    late: Option<(ExtSeq, u8)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -26,28 +30,36 @@ struct Arrival {
 
 impl Arrivals {
     pub(super) fn new() -> Arrivals {
-        Arrivals { packets: Box::new([None; REMEMBERED]), newest: None }
+        Arrivals { packets: Box::new([None; REMEMBERED]), newest: None, late: None }
     }
 
     /// A packet came, of an event or another. False if its number says nothing of those before it: the source has stepped back.
     pub(super) fn note(&mut self, seq: ExtSeq, at: Time, event: bool) -> bool {
         let packet = Arrival { seq, at, event };
         let place = usize::from(seq.wire().0) % REMEMBERED;
-        let mut goes_on = true;
-        match (self.packets[place], self.newest) {
+        let late = match (self.packets[place], self.newest) {
             (Some(known), _) if known.seq == seq && at - known.at <= HELD_UP => return true,
-            (Some(known), _) if known.seq >= seq => goes_on = false,
-            (_, Some(newest)) if newest.seq > seq && at - newest.at > HELD_UP => goes_on = false,
-            _ => {}
-        }
-        if !goes_on {
+            (Some(known), _) if known.seq >= seq => true,
+            (_, Some(newest)) => newest.seq > seq && at - newest.at > HELD_UP,
+            _ => false,
+        };
+        if late {
+            let row = match self.late {
+                Some((last, row)) if last < seq => row + 1,
+                _ => 1,
+            };
+            self.late = Some((seq, row));
+            if row < STEPPED {
+                return true;
+            }
             self.forget();
         }
+        self.late = None;
         self.packets[place] = Some(packet);
         if self.newest.is_none_or(|newest| newest.seq < seq) {
             self.newest = Some(packet);
         }
-        goes_on
+        !late
     }
 
     pub(super) fn forget(&mut self) {

@@ -393,6 +393,7 @@ impl Press {
             self.duration = 0;
         }
         (self.segment, self.reclocked, self.foreign) = (claim.timestamp, None, false);
+        self.start = claim.timestamp;
         (self.first, self.last) = (claim.seq, claim.seq);
         self.held = self.held.max(claim.by);
         self.take(claim);
