@@ -11,7 +11,7 @@ use crate::playout::Playout;
 use crate::report::Reception;
 use crate::rtp::RtpPacket;
 use crate::seq::{ExtSeq, SeqTracker, SeqUpdate, Ssrc, TimeUnwrapper};
-use crate::source::{RejectReason, SourceGuard, Verdict};
+use crate::source::{Policy, RejectReason, SourceGuard, Verdict};
 use crate::stats::Stats;
 use crate::time::{Duration, Time};
 
@@ -66,24 +66,28 @@ pub(super) struct Source {
 }
 
 impl Inbound {
-    pub(super) fn new(config: &SessionConfig, now: Time, seed: u64) -> Inbound {
+    pub(super) fn new(config: &SessionConfig, now: Time, own: Ssrc, seed: u64) -> Inbound {
+        let mut playout = Playout::new(
+            &config.receive_codecs,
+            config.ptime,
+            config.jitter_delay,
+            config.sample_rate,
+            config.channels,
+            seed,
+        );
+        playout.set_filters(&config.filters);
+        let mut ear = Ear::new(
+            config.receive_codecs[0].clock_rate,
+            config.sample_rate,
+            config.channels,
+            config.dtmf_inband,
+        );
+        ear.set_filters(&config.filters);
         Inbound {
-            guard: SourceGuard::new(config.source(), now),
-            playout: Playout::new(
-                &config.receive_codecs,
-                config.ptime,
-                config.jitter_delay,
-                config.sample_rate,
-                config.channels,
-                seed,
-            ),
+            guard: SourceGuard::new(config.source(), now).of(own),
+            playout,
             source: None,
-            ear: Ear::new(
-                config.receive_codecs[0].clock_rate,
-                config.sample_rate,
-                config.channels,
-                config.dtmf_inband,
-            ),
+            ear,
             events: config.receive_events.clone(),
             noise: config.receive_noise.clone(),
             ptime: config.ptime,
@@ -151,6 +155,7 @@ impl Inbound {
     /// Goes over to what a new configuration asks for.
     pub(super) fn update(&mut self, now: Time, config: &SessionConfig) {
         self.playout.set_codecs(&config.receive_codecs, now);
+        self.playout.set_filters(&config.filters);
         self.playout.set_ptime(config.ptime);
         self.ptime = config.ptime;
         self.events.clone_from(&config.receive_events);
@@ -161,6 +166,9 @@ impl Inbound {
         self.ear.set_inband(config.dtmf_inband);
         if let Some(remote) = config.remote {
             self.retarget(now, remote);
+        }
+        if config.policy == Policy::Strict {
+            self.guard.narrow();
         }
     }
 
@@ -242,8 +250,11 @@ impl Session {
             return;
         };
         if packet.ssrc == self.outbound.ssrc {
-            self.meet_own_ssrc(now, from);
-            return;
+            if !self.is_reflection(now, from, &packet) {
+                self.meet_own_ssrc(now, from);
+                return;
+            }
+            self.stats.reflected += 1;
         }
         let inbound = &mut self.inbound;
         // What nobody agreed on proves nothing, whoever sends it.
@@ -274,6 +285,14 @@ impl Session {
             // The guard counts it by its reason.
             Verdict::Reject(_) => {}
         }
+    }
+
+    /// Whether the far end sends back what it was sent just now: it is heard, as those who test a line expect. With keys
+    /// nothing that comes back is authentic.
+    fn is_reflection(&self, now: Time, from: SocketAddr, packet: &RtpPacket<'_>) -> bool {
+        self.secure.is_none()
+            && self.inbound.guard.is_signalled(from)
+            && self.reflection.is_ours(now, packet)
     }
 
     /// Looks after what only time tells: the end of a digit, the end of the far end.

@@ -34,15 +34,18 @@ mod inbound;
 mod mask;
 mod outbound;
 mod quality;
+mod reflection;
 mod reports;
 mod secure;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::dtmf::{self, Dialled, Digit, Signal};
 use crate::pacer::Progress;
 use crate::playout::samples;
+use crate::resample::Bank;
 use crate::rng::Rng;
 use crate::seq::Ssrc;
 use crate::stats::Stats;
@@ -57,6 +60,7 @@ pub use quality::Ratings;
 use idle::Idle;
 use inbound::Inbound;
 use outbound::Outbound;
+use reflection::Reflection;
 use reports::Reports;
 use secure::Secure;
 
@@ -133,7 +137,7 @@ pub enum Event {
     SourceLocked {
         /// Its address.
         addr: SocketAddr,
-        /// Its SSRC.
+        /// Its SSRC; our own where the far end sends back what we send.
         ssrc: Ssrc,
     },
     /// Another source, or the same one from elsewhere, has proved itself.
@@ -163,6 +167,7 @@ pub struct Session {
     outbound: Outbound,
     idle: Idle,
     reports: Reports,
+    reflection: Reflection,
     ptime: Duration,
     /// Frame `n` is due at `start + n · ptime`.
     start: Time,
@@ -192,7 +197,8 @@ impl Session {
             outbound: Outbound::new(&config, ssrc, &mut rng),
             idle: Idle::new(&config, now),
             reports: Reports::new(&config, now, &mut rng),
-            inbound: Inbound::new(&config, now, rng.next_u64()),
+            inbound: Inbound::new(&config, now, ssrc, rng.next_u64()),
+            reflection: Reflection::new(seed),
             rng,
         })
     }
@@ -219,6 +225,11 @@ impl Session {
     /// Queues audio to be sent; it stays PCM until its frame is due.
     pub fn play(&mut self, chunk: Chunk) -> Result<(), BadChunk> {
         self.outbound.pacer.push(chunk)
+    }
+
+    /// Hands over a filter for audio that is going to be played, so that it need not be made when that is due.
+    pub fn add_filter(&mut self, bank: Arc<Bank>) {
+        self.outbound.pacer.filters.add(bank);
     }
 
     /// Drops the playbacks up to and including `upto`: the next frame is silence, or a later playback.
@@ -278,8 +289,8 @@ impl Session {
 
     /// Goes over to another configuration in the middle of the call, without a gap either way: codecs and payload types,
     /// event types, frame length, remote addresses, whether RTCP shares the port of RTP, direction, timeouts and keys. What a
-    /// session is made with for good stays: the format of the frames delivered, the delay, whether there is RTCP, who may talk,
-    /// the names.
+    /// session is made with for good stays: the format of the frames delivered, the delay, whether there is RTCP, the names, and
+    /// who may talk, but for [`Policy::Strict`](crate::source::Policy::Strict): it holds from then on, whatever was before.
     ///
     /// Types that are no longer in `receive_codecs` are understood for two more seconds: the far end learns of the change
     /// later than we do (RFC 3264 §8.3.2).
@@ -319,6 +330,7 @@ impl Session {
         if self.closed || now < due {
             return;
         }
+        self.reflection.at(now);
         let behind = now - due;
         self.stats.worst_lateness = self.stats.worst_lateness.max(behind);
         let frames = (behind.as_nanos() / self.ptime.as_nanos()) as u64 + 1;

@@ -42,8 +42,10 @@ impl Outbound {
         let codec = config.send_codec;
         let mut digits = dtmf::Sender::new(codec.clock_rate);
         digits.set_events(config.send_event().map(|event| event.clock_rate));
+        let mut pacer = Pacer::new(config.ptime, codec.sample_rate, codec.channels);
+        pacer.filters.add_all(&config.filters);
         Outbound {
-            pacer: Pacer::new(config.ptime, codec.sample_rate, codec.channels),
+            pacer,
             digits,
             ssrc,
             codec,
@@ -72,6 +74,7 @@ impl Outbound {
             }
             self.codec = codec;
         }
+        self.pacer.filters.add_all(&config.filters);
         self.pacer.set_format(config.ptime, codec.sample_rate, codec.channels);
         self.digits.set_clock_rate(codec.clock_rate);
         self.ticks = frame_ticks(config.ptime, codec.clock_rate);
@@ -233,6 +236,9 @@ impl Session {
         self.stats.packets_sent += 1;
         self.stats.octets_sent += (bytes.len() - HEADER_LEN) as u64;
         self.reports.sent_something();
+        if self.secure.is_none() {
+            self.reflection.sent(&bytes, self.ptime);
+        }
         self.output.push_back(Output::Datagram { to, port: Port::Rtp, bytes });
     }
 }
