@@ -151,7 +151,7 @@ fn rfc3551_4_1_the_audio_behind_an_event_has_its_time_and_a_marker() {
 fn live_audio_of_the_time_of_an_event_is_not_sent_later() {
     let mut call = Call::new(good(), 1, linear);
     // Each frame of it says when it was made.
-    let mut forward = |call: &mut Call, frames: core::ops::Range<u64>| {
+    let forward = |call: &mut Call, frames: core::ops::Range<u64>| {
         for n in frames {
             let piece = chunk(1, vec![n as i16 + 1; 160], false, true);
             call.a.session.play(piece).unwrap();
