@@ -3,9 +3,9 @@
 
 use libfuzzer_sys::fuzz_target;
 use roomkit_media::dtmf::{
-    parse_dial, EventPayload, InbandDetector, Method, Receiver, Sender, Signal,
+    parse_dial, EventHeader, EventPayload, InbandDetector, Method, Receiver, Sender, Signal,
 };
-use roomkit_media::seq::{ExtTime, RtpTime};
+use roomkit_media::seq::{ExtSeq, ExtTime, RtpTime, SeqNo};
 use roomkit_media::time::{Duration, Time};
 
 const FRAME: u32 = 160;
@@ -29,6 +29,7 @@ fuzz_target!(|input: (u16, u16, bool, u8, &str)| {
     let mut sender = Sender::new(8000);
     sender.dial(1, &signals).expect("128 fit");
     let mut receiver = Receiver::new(8000);
+    let mut seq = ExtSeq::first(SeqNo(0));
     let mut detector = InbandDetector::new(8000, 1).expect("8 kHz fits");
     let (mut heard, mut ends) = (Vec::new(), Vec::new());
     for n in 0..FRAMES {
@@ -39,7 +40,9 @@ fuzz_target!(|input: (u16, u16, bool, u8, &str)| {
         }
         if let Some(packet) = sender.next(RtpTime(n * FRAME), FRAME) {
             let payload = EventPayload::parse(&packet.payload).expect("it has four bytes");
-            receiver.receive(now, ExtTime::first(packet.timestamp), &payload);
+            let timestamp = ExtTime::first(packet.timestamp);
+            seq = seq.plus(1);
+            receiver.receive(now, EventHeader { seq, timestamp, marker: packet.marker }, &payload);
         }
         let mut pcm = [0; FRAME as usize];
         sender.fill(&mut pcm, 8000, 1);

@@ -14,12 +14,13 @@ import pytest
 from interop.baresip import Baresip
 from interop.calls import agreed
 from interop.gstreamer import EVENTS, GStreamer
-from interop.ours import Ours, ours
+from interop.ours import PATIENT, Ours, ours
 from interop.peers import LOOPBACK, free_ports, until
 from interop.rtpengine import RTPEngine
 from interop.sip import Phone
 from interop.sipp import KEYS, Sipp
 from interop.sound import speech, write_wav
+from interop.wire import Wire
 from roomkit.rtp import RTPSession
 from roomkit.rtp.sdp import Negotiation
 
@@ -80,6 +81,49 @@ async def test_rtpengine_forwards_them(tmp_path: Path) -> None:
                 await end.wait(partial(end.has_digits, PRESSED), "all digits")
         await call.delete()
     assert (here.digits, there.digits) == (PRESSED, PRESSED)
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["in-its-place", "beside-it"])
+async def test_rtpengine_transcodes_the_audio_and_a_press_stays_one(
+    tmp_path: Path, wire: Wire | None, beside: bool
+) -> None:
+    """A receiver tells presses by their timestamps (RFC 4733 §2.5.2.2): beside audio, rtpengine's
+    transcoder gives the repeats of the end timestamps of their own. Ours tells each once anyhow."""
+    keys = "1" + "5" * 5
+    async with RTPEngine(tmp_path) as engine:
+        a_port, b_port = free_ports(2)
+        call = engine.call()
+        options = {"dtmf_beside_audio": beside, **PATIENT}
+        async with RTPSession.for_offer(
+            local_addr=(LOOPBACK, a_port), codecs=["PCMU"], **options
+        ) as a:
+            codec = {"mask": ["PCMU"], "transcode": ["PCMA"]}
+            offer = await call.offer(a.offer(), codec=codec)
+            async with RTPSession.from_offer(
+                offer, local_addr=(LOOPBACK, b_port), codecs=["PCMA"], **PATIENT
+            ) as b:
+                there = Ours(b)
+                await a.accept_answer(await call.answer(b.answer))
+                audio = asyncio.create_task(a.play(np.tile(speech(), 20).tobytes()))
+                await there.wait(lambda: len(there.frames) > 20, "audio of a")
+                a.send_dtmf(keys, duration_ms=120)
+                await there.wait(partial(there.has_digits, keys), "all digits")
+                assert await a.wait_dtmf()
+                heard = len(there.frames) + 50  # by then the relay has sent on what there is
+                await there.wait(lambda: len(there.frames) > heard, "the audio behind them")
+                a.cancel()
+                await audio
+                assert b.remote_addr is not None
+                relay = b.remote_addr[1]
+        await call.delete()
+    assert there.digits == keys
+    if wire is not None:
+        await wire.read()
+        events = [
+            packet for packet in wire.rtp(relay, b_port) if packet.number_of("rtp.p_type") == 101
+        ]
+        times = len({packet.number_of("rtp.timestamp") for packet in events})
+        assert (times > len(keys)) is beside, f"{times} timestamps of {len(keys)} presses"
 
 
 async def test_rtpengine_presses_them_itself(tmp_path: Path) -> None:

@@ -165,6 +165,66 @@ async def test_dialling_tells_each_waiter_of_what_it_waits_for() -> None:
     assert await third is True, "what was cancelled before does not count"
 
 
+# --- in place of the audio -----------------------------------------------------------------------
+
+
+def audio_within_events(peer: Peer) -> list[int]:
+    """How many packets of audio left between the first and the last packet of each event."""
+    within: list[int] = []
+    ends = 3
+    for packet in sorted(peer.packets, key=lambda packet: packet.at):
+        if packet.payload_type == 101:
+            if ends == 3:
+                within.append(0)
+                ends = 0
+            ends += packet.payload[1] >> 7
+        elif ends < 3:
+            within[-1] += 1
+    return within
+
+
+async def test_what_is_played_waits_for_a_digit_and_is_heard_whole(peer: Peer) -> None:
+    async with to(peer) as session:
+        playing = asyncio.create_task(session.play(tone(440, 2000)))
+        await peer.until(lambda: len(peer.audio_packets()) >= 10)
+        session.send_dtmf("12", duration_ms=200, gap_ms=200)
+        assert await session.wait_dtmf()
+        await peer.until(lambda: len(peer.audio_packets(101)) == 24)
+        assert len(peer.audio_packets()) < 100, "it still plays"
+        played = await playing
+        await peer.until(lambda: len(peer.audio_packets()) >= 100)
+    assert (played.cancelled, played.played_ms) == (False, 2000)
+    assert audio_within_events(peer) == [0, 0]
+    sent = [packet.payload for packet in peer.audio_packets()]
+    assert len(sent) == 100, "each frame once"
+
+
+async def test_live_audio_passes_while_a_digit_is_sent(peer: Peer) -> None:
+    async with to(peer) as session:
+        session.send_dtmf("1", duration_ms=400)
+        await peer.until(lambda: len(peer.audio_packets(101)) >= 2)
+        for _ in range(5):
+            session.send(tone(440, 20))
+        assert await session.wait_dtmf()
+        await asyncio.to_thread(lambda: None)
+    assert audio_within_events(peer) == [0]
+    assert len(peer.audio_packets()) == 0, "nothing of it is sent late"
+
+
+async def test_audio_goes_on_beside_digits_where_that_is_asked_for(peer: Peer) -> None:
+    async with to(peer, dtmf_beside_audio=True) as session:
+        playing = asyncio.create_task(session.play(tone(440, 2000)))
+        await peer.until(lambda: len(peer.audio_packets()) >= 10)
+        session.send_dtmf("1", duration_ms=200)
+        assert await session.wait_dtmf()
+        await session.update(dtmf_beside_audio=False)
+        session.send_dtmf("2", duration_ms=200)
+        assert await session.wait_dtmf()
+        await playing
+        await peer.until(lambda: len(peer.audio_packets()) >= 100)
+    assert audio_within_events(peer) == [11, 0]
+
+
 # --- in the audio --------------------------------------------------------------------------------
 
 
@@ -196,7 +256,7 @@ async def test_one_method_for_one_call_of_send_dtmf() -> None:
 
 
 async def test_a_key_that_is_signalled_and_heard_is_told_once() -> None:
-    async with call(dtmf_inband=True) as (alice, bob):
+    async with call(dtmf_inband=True, dtmf_beside_audio=True) as (alice, bob):
         hearing = asyncio.create_task(digits_of(bob, 5))
         playing = asyncio.create_task(alice.play(keys_tone("1159#", 160, 80)))
         alice.send_dtmf("1159#")

@@ -39,6 +39,11 @@ fn confidences(end: &End) -> Vec<f32> {
     end.events.iter().filter_map(confidence).collect()
 }
 
+/// One end is a gateway that leaves the tones in the audio beside its events, the other listens for both.
+fn signals_beside_tones(config: &mut SessionConfig) {
+    (config.dtmf_inband, config.dtmf_beside_audio) = (true, true);
+}
+
 #[test]
 fn tones_in_the_audio_are_digits_where_the_session_listens_for_them() {
     for listens in [true, false] {
@@ -70,7 +75,7 @@ fn a_gateway_that_signals_a_key_and_leaves_its_tones_in_the_audio_makes_one_digi
     for keys in ["1234", "11", "5555", KEYS] {
         for late in [0, 20, 40, 60] {
             for tone in [160, 100, 40, 60] {
-                let mut call = Call::new(good(), 3, |c| c.dtmf_inband = true);
+                let mut call = Call::new(good(), 3, signals_beside_tones);
                 // The sender presses each for 160 ms with 80 ms between them.
                 call.a.play(1, tones(keys, 0, tone, 240 - tone, 8000), 8000);
                 call.run(Time::ms(late));
@@ -88,7 +93,7 @@ fn a_gateway_that_signals_a_key_and_leaves_its_tones_in_the_audio_makes_one_digi
 #[test]
 fn both_at_once_stay_one_digit_per_press_on_a_bad_network() {
     for seed in 0..RUNS {
-        let mut call = Call::new(bad_link(0.2), seed, |c| c.dtmf_inband = true);
+        let mut call = Call::new(bad_link(0.2), seed, signals_beside_tones);
         call.a.play(1, tones("1159", 0, 160, 80, 8000), 8000);
         call.run(Time::ms(40));
         for key in "1159".chars() {
@@ -158,7 +163,10 @@ fn wherever_in_a_frame_a_tone_begins_and_ends_not_one_sample_of_it_is_delivered(
 #[test]
 fn what_leaks_before_and_after_a_signalled_digit_is_masked_too() {
     for jitter in [0, 20, 60, 200] {
-        let mut call = Call::new(good(), 7, |c| c.jitter_delay = ms(jitter));
+        let mut call = Call::new(good(), 7, |c| {
+            signals_beside_tones(c);
+            (c.dtmf_inband, c.jitter_delay) = (false, ms(jitter));
+        });
         call.b.session.mask_digits(true);
         // 8 ms are too short to be suspected: only the events tell where they are.
         let mut pcm = tones("1", 500, 8, 150, 8000);

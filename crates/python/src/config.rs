@@ -57,6 +57,9 @@ pub fn open_options(dict: &Bound<'_, PyDict>) -> PyResult<OpenOptions> {
             noise_level: config.get("comfort_noise_level", "0 to 127 is expected")?.unwrap_or(70),
             keepalive: config.optional_span("keepalive", 1.0)?,
             dtmf_inband: config.get("dtmf_inband", "True or False is expected")?.unwrap_or(false),
+            dtmf_beside_audio: config
+                .get("dtmf_beside_audio", "True or False is expected")?
+                .unwrap_or(false),
             direction: config.choice(
                 "direction",
                 &[

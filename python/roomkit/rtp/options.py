@@ -63,6 +63,7 @@ class RTPExtra(TypedDict, total=False):
     dtmf_send_types: Mapping[int, int] | None
     dtmf_inband: bool
     dtmf_method: DTMFMethod
+    dtmf_beside_audio: bool
     comfort_noise_types: Mapping[int, int | Sequence[int]] | None
     comfort_noise_send_types: Mapping[int, int] | None
     comfort_noise_level: int
@@ -185,8 +186,12 @@ class RTPOptions:
     dtmf_method: DTMFMethod = field(
         default="rfc4733", metadata=rule(choice(DTMFMethod), changes=True)
     )
-    """How `send_dtmf` sends digits: `"rfc4733"`, as events beside the audio; `"inband"`, as tones
-    in its place, for peers that take no events."""
+    """How `send_dtmf` sends digits: `"rfc4733"`, as events; `"inband"`, as tones in the audio, for
+    peers that take no events."""
+    dtmf_beside_audio: bool = field(default=False, metadata=rule(switch(), changes=True, core=True))
+    """Whether audio goes on beside the events of a digit. Else each takes its place until its last
+    end packet, as with gateways: what is played waits meanwhile, live audio passes unsent. With
+    audio beside them, rtpengine's transcoder makes three presses of one."""
     ptime_ms: int = field(
         default=20, metadata=rule(choice(_PTIMES), changes=True, agreed=True, core=True)
     )

@@ -329,7 +329,7 @@ class RTPSession:
         `digits`: `0`-`9`, `*`, `#`, `A`-`D`, and `,`, `w` or `p` for a pause of 500 ms; letters in
         either case. Each digit lasts `duration_ms`, 20 to 60000 (40 at least are sent, in whole
         frames), and is followed by a gap of at least `gap_ms`, 40 to 60000. `method` is
-        `"rfc4733"`, events beside the audio, or `"inband"`, tones in its place (ITU-T Q.23); None:
+        `"rfc4733"`, events, or `"inband"`, tones in the audio (ITU-T Q.23); None:
         the option `dtmf_method`.
 
         Raises `ValueError` for anything else, also where the peer takes no events,

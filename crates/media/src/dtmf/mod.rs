@@ -2,11 +2,14 @@
 //!
 //! A digit is one *event*: a train of packets that share a timestamp (the event's start) while their duration grows. The
 //! [`Receiver`] makes exactly one digit of a train, whatever the network does to it; the [`Sender`] paces a train, one
-//! packet per frame, beside the audio.
+//! packet per frame, in place of the audio or beside it.
 
+mod arrivals;
+mod clocks;
 mod dial;
 mod inband;
 mod merge;
+mod press;
 mod receiver;
 mod sender;
 mod tone;
@@ -17,7 +20,7 @@ mod trains_over_a_bad_link;
 pub use dial::{parse as parse_dial, BadDial, PAUSE};
 pub use inband::{HeardDigit, InbandDetector};
 pub use merge::{Merger, Origin, Press};
-pub use receiver::{Ended, Outcome, ReceivedDigit, Receiver, ReceiverCounts};
+pub use receiver::{Ended, EventHeader, Outcome, ReceivedDigit, Receiver, ReceiverCounts};
 pub use sender::{Dialled, EventPacket, Method, QueueFull, Sender, Signal};
 pub use tone::Tone;
 

@@ -23,7 +23,7 @@ const FINAL_PACKETS: u8 = 3;
 /// How a digit is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Method {
-    /// As event packets beside the audio (RFC 4733).
+    /// As event packets (RFC 4733).
     #[default]
     Event,
     /// As its tones, in place of the audio (ITU-T Q.23).

@@ -2,8 +2,10 @@
 
 use roomkit_netsim::{Jitter, Link, LinkConfig, Loss, Reorder};
 
-use super::{Digit, Ended, EventPacket, EventPayload, ReceivedDigit, Receiver, Sender};
-use crate::seq::{RtpTime, TimeUnwrapper};
+use super::{
+    Digit, Ended, EventHeader, EventPacket, EventPayload, ReceivedDigit, Receiver, Sender,
+};
+use crate::seq::{ExtSeq, RtpTime, SeqNo, TimeUnwrapper};
 use crate::time::{Duration, Time};
 
 const PTIME: Duration = Duration::from_millis(20);
@@ -20,7 +22,8 @@ fn press(
     for key in keys.chars() {
         sender.push(Digit::parse(key).unwrap(), held).unwrap();
     }
-    let mut link: Link<EventPacket> = Link::new(config, seed);
+    let mut seq = ExtSeq::first(SeqNo(65_530));
+    let mut link: Link<(ExtSeq, EventPacket)> = Link::new(config, seed);
     let (mut receiver, mut unwrapper) = (Receiver::new(rate), TimeUnwrapper::default());
     let mut digits = Vec::new();
     // Starts a second before the timestamp wraps, so that every run of digits crosses it.
@@ -28,7 +31,8 @@ fn press(
     let (mut tick, mut idle) = (Duration::ZERO, 0);
     while idle < 50 {
         if let Some(packet) = sender.next(timestamp, frame) {
-            link.send(tick, packet);
+            link.send(tick, (seq, packet));
+            seq = seq.plus(1);
         }
         idle = if sender.is_active() || sender.queued() > 0 { 0 } else { idle + 1 };
         timestamp = timestamp.plus(frame);
@@ -38,9 +42,11 @@ fn press(
             let next = link.next_arrival().into_iter().chain(deadline).min();
             let Some(at) = next.filter(|&at| at < tick) else { break };
             let now = Time::ZERO + at;
-            while let Some((_, packet)) = link.receive(at) {
+            while let Some((_, (seq, packet))) = link.receive(at) {
                 let payload = EventPayload::parse(&packet.payload).unwrap();
-                receiver.receive(now, unwrapper.unwrap(packet.timestamp), &payload);
+                let timestamp = unwrapper.unwrap(packet.timestamp);
+                let header = EventHeader { seq, timestamp, marker: packet.marker };
+                receiver.receive(now, header, &payload);
             }
             digits.extend(core::iter::from_fn(|| receiver.poll(now)));
         }

@@ -106,6 +106,8 @@ pub struct SessionConfig {
     pub keepalive: Option<Duration>,
     /// Whether digits are also listened for in the audio (ITU-T Q.24).
     pub dtmf_inband: bool,
+    /// Whether audio goes on beside the events that are sent; else each takes its place until its last packet has left.
+    pub dtmf_beside_audio: bool,
     /// Who sends.
     pub direction: Direction,
     /// The length of a frame: 10 to 60 ms in tens.
@@ -181,6 +183,7 @@ impl SessionConfig {
             noise_level: 70,
             keepalive: Some(Duration::from_secs(15)),
             dtmf_inband: false,
+            dtmf_beside_audio: false,
             direction: Direction::SendRecv,
             ptime: Duration::from_millis(20),
             remote,

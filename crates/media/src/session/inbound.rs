@@ -6,13 +6,13 @@ use super::ear::Ear;
 use super::lengths::longest_rtp;
 use super::{Direction, Event, EventType, NoiseType, Output, Session, SessionConfig};
 use crate::comfort_noise::NoiseShape;
-use crate::dtmf::{self, EventPayload};
+use crate::dtmf::{self, EventHeader, EventPayload};
 use crate::jitter::{Insert, Packet};
 use crate::playout::Playout;
 use crate::report::Reception;
 use crate::rtp::RtpPacket;
 use crate::sender_clock::span_of;
-use crate::seq::{ExtSeq, ExtTime, SeqTracker, SeqUpdate, Ssrc, TimeUnwrapper};
+use crate::seq::{ExtSeq, SeqTracker, SeqUpdate, Ssrc, TimeUnwrapper};
 use crate::source::{Policy, RejectReason, SourceGuard, Verdict};
 use crate::stats::Stats;
 use crate::time::{Duration, Time};
@@ -381,11 +381,10 @@ impl Session {
         };
         self.output.push_back(Output::Event(event));
         if !continues {
-            // What the old source began, it will not end.
+            // Audio that the old source began, it will not end. A key that is held may go on under the new one's name.
             self.inbound.ear.audio_ends(now, &mut self.output);
-            self.tell_digits(Time::FAR);
-            let clock_rate = self.inbound.playout.spec(0).clock_rate;
-            self.inbound.ear.receiver = dtmf::Receiver::new(clock_rate);
+            self.tell_digits(now);
+            self.inbound.ear.receiver.new_timeline();
             self.inbound.playout.new_timeline();
             self.inbound.source = None;
             // The one that said goodbye has a successor: the far end has changed its SSRC and is still there.
@@ -454,6 +453,9 @@ impl Session {
         let event_clock = inbound.event_clock(packet.payload_type);
         let Some(source) = &mut inbound.source else { return };
         let timestamp = source.times.unwrap(packet.timestamp);
+        if event_clock.is_none() {
+            inbound.ear.receiver.pass(arrival, seq);
+        }
         if packet.payload.is_empty() && event_clock.is_none() {
             // RFC 6263 §4.6, or 0 ms of audio (RFC 3551 §4.2): nothing to play, nothing to start with.
             source.reception.on_untimed_packet(seq);
@@ -473,7 +475,8 @@ impl Session {
             inbound.playout.note_silent(seq);
             if let Some(clock_rate) = event_clock {
                 inbound.ear.receiver.set_clock_rates(clock_rate, source.clock_rate);
-                self.take_event(arrival, timestamp, packet.payload);
+                let header = EventHeader { seq, timestamp, marker: packet.marker };
+                self.take_event(arrival, header, packet.payload);
             } else {
                 self.count_unknown(packet);
             }
@@ -508,12 +511,12 @@ impl Session {
         }
     }
 
-    fn take_event(&mut self, arrival: Time, timestamp: ExtTime, payload: &[u8]) {
+    fn take_event(&mut self, arrival: Time, header: EventHeader, payload: &[u8]) {
         match EventPayload::parse(payload) {
             Ok(event) => {
                 let ear = &mut self.inbound.ear;
                 ear.signalled(arrival);
-                let outcome = ear.receiver.receive(arrival, timestamp, &event);
+                let outcome = ear.receiver.receive(arrival, header, &event);
                 if matches!(outcome, dtmf::Outcome::ZeroDuration | dtmf::Outcome::NotADigit) {
                     self.stats.dtmf_invalid += 1;
                 }

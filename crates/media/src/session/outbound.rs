@@ -1,4 +1,4 @@
-//! The sending half of a session: one frame of audio and one event packet at every frame's deadline.
+//! The sending half of a session: a frame of audio, or an event packet in its place, at every frame's deadline.
 
 use std::net::SocketAddr;
 
@@ -22,6 +22,9 @@ pub(super) struct Outbound {
     pub(super) codec: CodecSpec,
     encoder: Box<dyn Encoder>,
     event: Option<EventType>,
+    /// Whether audio goes on beside events; and whether the one on its way has the wire for itself, which holds to its end.
+    beside: bool,
+    alone: bool,
     pub(super) direction: Direction,
     seq: SeqNo,
     /// The timestamp of the frame that is due next. It advances with the clock, sent or not (RFC 3551 §4.1).
@@ -48,6 +51,8 @@ impl Outbound {
             codec,
             encoder: codec.encoder(),
             event: config.send_event(),
+            beside: config.dtmf_beside_audio,
+            alone: false,
             direction: config.direction,
             seq: first_seq(rng, config.srtp.is_some()),
             timestamp: RtpTime(rng.next_u32()),
@@ -80,6 +85,7 @@ impl Outbound {
         // An event on its way ends under the type that it began with, where there is no other.
         self.event = event.or(self.event);
         self.digits.set_events(event.map(|event| event.clock_rate));
+        self.beside = config.dtmf_beside_audio;
         self.direction = config.direction;
     }
 
@@ -124,9 +130,11 @@ impl Outbound {
 }
 
 impl Session {
-    /// Sends the frame that is due, if there is audio for it, and the event packet beside it, if there is one.
+    /// Sends the frame that is due: the packet of an event, or else audio, if there is any.
     ///
-    /// Audio goes on beside an event: a digit does not shift what is being said (RFC 4733 §2.1 leaves this open).
+    /// An event has the wire for itself until its last packet, as with gateways: with audio between its packets, a relay that
+    /// transcodes gives the end's repeats the audio's time, and what comes out is several presses. What is played waits
+    /// meanwhile; live audio passes, since later it would be late.
     pub(super) fn send_frame(&mut self) {
         let out = &mut self.outbound;
         let Some(to) = self.inbound.guard.destination() else {
@@ -135,21 +143,43 @@ impl Session {
             return;
         };
         let sends = out.direction.sends();
-        if !sends {
+        if !sends && !out.digits.is_active() {
             // On hold: what is played waits, live audio passes with the time.
             out.pacer.pass_live();
-            if !out.digits.is_active() {
-                out.skip(1);
-                self.tell_progress();
-                return;
-            }
-            // A key that was let go for it has an end, which the far end is told.
+            out.skip(1);
+            self.tell_progress();
+            return;
         }
+        // On hold, a key that was let go for it has an end, which the far end is told.
         let (timestamp, ticks) = (out.timestamp, out.ticks);
         out.timestamp = timestamp.plus(ticks);
+        let event = out.digits.next(timestamp, ticks);
+        if let Some(event) = event {
+            if event.marker {
+                out.alone = !out.beside;
+            }
+        }
+        if !sends || event.is_some() && out.alone {
+            out.pacer.pass_live();
+        }
+        if event.is_some() && out.alone {
+            // The audio behind it begins anew, for a receiver that places it: its time has jumped.
+            out.talking = false;
+            self.idle.spoke();
+        } else {
+            self.send_audio(to, timestamp, sends);
+        }
+        if let Some(event) = event {
+            self.send_event(to, &event);
+        }
+        self.tell_progress();
+    }
+
+    /// Sends the frame of audio that is due, or what fills its place.
+    fn send_audio(&mut self, to: SocketAddr, timestamp: RtpTime, sends: bool) {
+        let out = &mut self.outbound;
         let mut pcm = core::mem::take(&mut out.pcm);
         let audio = sends && out.pacer.frame(&mut pcm);
-        let event = out.digits.next(timestamp, ticks);
         if !audio {
             pcm.clear();
             pcm.resize(out.pacer.frame_len(), 0);
@@ -183,10 +213,6 @@ impl Session {
                 self.send_beside(to, payload_type, timestamp, &payload);
             }
         }
-        if let Some(event) = event {
-            self.send_event(to, &event);
-        }
-        self.tell_progress();
     }
 
     /// Ends the event that is on its way: nothing is sent after it.

@@ -24,6 +24,9 @@ const HELD: usize = 16;
 /// Held packets older than this are of no use to the listener any more.
 const HELD_FOR: Duration = Duration::from_secs(1);
 
+/// So many consecutive packets are not late: the network doubles or holds up some, and not in their order for so long.
+const STEPPED_BACK: u32 = 5;
+
 /// A packet that was held until its source had proven itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldPacket {
@@ -44,6 +47,8 @@ pub(super) struct Candidate {
     pub run: u32,
     pub run_began: Time,
     newest: SeqNo,
+    /// The last packet that seemed late, how many consecutive ones there were of them, and when the first of these came.
+    late: (SeqNo, u32, Time),
     heard: Time,
     held: VecDeque<HeldPacket>,
 }
@@ -190,6 +195,7 @@ impl Candidate {
             run: 1,
             run_began: now,
             newest: packet.seq,
+            late: (packet.seq, 0, now),
             heard: now,
             held: VecDeque::new(),
         }
@@ -202,7 +208,8 @@ impl Candidate {
     }
 
     /// RFC 3550 §A.1: only the very next packet goes on with the run. A late or doubled one proves nothing, and does not
-    /// end the run either: that is the network's doing, and what was consecutive has arrived.
+    /// end the run either: that is the network's doing, and what was consecutive has arrived. Consecutive late ones are a source
+    /// that has stepped back, and a run of their own.
     fn count(&mut self, now: Time, seq: SeqNo) {
         if now - self.heard > HELD_FOR {
             self.since = now;
@@ -216,6 +223,13 @@ impl Candidate {
             self.run = 1;
             self.run_began = now;
             self.newest = seq;
+        } else {
+            let (last, run, began) = self.late;
+            self.late = if seq == last.plus(1) { (seq, run + 1, began) } else { (seq, 1, now) };
+            if self.late.1 >= STEPPED_BACK {
+                (self.run, self.run_began, self.newest) = (self.late.1, self.late.2, seq);
+                self.late.1 = 0;
+            }
         }
     }
 }

@@ -481,3 +481,16 @@ fn held_packets_of_a_slow_source_are_not_played_long_after() {
     pbx.speak(&mut guard, 0);
     assert_eq!(seqs(&pbx.speak(&mut guard, 30_000)), [11]);
 }
+
+#[test]
+fn a_source_on_probation_that_steps_back_among_its_numbers_is_heard_soon() {
+    for back in [1, 30, 90, 100] {
+        let mut guard = guard(Policy::Host, PBX);
+        let mut before = Talker::new(PBX_OTHER_PORT, 5, 1000);
+        (0..2).for_each(|n| drop(before.speak(&mut guard, n * 20)));
+        let mut after = Talker::new(PBX_OTHER_PORT, 5, 1002 - back);
+        let heard =
+            (2..50).find(|n| matches!(after.speak(&mut guard, n * 20), Verdict::NewSource { .. }));
+        assert!(heard.is_some_and(|n| n < 10), "{back} back: {heard:?}");
+    }
+}

@@ -3,6 +3,7 @@
 #![allow(dead_code, missing_docs)]
 
 pub mod far;
+pub mod gateway;
 pub mod history;
 
 use roomkit_media::session::{

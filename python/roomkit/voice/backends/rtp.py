@@ -307,7 +307,7 @@ class RTPVoiceBackend(VoiceBackend):
     ) -> None:
         """Queues a digit (`0`-`9`, `*`, `#`, `A`-`D`, any case) or several, with `,`, `w` or `p`
         for pauses of 500 ms, each of 20 to 60000 ms, sent at the pace of the media clock.
-        `method`: `"rfc4733"`, events beside the audio, or `"inband"`, tones in its place; None: the
+        `method`: `"rfc4733"`, events, or `"inband"`, tones in the audio; None: the
         option `dtmf_method`.
 
         Raises `ValueError` for anything else, `QueueFullError` when too many wait; nothing is

@@ -1,16 +1,20 @@
 use super::*;
-use crate::seq::RtpTime;
+use crate::seq::{RtpTime, SeqNo};
 
 fn at(timestamp: u64) -> ExtTime {
     ExtTime::first(RtpTime(0)).plus(timestamp)
 }
 
-/// A receiver at 8 kHz with shorthand for what arrives and what comes out.
-struct Bench(Receiver);
+fn header(seq: u64, timestamp: u64) -> EventHeader {
+    EventHeader { seq: ExtSeq::first(SeqNo(0)).plus(seq), timestamp: at(timestamp), marker: false }
+}
+
+/// A receiver at 8 kHz with shorthand for what arrives and what comes out; packets are numbered as they come.
+struct Bench(Receiver, ExtSeq);
 
 impl Bench {
     fn new() -> Bench {
-        Bench(Receiver::new(8000))
+        Bench(Receiver::new(8000), ExtSeq::first(SeqNo(65_533)))
     }
     fn update(&mut self, ms: u64, timestamp: u64, event: u8, duration: u16) -> Outcome {
         self.packet(ms, timestamp, event, duration, false)
@@ -19,8 +23,28 @@ impl Bench {
         self.packet(ms, timestamp, event, duration, true)
     }
     fn packet(&mut self, ms: u64, timestamp: u64, event: u8, duration: u16, end: bool) -> Outcome {
-        let payload = EventPayload { event, end, volume: 10, duration };
-        self.0.receive(Time::ms(ms), at(timestamp), &payload)
+        self.1 = self.1.plus(1);
+        self.numbered(ms, (self.1, timestamp, false), event, duration, end)
+    }
+    /// A packet that `newer` others have overtaken.
+    fn overtaken(
+        &mut self,
+        newer: u64,
+        (ms, timestamp): (u64, u64),
+        (event, duration, end): (u8, u16, bool),
+    ) -> Outcome {
+        self.numbered(ms, (self.1.back(newer - 1), timestamp, false), event, duration, end)
+    }
+    fn numbered(
+        &mut self,
+        ms: u64,
+        (seq, timestamp, marker): (ExtSeq, u64, bool),
+        event: u8,
+        duration: u16,
+        end: bool,
+    ) -> Outcome {
+        let header = EventHeader { seq, timestamp: at(timestamp), marker };
+        self.0.receive(Time::ms(ms), header, &EventPayload { event, end, volume: 10, duration })
     }
     /// What has been reported by `ms`: key, milliseconds, how it ended.
     fn digits(&mut self, ms: u64) -> Vec<(char, u128, Ended)> {
@@ -50,6 +74,7 @@ fn rfc4733_2_2_2_a_lost_start_is_still_one_digit() {
     b.end(120, 5000, 7, 1120);
     assert_eq!(b.digits(120), [('7', 140, Ended::Marked)]);
     // Everything but one of the ends is lost.
+    b.1 = b.1.plus(9);
     assert_eq!(b.end(400, 9000, 7, 1120), Outcome::Ended);
     assert_eq!(b.digits(400), [('7', 140, Ended::Marked)]);
 }
@@ -85,11 +110,11 @@ fn rfc4733_2_5_2_2_a_newer_event_ends_the_one_before_at_once() {
 fn a_digit_whose_only_packet_was_overtaken_by_the_next_digit_comes_first() {
     let mut b = Bench::new();
     b.update(0, 6440, 2, 160);
-    assert_eq!(b.end(10, 5000, 1, 800), Outcome::Ended);
-    assert_eq!(b.end(12, 5000, 1, 800), Outcome::Late);
+    assert_eq!(b.overtaken(3, (10, 5000), (1, 800, true)), Outcome::Ended);
+    assert_eq!(b.overtaken(2, (12, 5000), (1, 800, true)), Outcome::Late);
     b.end(60, 6440, 2, 800);
     // Once the later digit is reported, an unseen older one can only make a wrong number: it is late.
-    assert_eq!(b.end(70, 6000, 9, 160), Outcome::Late);
+    assert_eq!(b.overtaken(4, (70, 6000), (9, 160, true)), Outcome::Late);
     assert_eq!(b.digits(70), [('1', 100, Ended::Marked), ('2', 100, Ended::Marked)]);
 }
 
@@ -209,7 +234,7 @@ fn the_event_clock_is_the_stream_clock() {
         let mut receiver = Receiver::new(rate);
         let duration = (rate / 1000 * 160) as u16;
         let payload = EventPayload { event: 0, end: true, volume: 10, duration };
-        receiver.receive(Time::ZERO, at(1), &payload);
+        receiver.receive(Time::ZERO, header(0, 1), &payload);
         let digit = receiver.poll(Time::ZERO).unwrap();
         assert_eq!(digit.duration, Duration::from_millis(160), "{rate} Hz");
     }
@@ -231,19 +256,21 @@ fn the_same_timestamp_for_every_digit_still_tells_the_keys_apart() {
 #[test]
 fn a_sender_that_starts_its_timestamps_anew_is_heard() {
     let mut b = Bench::new();
-    let origin = 1 << 40;
-    b.end(0, origin + 4_000_000, 1, 800);
-    assert_eq!(b.end(10, origin + 4_000_000 - 480_000, 2, 800), Outcome::Late, "at the edge");
-    assert_eq!(b.end(20, origin + 4_000_000 - 480_001, 2, 800), Outcome::Ended, "one past");
-    assert_eq!(b.end(90, origin + 4_000_000 - 400_000, 3, 800), Outcome::Ended);
-    assert_eq!(b.digits(90).len(), 3);
+    b.end(0, 4_000_000, 1, 800);
+    for (n, older) in [1, 800, 479_999, 480_001, 3_900_000].into_iter().enumerate() {
+        let event = 2 + n as u8;
+        let ms = 200 * (n as u64 + 1);
+        assert_eq!(b.end(ms, 4_000_000 - older, event, 800), Outcome::Ended, "by its number");
+        assert_eq!(b.overtaken(2, (ms, 4_000_000 - older), (9, 800, true)), Outcome::Late);
+    }
+    assert_eq!(b.digits(2000).len(), 6);
 }
 
 #[test]
 fn digits_that_nobody_polls_are_bounded_and_counted() {
     let mut b = Bench::new();
     for n in 0..1000 {
-        b.end(n, n * 100, 1, 80);
+        b.end(n, n * 100, (n % 16) as u8, 80);
     }
     assert_eq!(b.digits(1000).len(), PENDING);
     assert_eq!(b.0.counts().unpolled, 1000 - PENDING as u64);
@@ -287,14 +314,14 @@ fn a_key_that_is_held_over_a_change_of_the_clock_is_one_digit() {
                 receiver.set_clock_rates(clock, clock);
                 let duration = (u64::from(clock) / 50 * frame) as u16;
                 let payload = EventPayload { event: 7, end: frame == 10, volume: 10, duration };
-                receiver.receive(Time::ms(20 * frame), at(timestamp), &payload);
+                receiver.receive(Time::ms(20 * frame), header(frame, timestamp), &payload);
                 if frame == 7 {
                     // A packet of before the change comes late.
                     receiver.set_clock_rates(from, from);
                     let duration = (u64::from(from) / 50 * 4) as u16;
                     receiver.receive(
                         Time::ms(141),
-                        at(1000),
+                        header(4, 1000),
                         &EventPayload { duration, end: false, ..payload },
                     );
                 }
@@ -317,13 +344,14 @@ fn the_same_key_again_after_a_change_of_the_clock_is_another_digit() {
     let packet = |duration, end| EventPayload { event: 1, end, volume: 10, duration };
     // All ends of the first are lost.
     for frame in 1..=5 {
-        receiver.receive(Time::ms(20 * frame), at(1000), &packet(160 * frame as u16, false));
+        let update = packet(160 * frame as u16, false);
+        receiver.receive(Time::ms(20 * frame), header(frame, 1000), &update);
     }
     receiver.set_clock_rates(48_000, 48_000);
     for frame in 1..=5 {
         receiver.receive(
             Time::ms(180 + 20 * frame),
-            at(90_000),
+            header(8 + frame, 90_000),
             &packet(960 * frame as u16, frame == 5),
         );
     }

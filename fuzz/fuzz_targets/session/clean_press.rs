@@ -1,0 +1,47 @@
+//! After any operations a clean press is told exactly once.
+
+use roomkit_media::session::{Direction, Event, Output};
+use roomkit_media::time::{Duration, Time};
+
+use super::{codecs, peer, ssrc_of, Operation, Run, Setup};
+
+impl Run {
+    /// Of the source that is trusted, after a time of clean audio.
+    pub(super) fn press_cleanly(&mut self, setup: Setup) {
+        let Some((addr, ssrc)) = self.session.source() else { return };
+        let Some(from) = (0..4).find(|&from| (peer(from), ssrc_of(from)) == (addr, ssrc)) else {
+            return;
+        };
+        // Where so little is taken of a source, no press is whole; and a far end whose indices are used up sends none.
+        if setup.policy & 64 != 0 || self.far.is_some() || self.session.deadline() == Time::FAR {
+            return;
+        }
+        self.perform(&Operation::Mask(false));
+        self.config.receive_codecs = codecs().to_vec();
+        self.config.direction = Direction::SendRecv;
+        self.session.update(self.now, &self.config).expect("a configuration that fits");
+        let frame = Duration::from_millis(20);
+        let mut told = 0;
+        // A press that was signalled otherwise is forgotten after a second.
+        for n in 0..100u16 {
+            self.outputs.clear();
+            self.seq = self.seq.plus(1);
+            let packets = n.wrapping_sub(70);
+            if packets < 7 {
+                let end = if packets >= 4 { 0x8a } else { 0x0a };
+                let [high, low] = ((packets + 1).min(5) * 160).to_be_bytes();
+                let start = self.timestamp;
+                self.receive_rtp(from, packets == 0, 101, start, &[5, end, high, low]);
+            } else {
+                self.timestamp = self.timestamp.plus(if packets == 7 { 8 * 160 } else { 160 });
+                self.receive_rtp(from, false, 0, self.timestamp, &[0xff; 160]);
+            }
+            self.wait(frame);
+            let digit = |output: &&Output| matches!(output, Output::Event(Event::Digit { .. }));
+            if packets < 100 {
+                told += self.outputs.iter().filter(digit).count();
+            }
+        }
+        assert_eq!(told, 1, "a clean press");
+    }
+}
