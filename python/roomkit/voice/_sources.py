@@ -8,10 +8,13 @@ from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from os import PathLike
 from typing import Any
 
+from roomkit._items import Items
 from roomkit.voice.base import AudioChunk, VoiceSession
+from roomkit.voice.frame import AudioFrame
+from roomkit.voice.pcm import SampleJoiner, is_buffer, pcm_bytes
 from roomkit.voice.tts.wav import read_wav
 
-__all__ = ["chunks_of", "close_source", "sentences"]
+__all__ = ["chunks_of", "close_source", "sentences", "whole_chunks"]
 
 # A sentence ends at its mark when white space follows: not at the point of "3.5" or "www.x.y".
 _END = re.compile(r"[.!?…:;]['\")\]]*\s+|[。！？]|\n+")
@@ -44,25 +47,54 @@ async def sentences(pieces: str | AsyncIterable[str]) -> AsyncGenerator[str]:
 
 
 async def chunks_of(session: VoiceSession, audio: Any) -> AsyncGenerator[AudioChunk]:
-    """The audio of a WAV file, of PCM in the session's format, of a chunk or of many."""
+    """The audio of a WAV file, of PCM in the session's format, of a chunk or frame, or of many."""
     if isinstance(audio, (str, PathLike)):
         audio = read_wav(audio)
-    elif isinstance(audio, (bytes, bytearray, memoryview)):
-        rate = session.metadata.get("sample_rate", 8000)
-        audio = [AudioChunk(bytes(audio), rate, session.metadata.get("channels", 1))]
-    elif isinstance(audio, AudioChunk):
+    elif isinstance(audio, (AudioChunk, AudioFrame)) or is_buffer(audio):
         audio = [audio]
-    if hasattr(audio, "__aiter__"):
-        try:
-            async for chunk in audio:
-                yield chunk
-        finally:
-            await close_source(audio)
-    elif isinstance(audio, Iterable):
-        for chunk in audio:
-            yield chunk
-    else:
+    elif not isinstance(audio, (AsyncIterable, Iterable)):
         raise TypeError(f"audio: {type(audio).__name__}; a WAV path, PCM bytes or chunks fits")
+    chunks = whole_chunks(session, audio)
+    try:
+        async for chunk in chunks:
+            yield chunk
+    finally:
+        await close_source(chunks)
+
+
+async def whole_chunks(
+    session: VoiceSession, source: AsyncIterable[Any] | Iterable[Any]
+) -> AsyncGenerator[AudioChunk]:
+    """The audio of a source in whole samples, wherever it cut them: each chunk can be played and
+    recorded by itself. The source is closed."""
+    items = Items(source)
+    samples = SampleJoiner("audio")
+    try:
+        async for item in items:
+            chunk = _chunk(session, item)
+            whole = samples.join(chunk.data, chunk.sample_rate, chunk.channels)
+            if [pcm for pcm, _, _ in whole] == [chunk.data]:
+                yield chunk
+                continue
+            for joined in whole:
+                yield AudioChunk(*joined)
+        for joined in samples.end():
+            yield AudioChunk(*joined)
+    finally:
+        await close_source(items)
+
+
+def _chunk(session: VoiceSession, item: Any) -> AudioChunk:
+    if isinstance(item, AudioChunk):
+        return item
+    if isinstance(item, AudioFrame):
+        return AudioChunk(item.data, item.sample_rate, item.channels)
+    if not is_buffer(item):
+        fits = "bytes of 16 bit PCM, an AudioChunk or an AudioFrame fits"
+        raise TypeError(f"audio: {type(item).__name__} in the stream; {fits}")
+    channels = session.metadata.get("channels", 1)
+    pcm = pcm_bytes(item, "audio", channels)
+    return AudioChunk(pcm, session.metadata.get("sample_rate", 8000), channels)
 
 
 async def close_source(source: Any) -> None:

@@ -12,7 +12,7 @@ from roomkit.errors import CloseError, ProviderMissingError, SessionNotFoundErro
 from roomkit.hooks import HookRunner, HookTrigger
 from roomkit.rooms import Channel, ChannelCategory
 from roomkit.voice._hearing import FrameFeed, Hearing
-from roomkit.voice._sources import chunks_of, close_source, sentences
+from roomkit.voice._sources import chunks_of, close_source, sentences, whole_chunks
 from roomkit.voice._speaking import Playback, Reason, Speaking
 from roomkit.voice.backends.base import VoiceBackend
 from roomkit.voice.base import AudioChunk, Unsubscribe, VoiceSession, check_session
@@ -31,6 +31,8 @@ from roomkit.voice.stt.base import STTProvider
 from roomkit.voice.tts.base import TTSProvider
 
 if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
     from roomkit.kit import RoomKit
 
 __all__ = ["VoiceChannel"]
@@ -130,13 +132,15 @@ class VoiceChannel(Channel):
         session: VoiceSession,
         audio: str
         | PathLike[str]
-        | bytes
+        | Buffer
         | AudioChunk
-        | Iterable[AudioChunk]
-        | AsyncIterator[AudioChunk],
+        | AudioFrame
+        | Iterable[Buffer | AudioChunk | AudioFrame]
+        | AsyncIterable[Buffer | AudioChunk | AudioFrame],
     ) -> bool:
-        """Plays a WAV file (path), PCM bytes in the session's format, or chunks; returns when it
-        was played: True, or False if it was interrupted. Waits for its turn as `say` does.
+        """Plays a WAV file (path), 16 bit PCM in the session's format, or chunks and frames in
+        their own; returns when it was played: True, or False if it was interrupted. Waits for its
+        turn as `say` does. An iterator that is no async one is read in a thread, and may block.
 
         Raises `SessionNotFoundError` if the call is not up, `SynthesisError` for a file that is
         not 16 bit WAV, `ValueError`/`TypeError` for audio that is none.
@@ -367,7 +371,8 @@ class VoiceChannel(Channel):
                 if not verdict.allowed:
                     continue
                 spoken.add(verdict.event.text)
-                audio = tts.synthesize_stream(verdict.event.text, voice=voice)
+                made = tts.synthesize_stream(verdict.event.text, voice=voice)
+                audio = whole_chunks(session, made)
                 try:
                     async for chunk in audio:
                         yield chunk
