@@ -80,7 +80,6 @@ class Items:
             if close is not None:
                 close()
 
-
     def __del__(self) -> None:
         # Whoever held it has forgotten to close it; a thread would wait for ever.
         thread = getattr(self, "_thread", None)

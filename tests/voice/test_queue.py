@@ -36,7 +36,7 @@ async def test_a_second_of_speech_put_in_at_once_is_heard_whole(peer: Peer) -> N
         played = await speaking
         assert (played.played_ms, played.cancelled) == (1000, False)
         assert await session.wait_playback() is True
-    assert len(peer.packets) == 50
+    await peer.until(lambda: len(peer.packets) == 50)
     assert (queue.waiting_bytes, queue.closed) == (0, True)
 
 
