@@ -77,8 +77,16 @@ _END = """\
 class Sipp(Peer):
     """One call that plays recordings one after another, and waits until it is hung up."""
 
-    def __init__(self, path: Path, phone: Phone, plays: Sequence[tuple[Path, int]]) -> None:
-        """`plays`: recordings, and how many ms each takes with the pause behind it."""
+    def __init__(
+        self,
+        path: Path,
+        phone: Phone,
+        plays: Sequence[tuple[Path, int]] = (),
+        *,
+        echo: bool = False,
+    ) -> None:
+        """`plays`: recordings, and how many ms each takes with the pause behind it. `echo`: what
+        comes on its media port is sent back."""
         scenario = path / "scenario.xml"
         played = "".join(_PLAY.format(file=file, pause=pause) for file, pause in plays)
         scenario.write_text(_INVITE + played + _END)
@@ -90,5 +98,6 @@ class Sipp(Peer):
                 *("-i", LOOPBACK, "-p", str(signalling), "-mi", LOOPBACK),
                 *("-mp", str(media)),
                 *("-m", "1", "-nostdin", "-timeout", "60"),
+                *(("-rtp_echo",) if echo else ()),
             ]
         )

@@ -120,7 +120,7 @@ pub enum RtpError {
     Csrc,
     /// The header extension runs past the end.
     Extension,
-    /// The count of padding octets is zero, or more than there are.
+    /// The count of padding octets is more than there are.
     Padding,
 }
 
@@ -175,11 +175,11 @@ pub fn is_rtcp(bytes: &[u8]) -> bool {
 ///
 /// Padding may fill the payload entirely. RFC 3550 §A.1 would have one octet left; but probes for bandwidth and
 /// keep-alives in the field are padding alone, their sequence number counts, and they do no harm.
+///
+/// A count of zero cannot be, since it counts itself. Many devices send it with a packet that is whole, and their audio
+/// is good: they set the bit and add nothing.
 fn without_padding(bytes: &[u8]) -> Option<&[u8]> {
-    let count = usize::from(*bytes.last()?);
-    if count == 0 {
-        return None;
-    }
+    let count = bytes.last().map_or(0, |&count| usize::from(count));
     bytes.get(..bytes.len().checked_sub(count)?)
 }
 
@@ -235,12 +235,21 @@ mod tests {
         for (count, left) in [(1u8, 7), (8, 0)] {
             assert_eq!(parse(&with(35, count)).unwrap().payload.len(), left);
         }
-        for count in [0u8, 9, 255] {
+        for count in [9u8, 255] {
             assert_eq!(parse(&with(35, count)), Err(RtpError::Padding), "{count}");
         }
+    }
+
+    #[test]
+    fn rfc3550_5_1_padding_that_counts_nothing_is_none() {
+        assert_eq!(
+            parse(&with(35, 0)).unwrap().payload,
+            [1, 2, 3, 4, 5, 0, 0, 0],
+            "all of it is payload"
+        );
         let mut empty = FULL[..12].to_vec();
         empty[0] = 0xa0;
-        assert_eq!(parse(&empty), Err(RtpError::Padding), "padding announced, none there");
+        assert!(parse(&empty).unwrap().payload.is_empty(), "padding announced, none there");
     }
 
     #[test]

@@ -24,7 +24,10 @@
 //! | the same with [`Policy::Follow`] | 100 ms of silence (more for long packets) and 2 packets that continue its SSRC and sequence; nothing else will do, ever |
 //! | another SSRC at the locked address | that the old one stopped as it began: 80 ms of silence (more for long packets) and 2 packets; 1 s if both spoke for a while |
 //! | the source that lost the lock by its silence | 3 packets that continue its sequence: a pause must not give a call away |
+//! | anyone, when the locked source is our own stream, sent back | what it needs where nobody has the lock |
 //! | the signalled address, when the lock fell elsewhere | 2 packets, at once; then, until 250 packets are heard of it, to speak at least ten times a second; three attempts |
+//!
+//! Our own packets are shown to the guard only where the far end sends them back as they were (`session/reflection.rs`).
 //!
 //! The last line keeps a call from being lost to whoever spoke first. Its trial keeps a forger of the signalled address from
 //! cutting a source off, in the middle of its speech, with a few packets each time: that costs half a second of audio, three
@@ -108,6 +111,8 @@ pub struct SourceGuard {
     /// When the learn window began.
     began: Time,
     lock: Option<Lock>,
+    /// Our own SSRC: a source of that name is our own stream, sent back.
+    own: Option<Ssrc>,
     /// The source that lost the lock by its silence or to a source on trial, and may come back.
     former: Option<Lock>,
     /// Preemptions left to the signalled address; `None` once it is established.
@@ -128,6 +133,7 @@ impl SourceGuard {
             config,
             began: now,
             lock: None,
+            own: None,
             former: None,
             preemptions: Some(PREEMPTIONS),
             home: Pool::new(16 * 1024),
@@ -136,6 +142,16 @@ impl SourceGuard {
             session_rate: Rate::new(config.session_rate),
             rejected: [0; RejectReason::ALL.len()],
         }
+    }
+
+    /// The same for a session that sends under this SSRC. Under it, only what it has sent itself is shown to the guard.
+    pub fn of(self, own: Ssrc) -> SourceGuard {
+        SourceGuard { own: Some(own), ..self }
+    }
+
+    /// The session sends under another SSRC from here on.
+    pub fn renamed(&mut self, own: Ssrc) {
+        self.own = Some(own);
     }
 
     /// Judges a packet that arrived at `now`; `raw` is its datagram. `now` never runs back.
@@ -226,7 +242,7 @@ impl SourceGuard {
         }
         let fits = match &self.lock {
             None => true,
-            Some(lock) if lock.notice.is_some() => sender_ssrc != lock.ssrc,
+            Some(lock) if lock.notice.is_some() || lock.reflected => sender_ssrc != lock.ssrc,
             Some(lock) => sender_ssrc == lock.ssrc,
         };
         fits && self.may_report(from)
@@ -271,6 +287,15 @@ impl SourceGuard {
         }
     }
 
+    /// The policy is [`Policy::Strict`] from here on: no source begins at, or moves to, another than the signalled address. The
+    /// one that is heard stays. Where nobody is, and nothing is signalled, nobody could begin: then nothing changes.
+    pub fn narrow(&mut self) {
+        if self.config.signalled.is_some() || self.lock.is_some() {
+            self.config.policy = Policy::Strict;
+            self.strangers.clear();
+        }
+    }
+
     /// The signalled address.
     pub fn signalled(&self) -> Option<SocketAddr> {
         self.config.signalled
@@ -307,7 +332,8 @@ impl SourceGuard {
         Verdict::Accept
     }
 
-    fn is_signalled(&self, addr: SocketAddr) -> bool {
+    /// Whether it is the signalled address.
+    pub fn is_signalled(&self, addr: SocketAddr) -> bool {
         self.config.signalled.is_some_and(|signalled| same_address(signalled, addr))
     }
 
@@ -340,7 +366,8 @@ impl SourceGuard {
         packet: &RtpPacket<'_>,
     ) -> Result<(), RejectReason> {
         self.allows(from)?;
-        if let Some(lock) = self.lock.as_ref().filter(|lock| lock.notice.is_none()) {
+        let lock = self.lock.as_ref().filter(|lock| lock.notice.is_none() && !lock.reflected);
+        if let Some(lock) = lock {
             let follows = self.config.policy == Policy::Follow;
             if !follows && now - lock.heard < ABSENT {
                 return Err(RejectReason::LockedElsewhere);
@@ -414,6 +441,9 @@ impl SourceGuard {
                 return Some(By::Return);
             }
         }
+        if lock.reflected && candidate.ssrc != lock.ssrc {
+            return (signalled && short || long).then_some(By::Proof);
+        }
         if same_address(lock.addr, candidate.addr) {
             let followed = lock.heard - candidate.since <= OVERLAP;
             let stopped = STOPPED.max(lock.interval * 2);
@@ -430,7 +460,8 @@ impl SourceGuard {
         if silence >= GONE {
             return ((signalled || continues) && short || long).then_some(By::Proof);
         }
-        (signalled && short && self.preemptions != Some(0)).then_some(By::Preemption)
+        let ours = self.own == Some(candidate.ssrc);
+        (signalled && short && !ours && self.preemptions != Some(0)).then_some(By::Preemption)
     }
 
     fn promote(
@@ -456,6 +487,7 @@ impl SourceGuard {
             packets: 0,
             interval: Duration::ZERO,
             trial: on_trial.then_some(now),
+            reflected: self.own == Some(packet.ssrc),
             symmetric: signalled || learns || moved,
             // Another SSRC at an address that is no longer signalled does not become more welcome by it.
             notice: old
@@ -472,6 +504,7 @@ impl SourceGuard {
         self.former = old.filter(|old| {
             let was_signalled = self.is_signalled(old.addr);
             match by {
+                _ if old.reflected => false,
                 By::Proof => old.notice.is_none() && (was_signalled || !signalled),
                 By::Preemption => on_trial,
                 By::Return => false,

@@ -128,8 +128,10 @@ pub struct Stats {
     pub rate_limited: u64,
     /// Jumps in sequence that no second packet confirmed (RFC 3550 §A.1).
     pub doubtful: u64,
-    /// Our own packets that came back (RFC 3550 §8.2).
+    /// What came under our own SSRC and is no reflection: a collision or a loop (RFC 3550 §8.2).
     pub looped: u64,
+    /// Our own packets and reports that the far end sent back within two seconds: an echo test, whose audio is heard.
+    pub reflected: u64,
     /// RTCP that is malformed (RFC 3550 §A.2).
     pub rtcp_malformed: u64,
     /// RTCP of somebody who is not trusted.

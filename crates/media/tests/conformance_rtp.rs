@@ -53,6 +53,41 @@ fn rfc3550_5_1_a_payload_type_that_nobody_agreed_on_is_counted_and_shifts_nothin
 }
 
 #[test]
+fn rfc3550_5_1_a_padding_bit_with_nothing_behind_it_costs_no_audio() {
+    let heard = |padded: bool| {
+        let mut far = Far::new(8, |_| {});
+        for n in 0..100u64 {
+            // Every tenth ends in a zero, as a count would.
+            let mut payload = [0x55 + n as u8 % 16; 160];
+            payload[159] *= u8::from(n % 10 != 5);
+            far.first = if padded && n % 10 == 5 { 0xa0 } else { 0x80 };
+            far.send(20 * n, 0, &payload);
+        }
+        far.run(2200);
+        let stats = far.session.stats();
+        assert_eq!((stats.malformed, stats.packets_lost), (0, 0), "{padded}");
+        assert_eq!(far.count(FrameKind::Received), 100, "{padded}");
+        far.frames.iter().flat_map(|frame| frame.pcm.clone()).collect::<Vec<i16>>()
+    };
+    assert_eq!(heard(true), heard(false), "bit for bit");
+}
+
+#[test]
+fn rfc3550_5_1_a_digit_under_a_padding_bit_with_nothing_behind_it_is_that_digit() {
+    let mut far = Far::new(8, |_| {});
+    far.talk(0, 25);
+    far.first = 0xa0;
+    // Its durations end in a zero octet.
+    for (n, (end, duration)) in [(0, 0x100u16), (0, 0x200), (0x80, 0x300)].into_iter().enumerate() {
+        let [high, low] = duration.to_be_bytes();
+        far.send_late(500, 500 + 20 * n as u64, 101, &[5, end | 10, high, low]);
+    }
+    far.run(1000);
+    let digits = far.events.iter().filter(|event| matches!(event, Event::Digit { .. }));
+    assert_eq!((digits.count(), far.session.stats().malformed), (1, 0));
+}
+
+#[test]
 fn rfc3550_6_2_reports_leave_at_random_intervals_around_the_one_that_is_told() {
     let mut call = Call::new(good(), 5, |_| {});
     call.a.play(1, voice(400 * 8000, 8000), 8000);

@@ -386,7 +386,14 @@ fn rfc3550_8_2_a_collision_changes_our_ssrc_once_and_a_loop_never_again() {
     call.a.play(1, voice(16_000, 8000), 8000);
     call.run(Time::secs(1));
     let before = call.a.session.ssrc();
-    let echo = call.a.sent.iter().rev().find(|(_, d)| d.port == Port::Rtp).unwrap().1.bytes.clone();
+    // As it was, it would be an echo (`reflection.rs`); another payload under our SSRC is somebody else's.
+    let forged = |call: &Call| {
+        let sent = call.a.sent.iter().rev().find(|(_, d)| d.port == Port::Rtp);
+        let mut bytes = sent.unwrap().1.bytes.clone();
+        bytes[12] ^= 1;
+        bytes
+    };
+    let echo = forged(&call);
     let far = call.b.addr;
     for _ in 0..20 {
         call.a.session.receive(call.now, far, Port::Rtp, &echo);
@@ -398,8 +405,7 @@ fn rfc3550_8_2_a_collision_changes_our_ssrc_once_and_a_loop_never_again() {
     assert!(parse_compound(&bye).unwrap().into_iter().any(|p| matches!(p, RtcpPacket::Bye { .. })));
     let packets_before = call.b.session.stats().packets_received;
     call.run(Time::ms(1500));
-    let looped =
-        call.a.sent.iter().rev().find(|(_, d)| d.port == Port::Rtp).unwrap().1.bytes.clone();
+    let looped = forged(&call);
     call.a.session.receive(call.now, far, Port::Rtp, &looped);
     assert_eq!(call.a.session.ssrc(), after);
     call.run(Time::secs(2));

@@ -77,6 +77,7 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
         rate_limited,
         doubtful,
         looped,
+        reflected,
         rtcp_malformed,
         rtcp_stranger,
         rtcp_rate_limited,
@@ -108,7 +109,15 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
     set!(frames_given_back, late, duplicate, overflow, undecodable, malformed);
     set!(stranger_host, stranger_address, stranger_ssrc, stranger_meanwhile, stranger_unproven);
     set!(stranger_too_late, rate_limited);
-    set!(unknown_payload_type, stranger, doubtful, looped, rtcp_malformed, rtcp_stranger);
+    set!(
+        unknown_payload_type,
+        stranger,
+        doubtful,
+        looped,
+        reflected,
+        rtcp_malformed,
+        rtcp_stranger
+    );
     set!(rtcp_rate_limited);
     set!(dtmf_invalid, digits_received, digits_merged, digits_sent, source_changes, frames_skipped);
     set!(srtp_bad_tag, srtp_replayed, srtp_malformed, srtp_unkeyed, srtp_unencrypted);

@@ -22,7 +22,7 @@ from roomkit.rtp.events import (
     RTPEvent,
     SourceTrusted,
 )
-from roomkit.rtp.opening import open_native
+from roomkit.rtp.opening import open_native, warn_of_reflection
 from roomkit.rtp.options import RTPOptions
 from roomkit.rtp.played import PlayedTap
 from roomkit.rtp.playout import Playout
@@ -51,6 +51,8 @@ class Media:
         self.frames: Listeners[AudioFrame] = Listeners()
         self.events: Listeners[RTPEvent] = Listeners()
         self.closed = False
+        self.when_ended: Callable[[], None] = _nothing
+        """Called, on any thread, when the core has ended the session: it receives no longer."""
         self.holds_back = False
         """Digits were masked: the core may hold frames back, which are heard at the end."""
         self._context = contextvars.Context()
@@ -59,6 +61,7 @@ class Media:
         self._playout: Playout | None = None
         self._closing: asyncio.Future[None] | None = None
         self._hears_out = False  # closed, and what masking held back is still to be heard
+        self._reflects = False  # the far end sends back what we send, and that was told
         self._disconnected: Disconnected | None = None
         self._frame_streams: weakref.WeakSet[Stream[AudioFrame]] = weakref.WeakSet()
         self._event_streams: weakref.WeakSet[Stream[RTPEvent]] = weakref.WeakSet()
@@ -121,6 +124,7 @@ class Media:
             said = reason.encode("utf-8", "replace").decode()
             await bridge.close(self._native, said, to_the_end=self._hears_out)
         finally:
+            self.when_ended()
             if self._hears_out:
                 self._hears_out = False
                 self._finish()
@@ -216,7 +220,10 @@ class Media:
         if not self.closed:
             self._end()
             if self._native is not None and self._bridge is not None:
-                self._bridge.close_now(self._native)
+                try:
+                    self._bridge.close_now(self._native)
+                finally:
+                    self.when_ended()
 
     # --- inside ---------------------------------------------------------------------------------
 
@@ -257,6 +264,9 @@ class Media:
             playout.on_ended(a, b, c)
             self.events.call(PlaybackEnded(a, b, c))
         elif kind == _native.SOURCE:
+            if b == self.native.ssrc and not self._reflects:
+                self._reflects = True
+                warn_of_reflection(self.id, a)
             self.events.call(SourceTrusted(a, b, c))
         elif kind == _native.RTP_RESUMED:
             self._disconnected = None
@@ -313,3 +323,7 @@ class Media:
 
 def _ignore() -> None:
     """Events that nobody takes are not worth a counter."""
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""

@@ -12,7 +12,13 @@ from roomkit.rtp.addresses import Address
 from roomkit.rtp.options import RTPOptions
 from roomkit.rtp.presets import PRESETS
 
-__all__ = ["open_native", "warn_of_fragments", "warn_of_unread"]
+__all__ = [
+    "open_native",
+    "warn_of_fragments",
+    "warn_of_reflection",
+    "warn_of_shared_key",
+    "warn_of_unread",
+]
 
 _log = logging.getLogger("roomkit.rtp")
 
@@ -58,6 +64,26 @@ def warn_of_fragments(session_id: str, options: RTPOptions) -> None:
             options.packet_octets,
             options.ptime_ms,
         )
+
+
+def warn_of_reflection(session_id: str, addr: Address) -> None:
+    """What is heard is our own voice: an echo test, or a loop that is worth looking for."""
+    _log.warning(
+        "session %s: %s:%d sends our own packets back, as an echo test does, and they are heard:"
+        " where it is none, there is a loop",
+        session_id,
+        *addr,
+    )
+
+
+def warn_of_shared_key(session_id: str) -> None:
+    """The far end has one key for several calls: who reads one can send it into another."""
+    _log.warning(
+        "session %s: by SDP the far end sends with an SRTP key that another call has, too: it is"
+        " heard from its signalled address alone, whatever source_policy says; a key for each call"
+        " fits (RFC 4568 §6.1)",
+        session_id,
+    )
 
 
 def warn_of_unread(session_id: str, options: RTPOptions, *, events: bool = False) -> None:

@@ -268,7 +268,8 @@ class RTPOptions:
     what is to be played waits; while it is `"sendonly"` or `"inactive"`, what comes is unheard."""
 
     srtp: SRTP | None = field(default=None, metadata=rule(changes=True, agreed=True))
-    """The keys that RTP and RTCP are encrypted and authenticated with; None: they are plain."""
+    """The keys that RTP and RTCP are encrypted and authenticated with; None: they are plain. A
+    receive key is one call's alone: no other live session of the process may have it."""
 
     active: tuple[Codec, ...] = field(init=False, repr=False, compare=False)
     """The codecs that follow from the above; the first is sent."""

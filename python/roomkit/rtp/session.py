@@ -135,13 +135,14 @@ class RTPSession:
 
         Raises `OSError` when an address cannot be bound or a name not be resolved (of these,
         `PortsExhaustedError` when no port is left to take), `ValueError`
-        when addresses do not fit together, `AddressConflictError` when the peer could not be told
+        when addresses do not fit together, or `srtp` has a receive key that another live session
+        of the process receives with, `AddressConflictError` when the peer could not be told
         from that of another session on a shared address. Nothing is left open then.
         """
         if self._opening:
             raise RuntimeError("this session was opened before; make a new one")
         self._opening = True
-        await self._terms.open()
+        await self._terms.open(by_sdp=self._signalling.speaks)
         try:
             self._signalling.write_answer()
         except BaseException:
@@ -461,7 +462,8 @@ class RTPSession:
         nothing is lost where each end knows a key before the other sends with it: give the old
         `send_key` with the new `receive_key` first, and both when the far end is ready.
 
-        Raises `ValueError` for what is no `SRTP`, and as `update` does.
+        Raises `ValueError` for what is no `SRTP`, for a receive key that another live session of
+        the process has, and as `update` does.
         """
         await self.update(srtp=srtp)
 

@@ -57,6 +57,11 @@ class Signalling:
         # From reading a description until it holds: one after another.
         self._exchange = asyncio.Lock()
 
+    @property
+    def speaks(self) -> bool:
+        """Whether there is SDP, from which the keys come then."""
+        return self._negotiation is not None
+
     def write_answer(self) -> None:
         """The ports are bound: the answer can be written, if there is an offer."""
         negotiation = self._negotiation
@@ -116,7 +121,8 @@ class Signalling:
             negotiation = copy(self._negotiation)
             before = negotiation.agreement
             agreed = negotiation.receive_answer(sdp)
-            await self._terms.update(_as_changes(agreed, before, negotiation.rtcp_mode))
+            changes = _as_changes(agreed, before, negotiation.rtcp_mode)
+            await self._terms.update(changes, by_sdp=True)
             self._negotiation, self._offer = negotiation, None
 
     async def receive_offer(self, sdp: str | bytes, changes: Mapping[str, Any]) -> str:
@@ -136,7 +142,7 @@ class Signalling:
             holds, unheld, direction = hold.asked, hold.before, terms.options.direction
             agreement = free if holds is None else negotiation.hold(holds)
             answer = str(negotiation.answer(*terms.told(found.get("remote_addr"))))
-            terms.change({**asked, "direction": agreement.direction}, found)
+            terms.change({**asked, "direction": agreement.direction}, found, by_sdp=True)
             same = direction == agreement.direction == free.direction
             if holds is not None and unheld is not None and not same:
                 hold.goes_on(unheld, holds, free.direction)

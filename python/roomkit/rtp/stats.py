@@ -144,7 +144,10 @@ class RTPStats(Mapping[str, "int | float | None"]):
     doubtful: int = 0
     """Jumps in sequence that no second packet confirmed (RFC 3550 §A.1)."""
     looped: int = 0
-    """Our own packets that came back (RFC 3550 §8.2)."""
+    """What came under our own SSRC and is no reflection: a collision or a loop (RFC 3550 §8.2)."""
+    reflected: int = 0
+    """Our own packets and reports that the far end sent back within two seconds, as an echo test
+    does: its audio is heard. Without `srtp` only."""
     rtcp_malformed: int = 0
     """RTCP that RFC 3550 §A.2 rejects."""
     rtcp_stranger: int = 0

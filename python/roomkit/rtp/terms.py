@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,11 +19,14 @@ from roomkit.rtp.addresses import (
     resolve_rtcp,
 )
 from roomkit.rtp.hold import Hold
+from roomkit.rtp.keyring import ReceiveKeys
 from roomkit.rtp.media import Media
-from roomkit.rtp.opening import warn_of_fragments, warn_of_unread
+from roomkit.rtp.opening import warn_of_fragments, warn_of_shared_key, warn_of_unread
 from roomkit.rtp.options import CHANGEABLE, MediaDirection, RTPOptions
 
 __all__ = ["Terms"]
+
+_log = logging.getLogger("roomkit.rtp")
 
 
 class Terms:
@@ -35,13 +39,24 @@ class Terms:
         self._media = media
         self._shared = shared
         self._changing = threading.Lock()  # `retarget` may come from any thread
+        self._keys = ReceiveKeys(self._narrow)
+        self._shares_told = False
+        media.when_ended = self._keys.release
         # With names resolved: once, since a name may stand for many hosts.
         self._remote: Address | None = None
         self._remote_rtcp: Address | None = None
 
-    async def open(self) -> None:
-        """Looks up the names, and opens the media on these terms. Raises `OSError`, `ValueError`;
-        nothing is left open then."""
+    async def open(self, *, by_sdp: bool) -> None:
+        """Looks up the names, and opens the media on these terms. `by_sdp`: the far end chose the
+        keys. Raises `OSError`, `ValueError`; nothing is left open then."""
+        # The keys first: they are the session's from here on, or it has touched nothing.
+        with self._keys.taking(self.options.srtp, by_sdp=by_sdp) as sharing:
+            if sharing:
+                self.options = replace(self.options, source_policy="strict")
+            await self._open()
+        self._share(sharing)
+
+    async def _open(self) -> None:
         options = self.options
         local = await resolve(options.local_addr, "local_addr")
         remote = options.remote_addr
@@ -49,9 +64,11 @@ class Terms:
             remote = await resolve(remote, "remote_addr", like=local[0])
         rtcp = None if options.rtcp == "off" else options.remote_rtcp_addr
         rtcp = await resolve_rtcp(rtcp, options.remote_addr, remote, like=local[0])
-        # No await from here on: either all of it exists, or nothing.
-        self._media.open(options, local, remote, rtcp, shared=self._shared)
-        self._remote, self._remote_rtcp = remote, rtcp
+        # No await from here on: either all of it exists, or nothing. Of the options, the policy may
+        # be another by now (`_narrow`).
+        with self._changing:
+            self._media.open(self.options, local, remote, rtcp, shared=self._shared)
+            self._remote, self._remote_rtcp = remote, rtcp
 
     def warn(self) -> None:
         """Tells what the far end may not hear of what is sent."""
@@ -100,10 +117,10 @@ class Terms:
 
     # --- changes in mid-call --------------------------------------------------------------------
 
-    async def update(self, changes: Mapping[str, Any]) -> None:
+    async def update(self, changes: Mapping[str, Any], *, by_sdp: bool = False) -> None:
         """Goes over to `changes`: `asked`, `found` and `change` in one."""
         asked = self.asked(changes)
-        self.change(asked, await self.found(asked))
+        self.change(asked, await self.found(asked), by_sdp=by_sdp)
 
     def asked(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         """`changes` as options of this session that may change in mid-call. Raises `ValueError`
@@ -144,12 +161,23 @@ class Terms:
             found["remote_rtcp_addr"] = await resolve_rtcp(rtcp, new.remote_addr, known, like=local)
         return found
 
-    def change(self, asked: Mapping[str, Any], found: Mapping[str, Address | None]) -> None:
+    def change(
+        self,
+        asked: Mapping[str, Any],
+        found: Mapping[str, Address | None],
+        *,
+        by_sdp: bool = False,
+    ) -> None:
         """Media and options go over to `asked`, with the addresses `found`; if it raises, neither
-        has."""
+        has. `by_sdp`: the far end chose the keys."""
         native = self._media.native_for("update it")
-        with self._changing:
+        with (
+            self._changing,
+            self._keys.taking(asked.get("srtp"), by_sdp=by_sdp) as sharing,
+        ):
             new = replace(self.options, **asked)  # others may have changed it meanwhile
+            if sharing:
+                new = replace(new, source_policy="strict")
             remote = found.get("remote_addr", self._remote)
             rtcp = found.get("remote_rtcp_addr", self._remote_rtcp)
             try:
@@ -161,6 +189,42 @@ class Terms:
             self.hold.turned(self.options.direction, new.direction)
             self.options, self._remote, self._remote_rtcp = new, remote, rtcp
         warn_of_fragments(self._media.id, new)
+        self._share(sharing)
+
+    # --- keys that are not this call's alone ----------------------------------------------------
+
+    def _share(self, sharing: Iterable[ReceiveKeys]) -> None:
+        """Other calls receive under a key that came by SDP: of none of them is anybody heard from
+        elsewhere any more, since a packet of another call, sent on by anybody, is authentic."""
+        for other in sharing:
+            # Not under our lock: they may do the same with us.
+            other.narrow()
+            if not self._shares_told:
+                self._shares_told = True
+                warn_of_shared_key(self._media.id)
+
+    def _narrow(self) -> None:
+        media = self._media
+        with self._changing:
+            if self.options.source_policy == "strict" or media.closed:
+                return
+            new = replace(self.options, source_policy="strict")
+            if media.playout is not None:  # else it opens, and will do so with the new one
+                native = media.native
+                address = native.local_addr
+                try:
+                    native.update(
+                        new.native(address, self._remote, self._remote_rtcp, shared=self._shared)
+                    )
+                except (ValueError, BlockingIOError) as error:
+                    _log.warning("session %s: cannot be narrowed: %s", media.id, error)
+                    return
+            self.options = new
+        _log.info(
+            "session %s: another call has its SRTP key, too: from now on it is heard from its"
+            " address alone",
+            media.id,
+        )
 
     async def _turn(self, direction: MediaDirection) -> None:
         self._media.check_opened()

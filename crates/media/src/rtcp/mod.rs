@@ -119,7 +119,8 @@ pub fn parse_compound(bytes: &[u8]) -> Result<Compound<'_>, RtcpError> {
     // §A.2 refuses padding on the report that comes first, also when it is the last packet too.
     let report =
         matches!(first, RtcpPacket::SenderReport { .. } | RtcpPacket::ReceiverReport { .. });
-    if report && bytes[0] & 0x20 != 0 {
+    let whole = &bytes[..bytes.len() - rest.len()];
+    if report && bytes[0] & 0x20 != 0 && packet::counts(whole) {
         return Err(RtcpError::Padding);
     }
     let sender = first.sender().ok_or(RtcpError::FirstType)?;
@@ -265,7 +266,7 @@ mod tests {
         let padded = |count| [0xa1, 203, 0, 2, 0, 0, 0, 7, 0, 0, 0, count];
         assert_eq!(error(&[&RR, &padded(4)]), None);
         assert_eq!(error(&[&RR, &padded(4), &BYE]), Some(RtcpError::Padding));
-        for count in [0, 1, 2, 3, 5, 6, 12, 255] {
+        for count in [1, 2, 3, 5, 6, 12, 255] {
             assert_eq!(error(&[&RR, &padded(count)]), Some(RtcpError::Padding), "{count}");
         }
         // Eight octets would be the source itself: allowed as padding, and then the BYE has no source left.
@@ -275,6 +276,27 @@ mod tests {
         assert_eq!(error(&[&first, &BYE]), Some(RtcpError::Padding), "§A.2, on the first");
         let only = [0xa0, 201, 0, 2, 0, 0, 0, 7, 0, 0, 0, 4];
         assert_eq!(error(&[&only]), Some(RtcpError::Padding), "§A.2, on the only one");
+    }
+
+    #[test]
+    fn rfc3550_6_4_1_padding_that_counts_nothing_is_none() {
+        let sdes = [0xa1, 202, 0, 3, 0, 0, 0, 7, 1, 2, b'm', b'e', 0, 0, 0, 0];
+        let bytes = [&RR[..], &sdes, &BYE].concat();
+        let compound = parse_compound(&bytes).unwrap();
+        let kinds: Vec<_> =
+            compound.iter().map(|packet| core::mem::discriminant(&packet)).collect();
+        assert_eq!(kinds.len(), 3);
+        assert_eq!(error(&[&RR, &sdes]), None, "as the last one too");
+        let report = [0xa0, 201, 0, 1, 0, 0, 7, 0];
+        assert_eq!(parse_compound(&report).map(|compound| compound.sender()), Ok(Ssrc(0x700)));
+        // What is behind a packet is all of it, to the last octet.
+        let noted = [0xa1, 203, 0, 3, 0, 0, 0, 7, 5, b'd', b'o', b'n', b'e', 0, 0, 0];
+        let bytes = [&RR[..], &noted].concat();
+        let Some(RtcpPacket::Bye { reason, .. }) = parse_compound(&bytes).unwrap().iter().nth(1)
+        else {
+            panic!("a goodbye");
+        };
+        assert_eq!(reason, b"done\0");
     }
 
     #[test]

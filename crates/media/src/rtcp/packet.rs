@@ -152,7 +152,7 @@ pub(super) fn split(bytes: &[u8]) -> Result<(RtcpPacket<'_>, &[u8]), RtcpError> 
     }
     let len = usize::from(u16::from_be_bytes([*l0, *l1])) * 4;
     let (mut body, rest) = rest.split_at_checked(len).ok_or(RtcpError::Length)?;
-    if first & 0x20 != 0 {
+    if first & 0x20 != 0 && counts(body) {
         if !rest.is_empty() {
             return Err(RtcpError::Padding);
         }
@@ -219,6 +219,12 @@ fn app(body: &[u8], subtype: u8) -> Result<RtcpPacket<'_>, RtcpError> {
     let (ssrc, rest) = body.split_first_chunk().ok_or(RtcpError::App)?;
     let (name, data) = rest.split_first_chunk().ok_or(RtcpError::App)?;
     Ok(RtcpPacket::App { ssrc: Ssrc(u32::from_be_bytes(*ssrc)), subtype, name: *name, data })
+}
+
+/// Whether the last octet counts any padding. Where it is 0, the bit was set for nothing, as some ends do (RFC 3550 §5.1
+/// has the same bit): a description of sources ends with a 0 anyway.
+pub(super) fn counts(body: &[u8]) -> bool {
+    body.last() != Some(&0)
 }
 
 /// `body` without its padding, whose last octet counts it in whole words (RFC 3550 §6.4.1).

@@ -11,7 +11,7 @@ use crate::playout::Playout;
 use crate::report::Reception;
 use crate::rtp::RtpPacket;
 use crate::seq::{ExtSeq, ExtTime, SeqTracker, SeqUpdate, Ssrc, TimeUnwrapper};
-use crate::source::{RejectReason, SourceGuard, Verdict};
+use crate::source::{Policy, RejectReason, SourceGuard, Verdict};
 use crate::stats::Stats;
 use crate::time::{Duration, Time};
 
@@ -66,9 +66,9 @@ pub(super) struct Source {
 }
 
 impl Inbound {
-    pub(super) fn new(config: &SessionConfig, now: Time, seed: u64) -> Inbound {
+    pub(super) fn new(config: &SessionConfig, now: Time, own: Ssrc, seed: u64) -> Inbound {
         Inbound {
-            guard: SourceGuard::new(config.source(), now),
+            guard: SourceGuard::new(config.source(), now).of(own),
             playout: Playout::new(
                 &config.receive_codecs,
                 config.ptime,
@@ -162,6 +162,9 @@ impl Inbound {
         if let Some(remote) = config.remote {
             self.retarget(now, remote);
         }
+        if config.policy == Policy::Strict {
+            self.guard.narrow();
+        }
     }
 
     /// The far end is said to be elsewhere.
@@ -242,8 +245,11 @@ impl Session {
             return;
         };
         if packet.ssrc == self.outbound.ssrc {
-            self.meet_own_ssrc(now, from);
-            return;
+            if !self.is_reflection(now, from, &packet) {
+                self.meet_own_ssrc(now, from);
+                return;
+            }
+            self.stats.reflected += 1;
         }
         let inbound = &mut self.inbound;
         // What nobody agreed on proves nothing, whoever sends it.
@@ -274,6 +280,14 @@ impl Session {
             // The guard counts it by its reason.
             Verdict::Reject(_) => {}
         }
+    }
+
+    /// Whether the far end sends back what it was sent just now: it is heard, as those who test a line expect. With keys
+    /// nothing that comes back is authentic.
+    fn is_reflection(&self, now: Time, from: SocketAddr, packet: &RtpPacket<'_>) -> bool {
+        self.secure.is_none()
+            && self.inbound.guard.is_signalled(from)
+            && self.reflection.is_ours(now, packet)
     }
 
     /// Looks after what only time tells: the end of a digit, the end of the far end.

@@ -34,6 +34,7 @@ mod inbound;
 mod mask;
 mod outbound;
 mod quality;
+mod reflection;
 mod reports;
 mod secure;
 
@@ -57,6 +58,7 @@ pub use quality::Ratings;
 use idle::Idle;
 use inbound::Inbound;
 use outbound::Outbound;
+use reflection::Reflection;
 use reports::Reports;
 use secure::Secure;
 
@@ -133,7 +135,7 @@ pub enum Event {
     SourceLocked {
         /// Its address.
         addr: SocketAddr,
-        /// Its SSRC.
+        /// Its SSRC; our own where the far end sends back what we send.
         ssrc: Ssrc,
     },
     /// Another source, or the same one from elsewhere, has proved itself.
@@ -163,6 +165,7 @@ pub struct Session {
     outbound: Outbound,
     idle: Idle,
     reports: Reports,
+    reflection: Reflection,
     ptime: Duration,
     /// Frame `n` is due at `start + n · ptime`.
     start: Time,
@@ -192,7 +195,8 @@ impl Session {
             outbound: Outbound::new(&config, ssrc, &mut rng),
             idle: Idle::new(&config, now),
             reports: Reports::new(&config, now, &mut rng),
-            inbound: Inbound::new(&config, now, rng.next_u64()),
+            inbound: Inbound::new(&config, now, ssrc, rng.next_u64()),
+            reflection: Reflection::new(seed),
             rng,
         })
     }
@@ -278,8 +282,8 @@ impl Session {
 
     /// Goes over to another configuration in the middle of the call, without a gap either way: codecs and payload types,
     /// event types, frame length, remote addresses, whether RTCP shares the port of RTP, direction, timeouts and keys. What a
-    /// session is made with for good stays: the format of the frames delivered, the delay, whether there is RTCP, who may talk,
-    /// the names.
+    /// session is made with for good stays: the format of the frames delivered, the delay, whether there is RTCP, the names, and
+    /// who may talk, but for [`Policy::Strict`](crate::source::Policy::Strict): it holds from then on, whatever was before.
     ///
     /// Types that are no longer in `receive_codecs` are understood for two more seconds: the far end learns of the change
     /// later than we do (RFC 3264 §8.3.2).
@@ -319,6 +323,7 @@ impl Session {
         if self.closed || now < due {
             return;
         }
+        self.reflection.at(now);
         let behind = now - due;
         self.stats.worst_lateness = self.stats.worst_lateness.max(behind);
         let frames = (behind.as_nanos() / self.ptime.as_nanos()) as u64 + 1;

@@ -207,6 +207,9 @@ impl Session {
         self.stats.packets_sent += 1;
         self.stats.octets_sent += (bytes.len() - HEADER_LEN) as u64;
         self.reports.sent_something();
+        if self.secure.is_none() {
+            self.reflection.sent(&bytes, self.ptime);
+        }
         self.output.push_back(Output::Datagram { to, port: Port::Rtp, bytes });
     }
 }

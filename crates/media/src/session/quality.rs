@@ -76,7 +76,7 @@ impl Ratings {
 impl Session {
     /// What RFC 3611 §4.7 reports of the trusted source.
     pub(super) fn voip_metrics(&self) -> Option<VoipMetrics> {
-        let source = self.inbound.source.as_ref()?;
+        let source = self.inbound.source.as_ref().filter(|s| s.ssrc != self.outbound.ssrc)?;
         let playout = &self.inbound.playout;
         let pattern = playout.bursts().pattern();
         let expected = source.reception.expected().max(1) as f64;

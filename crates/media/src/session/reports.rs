@@ -194,7 +194,9 @@ impl Session {
         });
         blocks.extend(answer.as_ref().map(|bytes| XrBlock::Dlrr(Delays::one(bytes))));
         blocks.extend(metrics.map(XrBlock::Voip));
-        let source = self.inbound.source.as_mut();
+        // Of our own stream that comes back, the far end has nothing to be told.
+        let source =
+            self.inbound.source.as_mut().filter(|source| source.ssrc != self.outbound.ssrc);
         let block = source.map(|source| source.reception.block(source.ssrc, now));
         let mut bytes = Vec::with_capacity(128);
         write_compound(
@@ -210,6 +212,9 @@ impl Session {
         reports.sender_for = reports.sender_for.saturating_sub(1);
         reports.schedule.on_sent(now, &mut self.rng);
         self.stats.rtcp_sent += 1;
+        if self.secure.is_none() {
+            self.reflection.reported(now, &bytes);
+        }
         self.output.push_back(Output::Datagram { to, port, bytes });
     }
 
@@ -241,6 +246,14 @@ impl Session {
             }
             return;
         };
+        if self.secure.is_none()
+            && self.inbound.guard.may_report(from)
+            && self.reflection.is_our_report(now, datagram)
+        {
+            // It says nothing that we did not say: not even, after a collision, that the far end has left.
+            self.stats.reflected += 1;
+            return;
+        }
         if compound.sender() == self.outbound.ssrc {
             self.meet_own_ssrc(now, from);
             return;
@@ -304,7 +317,7 @@ impl Session {
         })
     }
 
-    /// Somebody uses our SSRC. From the far end's host it is a collision the first time: we leave under the old SSRC and
+    /// Somebody uses our SSRC, and it is no reflection. From the far end's host it is a collision the first time: we leave under the old SSRC and
     /// go on under a new one. After that it is a loop, and is dropped (RFC 3550 §8.2).
     pub(super) fn meet_own_ssrc(&mut self, now: Time, from: SocketAddr) {
         self.stats.looped += 1;
@@ -315,6 +328,7 @@ impl Session {
         self.reports.conflict = Some(from);
         self.send_report(now, Some("SSRC collision"));
         self.outbound.ssrc = Ssrc(self.rng.next_u32());
+        self.inbound.guard.renamed(self.outbound.ssrc);
         if self.secure.is_some() {
             self.outbound.begin_sequence(&mut self.rng, true);
         }
@@ -377,7 +391,7 @@ impl Session {
     /// would have to guess: then it must come from exactly where RTCP was announced, or be vouched for by a key.
     fn may_part(&self, from: SocketAddr) -> bool {
         self.secure.is_some()
-            || self.inbound.guard.locked().is_some()
+            || self.inbound.guard.locked().is_some_and(|(_, ssrc)| ssrc != self.outbound.ssrc)
             || self.announced_rtcp().is_some_and(|announced| {
                 (announced.ip().to_canonical(), announced.port())
                     == (from.ip().to_canonical(), from.port())

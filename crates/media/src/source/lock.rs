@@ -28,6 +28,8 @@ pub(super) struct Lock {
     pub interval: Duration,
     /// It is signalled, took the lock from a source that spoke, and must show that it goes on from then on.
     pub trial: Option<Time>,
+    /// It is our own stream, sent back: who else speaks is the far end, and need not wait for its silence.
+    pub reflected: bool,
     /// Our packets go to its address, not to the signalled one.
     pub symmetric: bool,
     /// It is not signalled any more, and is heard until this time unless the signalled one begins before.

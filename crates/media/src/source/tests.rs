@@ -102,6 +102,64 @@ fn rfc3550_a1_a_gap_starts_the_run_anew_but_keeps_what_was_held() {
 }
 
 #[test]
+fn who_is_narrowed_hears_nobody_begin_elsewhere_and_goes_on_hearing_who_spoke() {
+    for policy in [Policy::Host, Policy::Learn, Policy::Follow] {
+        let (mut guard, mut pbx) = locked(policy);
+        guard.narrow();
+        assert_eq!(pbx.speak(&mut guard, 40), Verdict::Accept);
+        // Whatever it has: a key, the call's own SSRC and sequence, or nothing; and however long nobody else speaks.
+        let mut same = Talker { addr: PBX_OTHER_PORT.parse().unwrap(), ..pbx };
+        let mut other = Talker::new(ELSEWHERE, 5, 0);
+        for n in 0..200 {
+            for talker in [&mut same, &mut other] {
+                let refused = Verdict::Reject(RejectReason::NotSignalled);
+                assert_eq!(talker.speak(&mut guard, 60 + n * 20), refused, "{policy:?}");
+                assert_eq!(
+                    talker.speak_authenticated(&mut guard, 60 + n * 20),
+                    refused,
+                    "{policy:?}"
+                );
+            }
+        }
+        assert_eq!(pbx.speak(&mut guard, 5000), Verdict::Accept);
+        let mut anew = Talker::new(PBX, 77, 0);
+        assert_eq!(anew.speak(&mut guard, 9000), Verdict::Hold);
+        assert!(
+            matches!(anew.speak(&mut guard, 9020), Verdict::NewSource { .. }),
+            "it changes its SSRC"
+        );
+    }
+}
+
+#[test]
+fn a_source_that_was_learned_keeps_the_call_that_is_narrowed() {
+    for signalled in [Some(PBX), None] {
+        let config = SourceConfig::new(Policy::Learn, signalled.map(|s| s.parse().unwrap()));
+        let mut guard = guard_of(config);
+        guard.narrow();
+        let mut nat = Talker::new(ELSEWHERE, 5, 0);
+        if signalled.is_some() {
+            assert!(matches!(
+                nat.speak(&mut guard, 0),
+                Verdict::Reject(RejectReason::NotSignalled)
+            ));
+            guard = guard_of(config);
+        }
+        // Where nobody is signalled or heard, it would be deaf to everyone.
+        for n in 0..5 {
+            nat.speak(&mut guard, n * 20);
+        }
+        assert_eq!(guard.locked(), Some((nat.addr, Ssrc(5))));
+        guard.narrow();
+        assert_eq!(nat.speak(&mut guard, 100), Verdict::Accept);
+        assert_eq!(nat.speak_authenticated(&mut guard, 2000), Verdict::Accept, "after a pause too");
+        let mut other = Talker::new(PBX_OTHER_PORT, 6, 0);
+        let refused = Verdict::Reject(RejectReason::NotSignalled);
+        assert_eq!(other.speak_authenticated(&mut guard, 9000), refused);
+    }
+}
+
+#[test]
 fn strict_hears_the_signalled_address_only() {
     let mut guard = guard(Policy::Strict, PBX);
     for addr in [PBX_OTHER_PORT, ELSEWHERE] {

@@ -33,6 +33,8 @@ pub const SETTINGS: [(Policy, bool); 6] = [
 pub struct Knowledge {
     /// The packets of the far end, RTP and RTCP, that have arrived by now.
     pub packets: Vec<(Port, Vec<u8>)>,
+    /// The newest packets of the end that is attacked.
+    pub own: Vec<(Port, Vec<u8>)>,
     pub ssrc: Ssrc,
     pub seq: SeqNo,
     pub timestamp: RtpTime,
@@ -155,7 +157,9 @@ fn knowledge(call: &Call) -> Knowledge {
     let packets: Vec<_> = arrived.map(|(_, sent)| (sent.port, sent.bytes.clone())).collect();
     let newest = sent.iter().rev().find_map(|(_, sent)| RtpPacket::parse(&sent.bytes).ok());
     let (seq, timestamp) = newest.map_or_else(Default::default, |p| (p.seq, p.timestamp));
-    Knowledge { ssrc: call.a.session.ssrc(), seq, timestamp, packets }
+    let own = call.b.sent[call.b.sent.len().saturating_sub(60)..].iter();
+    let own = own.map(|(_, sent)| (sent.port, sent.bytes.clone())).collect();
+    Knowledge { own, ssrc: call.a.session.ssrc(), seq, timestamp, packets }
 }
 
 /// Counts without those that say what was refused.
@@ -172,6 +176,7 @@ fn effects(stats: Stats) -> Stats {
         stranger_too_late: 0,
         stranger_unproven: 0,
         looped: 0,
+        reflected: 0,
         rtcp_malformed: 0,
         rtcp_stranger: 0,
         rtcp_rate_limited: 0,
@@ -216,6 +221,7 @@ pub fn has_no_effect_in(
             + s.unknown_payload_type
             + s.stranger
             + s.looped
+            + s.reflected
             + s.rtcp_malformed
             + s.rtcp_stranger
             + s.srtp_bad_tag

@@ -12,6 +12,8 @@ use roomkit_media::time::Time;
 pub struct Far {
     pub session: Session,
     pub seq: u16,
+    /// The first octet of its packets: version, padding bit, extension bit, count of CSRCs.
+    pub first: u8,
     /// RTP ticks per millisecond.
     per_ms: u32,
     pub frames: Vec<Frame>,
@@ -24,7 +26,7 @@ impl Far {
         config.rtcp = RtcpMode::Off;
         change(&mut config);
         let session = Session::new(config, Time::ZERO, 11).unwrap();
-        Far { session, seq: 65_530, per_ms, frames: vec![], events: vec![] }
+        Far { session, seq: 65_530, first: 0x80, per_ms, frames: vec![], events: vec![] }
     }
 
     /// A packet at `ms`, which is its timestamp too.
@@ -43,6 +45,7 @@ impl Far {
         let timestamp = RtpTime((u32::MAX - 20_000).wrapping_add(ticks));
         let (seq, ssrc) = (SeqNo(self.seq), Ssrc(5));
         RtpHeader { marker: false, payload_type, seq, timestamp, ssrc }.write(&mut bytes);
+        bytes[0] = self.first;
         bytes.extend_from_slice(payload);
         self.seq = self.seq.wrapping_add(1);
         let from = super::A.parse().unwrap();

@@ -89,7 +89,8 @@ class RTPVoiceBackend(VoiceBackend):
             log_transcripts: Log the text of transcripts at INFO. Otherwise only at DEBUG: what
                 people say is not for logs.
             extra: The other options, `RTPExtra`; `roomkit.rtp.RTPOptions` says what each is:
-                `codecs`, `ptime_ms`, `sample_rate`, `jitter_ms`, `source_policy`, …
+                `codecs`, `ptime_ms`, `sample_rate`, `jitter_ms`, `source_policy`, … Not `srtp`:
+                keys are given per call, in the metadata of `connect`, or by SDP.
 
         Raises `ValueError` that names the parameter, its value and what fits.
         """
@@ -104,6 +105,12 @@ class RTPVoiceBackend(VoiceBackend):
             rtcp_interval=rtcp_interval,
             **extra,
         )
+        if self._options.srtp is not None:
+            raise ValueError(
+                "srtp: an SRTP; a key of the backend's would serve all its calls, and each could be"
+                ' sent into the other: connect(..., metadata={"srtp": SRTP(...)}) gives a call its'
+                " own, and an offer in metadata brings one"
+            )
         self._metadata = SessionMetadata(self._options)
         self._log_transcripts = flag(log_transcripts, "log_transcripts")
         self._media: dict[str, RTPSession] = {}
@@ -151,7 +158,8 @@ class RTPVoiceBackend(VoiceBackend):
         word: `session.metadata["sdp_offer"]` is to be sent, and `accept_answer` called with what
         comes back.
 
-        Raises `ValueError` for an address that does not fit or is missing, `AddressConflictError`
+        Raises `ValueError` for an address that does not fit or is missing, and for `srtp` with a
+        receive key that another live session of the process has, `AddressConflictError`
         when the peer cannot be told from that of another session on the same port, `OSError` when
         a port is taken or a name does not resolve. Nothing is left open then.
         """
