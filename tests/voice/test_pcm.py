@@ -6,9 +6,12 @@ import array
 import ctypes
 import io
 import logging
+import shutil
+import subprocess
 import wave
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -140,6 +143,36 @@ async def test_a_header_in_pieces_is_refused_before_anything_is_played(
         async for piece in reader.pieces():
             raise AssertionError(f"{piece} was played")
     await reader.aclose()
+
+
+# An MP3 without a tag is nothing but frames, as synthesisers stream it.
+BARE = ["-id3v2_version", "0", "-write_xing", "0"]
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg makes the files")
+@pytest.mark.parametrize("rate", [16000, 44100])
+@pytest.mark.parametrize(
+    ("kind", "how"),
+    [
+        *[(kind, []) for kind in ("mp3", "wav", "flac", "ogg", "aiff", "au", "mp4")],
+        ("mp3", BARE),
+        ("webm", ["-c:a", "libopus"]),
+    ],
+)
+def test_files_as_ffmpeg_makes_them_are_refused(
+    kind: str, how: list[str], rate: int, tmp_path: Path
+) -> None:
+    target = tmp_path / f"sound.{kind}"
+    sine = ["-f", "lavfi", "-i", f"sine=frequency=440:duration=1:r={rate}"]
+    command = ["ffmpeg", "-v", "error", *sine, *how, str(target)]
+    subprocess.run(command, check=True, timeout=60)
+    with pytest.raises(ValueError, match=r"a \w+ file, header and all"):
+        pcm_bytes(target.read_bytes()[:2048], "audio")
+
+
+@given(st.binary(max_size=4096), st.sampled_from([b"", b"\xff\xfb", b"\xff\xf3", b"RIFF", b"ID3"]))
+def test_audio_that_begins_as_a_file_does_is_no_file_yet(rest: bytes, begins: bytes) -> None:
+    assert pcm_bytes(begins + b"\0\1" + rest, "audio").startswith(begins)
 
 
 # --- samples cut in two --------------------------------------------------------------------------

@@ -33,6 +33,7 @@ _FLOATS: Final = ("e", "f", "d")
 # Files in the place of PCM would be a second of noise and then the audio, in the wrong format. Each
 # pattern has 40 bits and more, so that no audio ever looks like it.
 _CONTAINER: Final = re.compile(
+    rb"(?=[RFOfI\x1a\0.])(?:"  # nearly all audio ends here
     rb"(?P<WAV>(?:RIFF|RIFX|RF64)....WAVE)"
     rb"|(?P<AIFF>FORM....AIF[FC])"
     rb"|(?P<Ogg>OggS\0[\0-\7]\0{8})"
@@ -40,9 +41,12 @@ _CONTAINER: Final = re.compile(
     rb"|(?P<MP3>ID3[\2-\4]\0[\0-\xf0][\0-\x0f][\0-\x7f]{3})"
     rb"|(?P<WebM>\x1aE\xdf\xa3.{1,8}B\x86\x81)"
     rb"|(?P<MP4>\0\0\0.ftyp[ -~]{4})"
-    rb"|(?P<AU>\.snd\0\0..\xff?.{3}\0\0\0.)",
+    rb"|(?P<AU>\.snd\0\0\0.{5}\0\0\0.))",
     re.DOTALL,
 )
+# Of MPEG 1 and MPEG 2, layer III; 0 is a rate that no frame has.
+_KBITS_1: Final = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0)
+_KBITS_2: Final = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0)
 _LONGEST: Final = 20
 _BEGINNINGS: Final = (
     b"RIFF",
@@ -80,8 +84,10 @@ def pcm_bytes(data: Any, name: str, channels: int = 1) -> bytes:
 def refuse_container(pcm: bytes, name: str) -> None:
     """Raises `ValueError` for a WAV file and its like."""
     found = _CONTAINER.match(pcm)
-    if found is not None:
-        kind = found.lastgroup
+    kind = found.lastgroup if found is not None else None
+    if kind is None and pcm[:1] == b"\xff" and _is_mp3(pcm):
+        kind = "MP3"
+    if kind is not None:
         way = (
             "VoiceChannel.play(session, path) plays WAV files, and so does"
             " play(read_wav(path)) with roomkit.voice.tts.read_wav"
@@ -90,6 +96,26 @@ def refuse_container(pcm: bytes, name: str) -> None:
             " roomkit.voice.tts.read_wav reads"
         )
         raise ValueError(f"{name}: a {kind} file, header and all; the samples alone fit: {way}")
+
+
+def _is_mp3(pcm: bytes) -> bool:
+    """Whether three frames of MPEG audio, layer III, follow one another (ISO 11172-3 §2.4.1.3): not
+    even a tone does that by chance."""
+    place, first = 0, pcm[:4]
+    for _ in range(3):
+        head = pcm[place : place + 4]
+        if len(head) < 4 or head[:2] != first[:2] or (head[2] ^ first[2]) & 0x0C:
+            return False
+        version, layer = head[1] >> 3 & 3, head[1] >> 1 & 3
+        rate_code = head[2] >> 2 & 3
+        if head[1] < 0xE0 or version == 1 or layer != 1 or rate_code == 3:
+            return False
+        kbits = (_KBITS_1 if version == 3 else _KBITS_2)[head[2] >> 4]
+        if not kbits:
+            return False
+        rate = (44100, 48000, 32000)[rate_code] // {3: 1, 2: 2, 0: 4}[version]
+        place += (144 if version == 3 else 72) * 1000 * kbits // rate + (head[2] >> 1 & 1)
+    return True
 
 
 def _of_buffer(data: Any, name: str, channels: int) -> bytes:
