@@ -87,6 +87,22 @@ async def test_a_voice_is_heard_whole_however_it_streams(make: Source) -> None:
         await peer.until(lambda: len(peer.packets) == 40)
 
 
+async def test_a_text_that_a_plain_generator_gives_is_spoken_while_the_loop_goes_on() -> None:
+    go = threading.Event()
+
+    def model() -> Iterator[str]:
+        yield "One moment. "
+        assert go.wait(5)
+        yield "Here it is. "
+
+    async with call(plain_generator) as (phone, session, peer):
+        speaking = asyncio.create_task(phone.say(session, model()))
+        await peer.until(lambda: len(peer.packets) >= 10)  # the first sentence, while it blocks
+        go.set()
+        assert await speaking is True
+        await peer.until(lambda: len(peer.packets) == 40)
+
+
 async def test_the_whole_of_a_voice_that_was_cut_is_one_chunk() -> None:
     whole = await Voice(cut_by_a_socket).synthesize("hello")
     assert whole.data == tone(440, 400, 24000)
@@ -118,6 +134,19 @@ async def test_a_realtime_model_s_response_is_heard_whole_and_its_rest_dropped_w
         await peer.until(lambda: len(peer.packets) >= 110)
         assert await phone.interrupt(session) is True
         assert await speaking is False
+        assert response.put(tone(440, 20)) is False
+
+
+async def test_a_response_that_is_cut_before_its_turn_takes_no_more() -> None:
+    async with call() as (phone, session, peer):
+        first = asyncio.create_task(phone.play(session, tone(440, 5000)))
+        await peer.until(lambda: len(peer.packets) >= 1)
+        response = AudioQueue()
+        waiting = asyncio.create_task(phone.play(session, response))
+        await asyncio.sleep(0)
+        assert response.put(tone(440, 20)) is True
+        assert await phone.interrupt(session) is True
+        assert (await first, await waiting) == (False, False)
         assert response.put(tone(440, 20)) is False
 
 

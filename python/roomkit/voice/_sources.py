@@ -22,13 +22,24 @@ _END = re.compile(r"[.!?…:;]['\")\]]*\s+|[。！？]|\n+")
 _LONGEST = 400
 
 
-async def sentences(pieces: str | AsyncIterable[str]) -> AsyncGenerator[str]:
+async def sentences(
+    pieces: str | AsyncIterable[str] | Iterable[str],
+) -> AsyncGenerator[str]:
     """A whole text as it is; of pieces, whole sentences, each as soon as it is complete; none is
-    empty."""
+    empty. The pieces' source is closed."""
     if isinstance(pieces, str):
         if pieces.strip():
             yield pieces
         return
+    items = Items(pieces)
+    try:
+        async for sentence in _cut(items):
+            yield sentence
+    finally:
+        await close_source(items)
+
+
+async def _cut(pieces: AsyncIterable[str]) -> AsyncGenerator[str]:
     text = ""
     async for piece in pieces:
         text += piece

@@ -104,13 +104,18 @@ class VoiceChannel(Channel):
     # --- speaking -----------------------------------------------------------------------------
 
     async def say(
-        self, session: VoiceSession, text: str | AsyncIterable[str], *, voice: str | None = None
+        self,
+        session: VoiceSession,
+        text: str | AsyncIterable[str] | Iterable[str],
+        *,
+        voice: str | None = None,
     ) -> bool:
         """Speaks `text` and returns when it was spoken: True, or False if it was interrupted or
         blocked by a BEFORE_TTS hook.
 
         `text` may come piece by piece, as models give it: it is spoken sentence by sentence, and
-        each sentence passes the hooks. Texts for one session are spoken one after another; a
+        each sentence passes the hooks. A plain iterator of pieces is read in a thread, and may
+        block. Texts for one session are spoken one after another; a
         BEFORE_TTS hook must therefore not await another `say` to the same session.
 
         Raises `ProviderMissingError` without `tts`, `SessionNotFoundError` if the call is not
@@ -147,7 +152,10 @@ class VoiceChannel(Channel):
         """
         call = self._call(session)
         playback = Playback(None)
-        await self._play(session, call, playback, chunks_of(session, audio))
+        try:
+            await self._play(session, call, playback, chunks_of(session, audio))
+        finally:
+            await close_source(audio)  # it may have been cut short before its turn came
         return playback.cancelled is None
 
     async def interrupt(self, session: VoiceSession) -> bool:
@@ -357,7 +365,7 @@ class VoiceChannel(Channel):
         self,
         session: VoiceSession,
         tts: TTSProvider,
-        text: str | AsyncIterable[str],
+        text: str | AsyncIterable[str] | Iterable[str],
         voice: str | None,
         spoken: _Spoken,
     ) -> AsyncGenerator[AudioChunk]:
@@ -380,7 +388,8 @@ class VoiceChannel(Channel):
                     await close_source(audio)
         finally:
             await close_source(parts)
-            await close_source(text)
+            if not isinstance(text, str):
+                await close_source(text)
 
     # --- helpers ------------------------------------------------------------------------------
 
