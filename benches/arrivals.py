@@ -11,6 +11,7 @@ from pathlib import Path
 from harness import Row, percentiles
 
 FRAME_MS = 20.0
+TICKS = 160
 _RECORD = struct.Struct("<HHIQ")
 
 
@@ -42,15 +43,19 @@ def pacing(flows: list[list[Packet]], frames: int) -> Row:
     """How exactly flows that were to send `frames` packets each did so.
 
     `jitter_ms`: |interval − 20 ms| of neighbouring packets. `late_ms`: behind the schedule that the
-    flow's earliest packet sets. `worst_p99_ms`: the p99 of the worst flow.
+    flow's earliest packet sets. `worst_p99_ms`: the p99 of the worst flow. `missing`: frames
+    between the first and last packet of a flow in whose time nothing was sent.
     """
     jitter: list[float] = []
     late: list[float] = []
     worst = 0.0
-    received = 0
+    received = missing = 0
     for packets in flows:
         ordered = sorted(packets, key=lambda packet: packet.seq)
         received += len({packet.seq for packet in packets})
+        ticks = (ordered[-1].timestamp - ordered[0].timestamp) % 2**32 if ordered else 0
+        frames_sent = ordered[-1].seq - ordered[0].seq if ordered else 0
+        missing += ticks // TICKS - frames_sent
         own = [
             abs(after.at_ms - before.at_ms - FRAME_MS)
             for before, after in pairwise(ordered)
@@ -63,6 +68,7 @@ def pacing(flows: list[list[Packet]], frames: int) -> Row:
     return {
         "flows": len(flows),
         "lost": len(flows) * frames - received,
+        "missing": missing,
         "jitter_ms": percentiles(jitter),
         "late_ms": percentiles(late),
         "worst_p99_ms": worst,

@@ -91,11 +91,12 @@ def test_a_loop_that_ends_with_open_sessions_says_bye_and_frees_their_ports(
             left.append(session)
             await session.play(tone(440, 20))
 
-    run(main)
+    with pytest.warns(ResourceWarning, match="was not closed before its event loop") as warned:
+        run(main)
+    assert len(warned) == 3
     assert all(session.closed for session in left)
     for session in left:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
-            again.bind(session.local_addr)
+        assert_free(session.local_addr)
     asyncio.run(peer.until(lambda: len(peer.reports) >= 3))
 
 
@@ -109,7 +110,8 @@ def test_a_loop_that_ends_in_the_middle_of_a_playback_does_not_hang(
         await peer.until(lambda: len(peer.packets) >= 2)
         assert not playing.done()
 
-    run(main)
+    with pytest.warns(ResourceWarning, match="was not closed before its event loop"):
+        run(main)
 
 
 @LOOPS
@@ -120,7 +122,11 @@ def test_a_session_may_be_closed_after_its_loop_was(run: Callable[[Main], Any], 
     loop.run_until_complete(peer.until(lambda: len(peer.packets) >= 2))
     playing.cancel()
     loop.run_until_complete(asyncio.wait((playing,)))
-    loop.close()  # without shutdown_asyncgens: nobody was told
+    local = session.local_addr
+    with pytest.warns(ResourceWarning, match=f"the session on 127.0.0.1:{local[1]} was not closed"):
+        loop.close()  # without shutdown_asyncgens: nobody was told
+    assert session.closed
+    assert_free(local)
 
     async def main() -> None:
         await session.close()
@@ -346,6 +352,11 @@ loop.run_until_complete(session.play(bytes(640)))
 
     asyncio.run(main())
     assert peer.reports[-1].data[-8:-4].hex().startswith("81cb")  # RTCP type 203
+
+
+def assert_free(address: tuple[str, int]) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
+        again.bind(address)
 
 
 def stall(seconds: float) -> None:

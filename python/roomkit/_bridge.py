@@ -7,7 +7,8 @@ bounded drain gives other work of the loop its turn and is called again.
 
     media threads ──► Inbox ──► add_reader ──► _drain ──► Receiver.on_media_frame / on_media_item
 
-Engine, threads and inboxes exist only while there are sessions.
+Engine, threads and inboxes exist only while there are sessions. In a forked child there are none:
+what it inherited is over, its descriptors belong to the parent, and it begins anew.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import atexit
 import logging
 import os
 import threading
+import time
+import warnings
 import weakref
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, Final, Protocol
@@ -32,6 +35,11 @@ _log = logging.getLogger("roomkit.media")
 # Items handed out per wake of the loop: about 1 ms of Python at 2-3 µs each. After a stall of the
 # application the backlog is worked off in such pieces, between which everything else runs.
 _DRAIN_LIMIT: Final = 512
+# A session says goodbye when its next frame is due, at most 60 ms from now; who closes it looks so
+# often whether it has. No thread waits for it: a process may be out of them just then.
+_CLOSE_POLL_S: Final = 0.005
+# The media thread answers within tens of ms even on a machine that is busy with other things.
+_CLOSE_PATIENCE_S: Final = 2.0
 
 
 def configure_media(*, threads: int = 1, realtime: bool = True) -> None:
@@ -56,6 +64,9 @@ class Receiver(Protocol):
     def on_media_item(self, kind: int, a: Any, b: Any, c: Any) -> None: ...
     def on_loop_end(self) -> None:
         """The loop ends with the session still open: close it, without awaiting."""
+
+    def on_fork(self) -> None:
+        """This is the copy of a forked child: it is over, and nothing of it is to be waited for."""
 
 
 def running_bridge() -> LoopBridge:
@@ -84,13 +95,15 @@ class LoopBridge:
         self.loop = loop
         self.closed = False
         self._receivers: dict[int, Receiver] = {}
+        self._natives: dict[int, _native.Session] = {}
         # The bound methods of the same receivers: one look-up per frame.
         self._frames: dict[int, Callable[[bytes, float, int], None]] = {}
+        self._closing: set[int] = set()  # sessions that are being closed, by whichever loop
         self._ended: set[int] = set()  # sessions whose last item was handed out
         self._ending = False
         self._inbox = _native.Inbox()
         try:
-            loop.add_reader(self._inbox.fileno(), self._drain)
+            loop.add_reader(self._inbox.fileno(), _Watch(self))
         except NotImplementedError:
             self._inbox.close()
             raise RuntimeError(
@@ -109,6 +122,7 @@ class LoopBridge:
             raise
         # Items wait in the inbox until this thread drains it, so none comes before this line.
         self._receivers[session.key] = receiver
+        self._natives[session.key] = session
         self._frames[session.key] = receiver.on_media_frame
         return session
 
@@ -124,7 +138,9 @@ class LoopBridge:
         that is raised when all is done. `to_the_end`, on this loop: its receiver gets every item
         before that, `CLOSED` the last."""
         try:
-            await _in_thread(lambda: session.close(reason))
+            self._closing.add(session.key)
+            session.begin_close(reason)
+            await _until_over(session)
             if to_the_end:
                 await self._drain_to_the_end(session.key)
         finally:
@@ -140,7 +156,9 @@ class LoopBridge:
     def _forget(self, session: _native.Session) -> None:
         if self._receivers.pop(session.key, None) is None:
             return
+        self._natives.pop(session.key, None)
         self._frames.pop(session.key, None)
+        self._closing.discard(session.key)
         self._ended.discard(session.key)
         _process.release()
         if self._receivers:
@@ -200,11 +218,55 @@ class LoopBridge:
             yield
         finally:
             self._ending = True
-            for receiver in list(self._receivers.values()):
-                try:
-                    receiver.on_loop_end()
-                except Exception:  # noqa: BLE001 (the others are closed too)
-                    _log.exception("a session did not close with its event loop")
+            self._end_with_loop()
+
+    def _end_with_loop(self) -> None:
+        """Closes what is still open, and says so: who opened it has forgotten it."""
+        for key in list(self._closing):
+            self.close_now(self._natives[key])
+        still_open = [(self._natives[key], receiver) for key, receiver in self._receivers.items()]
+        for _, receiver in still_open:
+            try:
+                receiver.on_loop_end()
+            except Exception:  # noqa: BLE001 (the others are closed too)
+                _log.exception("a session did not close with its event loop")
+        for native, receiver in still_open:
+            host, port = native.local_addr
+            warnings.warn(
+                f"the session on {host}:{port} was not closed before its event loop ended; it is"
+                " closed now, and its ports are free",
+                ResourceWarning,
+                source=receiver,
+                stacklevel=2,
+            )
+
+    def _loop_gone(self) -> None:
+        """The loop was closed, and nobody was told before."""
+        if not self.closed:
+            self._end_with_loop()
+
+    def _fork(self) -> None:
+        """In a forked child: neither the loop nor the inbox is touched, since the parent's loop
+        would lose its reader by it."""
+        self.closed = self._ending = True
+        receivers, self._receivers = list(self._receivers.values()), {}
+        self._natives, self._frames = {}, {}
+        for receiver in receivers:
+            receiver.on_fork()
+
+
+class _Watch:
+    """What an event loop holds of a bridge. It goes when the loop is closed, which tells nobody
+    else: `loop.close` calls nothing, but it forgets its readers."""
+
+    def __init__(self, bridge: LoopBridge) -> None:
+        self._bridge = bridge
+
+    def __call__(self) -> None:
+        self._bridge._drain()
+
+    def __del__(self) -> None:
+        self._bridge._loop_gone()
 
 
 class _Process:
@@ -263,32 +325,20 @@ class _Process:
             engine.stop()
 
 
-async def _in_thread(work: Callable[[], None]) -> None:
-    """Awaits what blocks for a few ms and must not be left half done. A thread of its own, since
-    the loop's pool would keep its threads."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[None] = loop.create_future()
-
-    def run() -> None:
-        try:
-            work()
-        except Exception as error:  # noqa: BLE001 (it is raised where it is awaited)
-            loop.call_soon_threadsafe(done.set_exception, error)
-        else:
-            loop.call_soon_threadsafe(done.set_result, None)
-
-    thread = threading.Thread(target=run, name="roomkit-close", daemon=True)
-    thread.start()
+async def _until_over(session: _native.Session) -> None:
+    """Returns when a session that is being closed is over. If the caller is cancelled meanwhile,
+    that is raised then."""
     cancelled: asyncio.CancelledError | None = None
-    while not done.done():
+    give_up = time.monotonic() + _CLOSE_PATIENCE_S
+    while not session.over:
+        if time.monotonic() > give_up:
+            raise TimeoutError(f"the media thread did not answer within {_CLOSE_PATIENCE_S:g} s")
         try:
-            await asyncio.wait((done,))
+            await asyncio.sleep(_CLOSE_POLL_S)
         except asyncio.CancelledError as error:
             cancelled = error
-    thread.join()
     if cancelled is not None:
         raise cancelled
-    done.result()
 
 
 def _step(awaitable: Any) -> None:
@@ -310,12 +360,19 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 def _after_fork() -> None:
     # The child has neither the threads nor the right to the parent's calls: it starts afresh.
     global _process
-    _inherited.append(_process)
-    _process = _Process()
+    inherited, _process = _process, _Process()
+    _inherited.append(inherited)
+    for reference in list(inherited.bridges.values()):
+        bridge = reference()
+        if bridge is not None:
+            _inherited_bridges.append(bridge)
+            bridge._fork()
 
 
 _process = _Process()
-_inherited: list[_Process] = []  # kept, so that nothing of the parent is destroyed in the child
+# Kept, so that nothing of the parent is destroyed in the child.
+_inherited: list[_Process] = []
+_inherited_bridges: list[LoopBridge] = []
 atexit.register(lambda: _process.stop())
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)

@@ -47,8 +47,8 @@ PLAYBACK_ENDED: int
 """`a` = playback id, `b` = ms of it that left on the wire (float), `c` = whether it was
 cancelled (bool)."""
 LOW_WATER: int
-"""After a `push` that did not fit: the queue fell below half of the lead, there is room for
-more."""
+"""After a `push` that did not fit: the queue fell by a tenth of the lead, at least 100 ms but no
+more than half, and there is room for more."""
 SOURCE: int
 """`a` = (host, port) of the remote source now trusted, `b` = its SSRC, `c` = whether it replaced
 another (bool)."""
@@ -250,6 +250,13 @@ class Session:
         was full), `receive_errors`. `inbound_dropped` are frames and events that the program did
         not drain in time.
         """
+
+    @property
+    def over(self) -> bool:
+        """Whether it is over, by whatever reason, and its port free. In a forked child it is."""
+
+    def begin_close(self, reason: str = "") -> None:
+        """`close`, without waiting: `over` tells when it is done."""
 
     def close(self, reason: str = "") -> None:
         """Sends the RTCP BYE and gives the socket back; returns when the port is free.

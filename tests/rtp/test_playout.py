@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -96,6 +98,27 @@ async def test_a_fast_source_is_read_ahead_by_the_lead_and_no_further(peer: Peer
         assert source.read * 100 <= played_ms + 500 + 100 + 60
         assert session.cancel()
         await playing
+
+
+async def test_no_packet_is_missing_when_the_program_stalls_for_700_ms_at_any_moment(
+    peer: Peer,
+) -> None:
+    def more_than(count: int) -> bool:
+        return len(peer.packets) > count
+
+    async with to(peer) as session:
+        playing = asyncio.create_task(session.play(Source().chunks()))
+        for stall in range(4):
+            # Full by then, and at another point between two requests for more each time.
+            for _ in range(25 + 7 * stall):
+                seen = len(peer.packets)
+                await peer.until(partial(more_than, seen))
+            time.sleep(0.7)  # sleep: the stall
+        session.cancel()
+        await playing
+    assert len(peer.packets) > 250
+    for packet, following in pairwise(peer.packets):
+        assert (following.timestamp - packet.timestamp) % 2**32 == 160
 
 
 async def test_sources_of_every_kind_are_played_to_the_end(peer: Peer) -> None:

@@ -12,6 +12,7 @@ pub mod comfort_noise;
 pub mod conceal;
 pub mod dtmf;
 pub mod emodel;
+pub mod filters;
 pub mod jitter;
 pub mod level;
 pub mod mix;

@@ -5,11 +5,11 @@
 //! is known to the sample.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
+use crate::filters::Filters;
 use crate::mix;
 use crate::playout::samples;
-use crate::resample::{Bank, Resampler};
+use crate::resample::Resampler;
 use crate::time::Duration;
 
 /// A piece of a playback, as the program hands it over.
@@ -87,8 +87,8 @@ pub struct Pacer {
     /// Audio of `current` that is ready, at the codec's rate.
     ready: Vec<i16>,
     resampler: Option<Resampling>,
-    /// Filters made so far: a program uses one or two rates.
-    banks: Vec<(u32, Arc<Bank>)>,
+    /// Filters from the rates that are played to that of the codec.
+    pub filters: Filters,
     current: Option<Current>,
     /// Playbacks up to this one are over: what is still pushed of them is dropped.
     over: u64,
@@ -136,9 +136,6 @@ const LIVE_LEAD: Duration = Duration::from_millis(20);
 /// At most one frame in this many is left out, so that speech is shortened by a fifth at the most.
 const FRAMES_BETWEEN_GIVING_BACK: u32 = 5;
 
-/// Filters of this many source rates are kept; a program that uses more pays for making them again.
-const MAX_BANKS: usize = 4;
-
 impl Pacer {
     /// An empty queue that makes frames of `ptime` at the codec's `sample_rate` and `channels`.
     pub fn new(ptime: Duration, sample_rate: u32, channels: u8) -> Pacer {
@@ -151,7 +148,7 @@ impl Pacer {
             taken: 0,
             ready: Vec::new(),
             resampler: None,
-            banks: Vec::new(),
+            filters: Filters::default(),
             current: None,
             over: 0,
             held: false,
@@ -176,9 +173,8 @@ impl Pacer {
         if mixed.is_empty() || sample_rate == self.sample_rate {
             self.ready = mixed;
         } else {
-            let bank = Bank::new(self.sample_rate, sample_rate).expect("codecs have checked rates");
-            let mut filter =
-                Resampler::with_bank(Arc::new(bank), channels).expect("a codec has channels");
+            let bank = self.filters.have(self.sample_rate, sample_rate);
+            let mut filter = Resampler::with_bank(bank, channels).expect("a codec has channels");
             let lead = samples(filter.delay(), sample_rate) * usize::from(channels);
             filter.process(&mixed, &mut self.ready);
             filter.drain(&mut self.ready);
@@ -187,7 +183,6 @@ impl Pacer {
         if let Some(current) = &mut self.current {
             current.played = current.played * u64::from(sample_rate) / u64::from(self.sample_rate);
         }
-        self.banks.clear();
         (self.sample_rate, self.channels) = (sample_rate, channels);
     }
 
@@ -391,8 +386,9 @@ impl Pacer {
             self.ready.extend_from_slice(&self.mixed);
         } else {
             if self.resampler.is_none() {
-                let filter = Resampler::with_bank(self.bank(from), self.channels)
-                    .expect("a codec has channels");
+                let filter =
+                    Resampler::with_bank(self.filters.have(from, self.sample_rate), self.channels)
+                        .expect("a codec has channels");
                 // Rounded up, so that a playback does not spill into one more frame.
                 let delay = filter.delay() + Duration::from_nanos(999_999_999) / self.sample_rate;
                 let lead = samples(delay, self.sample_rate) * usize::from(self.channels);
@@ -443,19 +439,6 @@ impl Pacer {
         self.over = self.over.max(current.playback);
         let played = self.span(current.played);
         self.progress.push_back(Progress::Ended { playback: current.playback, played, cancelled });
-    }
-
-    fn bank(&mut self, from: u32) -> Arc<Bank> {
-        if let Some((_, bank)) = self.banks.iter().find(|(rate, _)| *rate == from) {
-            return Arc::clone(bank);
-        }
-        if self.banks.len() == MAX_BANKS {
-            self.banks.remove(0);
-        }
-        let bank = Bank::new(from, self.sample_rate).expect("pieces and codecs have checked rates");
-        let bank = Arc::new(bank);
-        self.banks.push((from, Arc::clone(&bank)));
-        bank
     }
 
     fn span(&self, frames: u64) -> Duration {

@@ -11,6 +11,7 @@ use crate::bursts::Bursts;
 use crate::codec::CodecSpec;
 use crate::comfort_noise::{NoiseGenerator, NoiseShape};
 use crate::conceal::Concealer;
+use crate::filters::Filters;
 use crate::jitter::{Insert, JitterBuffer, Packet, Pop};
 use crate::level::Levels;
 use crate::mix;
@@ -184,6 +185,13 @@ impl Playout {
             if self.codec_of(number).is_none() {
                 self.types.push((number, lane, Some(leaves.unwrap_or(until))));
             }
+        }
+    }
+
+    /// Hands over the filters that were made for it, so that none is made when a packet of another rate comes.
+    pub fn set_filters(&mut self, filters: &Filters) {
+        for lane in &mut self.lanes {
+            lane.set_filters(filters);
         }
     }
 

@@ -130,6 +130,11 @@ impl Bank {
         (self.from_hz, self.to_hz)
     }
 
+    /// How many coefficients it holds, of 4 bytes.
+    pub fn coefficients(&self) -> usize {
+        self.rows.len()
+    }
+
     fn row(&self, index: u32) -> &[f32] {
         let start = index as usize * self.stride;
         &self.rows[start..start + self.stride]

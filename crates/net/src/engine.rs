@@ -1,5 +1,6 @@
 //! The engine of a process: media threads that sessions are spread over, and the local addresses they share.
 
+use crate::banks;
 use crate::clock;
 use crate::endpoint::{Remote, Sockets};
 use crate::error::{OpenError, PATIENCE};
@@ -108,6 +109,7 @@ impl Engine {
         if self.is_forked() {
             return Err(OpenError::Forked);
         }
+        options.session.check().map_err(|error| OpenError::Config(error.to_string()))?;
         let mut state = self.state();
         if state.stopped {
             return Err(OpenError::Stopped);
@@ -126,12 +128,14 @@ impl Engine {
         config.wallclock = clock::wallclock_at_zero();
         config.cname = random_cname();
         let ptime = config.ptime;
+        config.filters = banks::of_inbound(&config, config.sample_rate);
         let frames = options.inbound.as_nanos().div_ceil(config.ptime.as_nanos().max(1)) as usize;
         let rtcp_addr = match config.rtcp {
             RtcpMode::Off => None,
             RtcpMode::Mux => Some(sockets.pair.rtp_addr),
             RtcpMode::Separate => sockets.pair.rtcp.get().map(|(_, addr)| *addr),
         };
+        let (outbound, media_outbound) = outbound::open(options.lead, &config);
         let session = MediaSession::new(config, start_in(phase), random()).map_err(|error| {
             over.store(true, Ordering::SeqCst);
             OpenError::Config(error.to_string())
@@ -139,7 +143,6 @@ impl Engine {
         let (ssrc, destination) = (session.ssrc(), session.destination());
         let key = next_key();
         let (line, media_line) = inbound::open(key, inbox.bell().clone(), frames);
-        let (outbound, media_outbound) = outbound::open(options.lead);
         let snapshot =
             Arc::new(Mutex::new(crate::Snapshot { ssrc, destination, ..Default::default() }));
         let parts = Parts {

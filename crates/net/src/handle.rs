@@ -46,6 +46,9 @@ impl Session {
 
     /// Where RTCP is received, if there is any: the address of RTP, or the port after it.
     pub fn rtcp_addr(&self) -> Option<SocketAddr> {
+        if self.is_forked() {
+            return self.rtcp_addr.try_lock().ok().and_then(|addr| *addr);
+        }
         *self.rtcp_addr.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -56,6 +59,10 @@ impl Session {
 
     /// Counts, position and destination as of the last tick.
     pub fn snapshot(&self) -> Snapshot {
+        if self.is_forked() {
+            // The media thread of the parent may have held it.
+            return self.snapshot.try_lock().map_or_else(|_| Snapshot::default(), |shown| *shown);
+        }
         let shown = *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
         shown.rated()
     }
@@ -70,10 +77,13 @@ impl Session {
     /// has changed.
     pub fn update(&self, config: SessionConfig) -> Result<(), OpenError> {
         config.check().map_err(|error| OpenError::Config(error.to_string()))?;
+        if self.is_forked() {
+            return Ok(());
+        }
         let mut rtcp_addr = self.rtcp_addr.lock().unwrap_or_else(PoisonError::into_inner);
-        let sockets = self.sockets.upgrade().filter(|_| !self.is_forked());
+        let sockets = self.sockets.upgrade();
         let new = match (*rtcp_addr, config.rtcp, &sockets) {
-            // Whether there is RTCP is settled when a session opens; one that is over, or a fork's, changes nothing.
+            // Whether there is RTCP is settled when a session opens; one that is over changes nothing.
             (None, ..) | (_, RtcpMode::Off, _) | (.., None) => *rtcp_addr,
             (_, RtcpMode::Mux, _) => Some(self.local_addr),
             (_, RtcpMode::Separate, Some(sockets)) => {
@@ -86,14 +96,22 @@ impl Session {
         Ok(())
     }
 
-    /// Whether it is over, by whatever reason.
+    /// Whether it is over, by whatever reason, and its socket given back. In a fork it is.
     pub fn is_over(&self) -> bool {
-        self.over.load(Ordering::SeqCst)
+        self.over.load(Ordering::SeqCst) || self.is_forked()
     }
 
-    /// Says goodbye with this reason (RFC 3550 §6.6) and waits until the socket is given back. Idempotent.
+    /// Says goodbye with this reason (RFC 3550 §6.6), soon: [`is_over`](Self::is_over) tells when. Idempotent.
+    pub fn begin_close(&self, reason: &str) {
+        if !self.is_over() {
+            let reason = reason.to_string();
+            self.mailbox.post(Order::Close { key: self.key(), reason, done: None });
+        }
+    }
+
+    /// Says goodbye with this reason and waits until the socket is given back. Idempotent.
     pub fn close(&self, reason: &str) -> Result<(), OpenError> {
-        if self.is_over() || self.is_forked() {
+        if self.is_over() {
             return Ok(());
         }
         let (done, wait) = channel();
@@ -113,6 +131,9 @@ impl Session {
         remote: Option<SocketAddr>,
         tell: impl FnOnce() -> Result<(), PushError>,
     ) -> Result<(), OpenError> {
+        if self.is_forked() {
+            return Ok(());
+        }
         let told = match (self.sockets.upgrade(), remote) {
             (Some(sockets), Some(addr)) => sockets
                 .retarget(&self.over, addr, tell)
@@ -130,9 +151,6 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if !self.is_over() && !self.is_forked() {
-            let reason = String::new();
-            self.mailbox.post(Order::Close { key: self.key(), reason, done: None });
-        }
+        self.begin_close("");
     }
 }

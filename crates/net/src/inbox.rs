@@ -70,7 +70,8 @@ impl Inbox {
 
 impl Drop for Inbox {
     fn drop(&mut self) {
-        self.close();
+        // No lock: in a fork it may be held for ever.
+        self.bell.close();
     }
 }
 

@@ -12,12 +12,14 @@
 //! a few mutexes of which the media thread only ever tries to take one.
 #![warn(missing_docs)]
 
+mod banks;
 mod bell;
 pub mod clock;
 mod demux;
 mod endpoint;
 mod engine;
 mod error;
+mod fork;
 mod handle;
 mod inbound;
 mod inbox;

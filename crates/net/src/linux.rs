@@ -1,6 +1,7 @@
 //! What the engine asks of Linux beyond the standard library: clock, waiting and a wake-up descriptor.
 //! Datagrams in batches are in `mmsg`, scheduling is in `prompt`.
 
+use crate::fork::Private;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::AtomicU32;
@@ -60,14 +61,14 @@ pub fn futex_wake(word: &AtomicU32) {
 
 /// A descriptor that is readable while rung.
 #[derive(Debug)]
-pub struct EventFd(OwnedFd);
+pub struct EventFd(Private<OwnedFd>);
 
 impl EventFd {
     /// One that is not rung.
     pub fn new() -> io::Result<EventFd> {
         // SAFETY: no pointers; the descriptor is checked before it is owned.
         let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
-        own(fd).map(EventFd)
+        own(fd).map(|fd| EventFd(Private::new(fd)))
     }
 
     /// Makes it readable.

@@ -3,9 +3,12 @@
 //! Programs' threads are put in a row by a mutex that the media thread never takes. What it has to see at once, above
 //! all an interruption, does not queue behind audio: it is an atomic that the media thread reads before every packet.
 
+use crate::banks;
 use crate::error::OpenError;
 use roomkit_media::dtmf::{Digit, Signal};
+use roomkit_media::filters::Filters;
 use roomkit_media::pacer::Chunk;
+use roomkit_media::resample::Bank;
 use roomkit_media::session::{Session, SessionConfig};
 use roomkit_media::time::{Duration, Time};
 use rtrb::{Consumer, Producer, RingBuffer};
@@ -14,8 +17,9 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Orders that may wait between two ticks. A program that forwards frames pushes one or two.
-const ORDERS: usize = 128;
+/// Orders that may wait between two ticks. A program that forwards frames pushes one or two; one whose source comes in
+/// pieces of a quarter of a millisecond still fills a tenth of a second at a time.
+const ORDERS: usize = 512;
 /// Places in it that audio leaves to the ends of playbacks, digits and other orders.
 const ORDER_ROOM: usize = 32;
 /// Digits and pauses that may wait, here and in the session, whose own queue takes as many.
@@ -24,11 +28,18 @@ const DIGITS: u32 = 128;
 const RATES: std::ops::RangeInclusive<u32> = 8_000..=192_000;
 const CHANNELS: std::ops::RangeInclusive<u8> = 1..=8;
 
+/// What a full lead has to have lost before the program is asked for more: then it is asked ten times a second at the most,
+/// and of the usual second nine tenths are there when a stall of the program begins.
+const STEP: Duration = Duration::from_millis(100);
+
+/// Kept small, as there is room for many: what is large is in a box.
 enum Order {
-    Play(Chunk),
+    Play(Box<Chunk>),
     Dial(u64, Box<[Signal]>),
     Inject(Digit, Duration),
     Retarget(SocketAddr),
+    /// For audio behind it.
+    Filter(Arc<Bank>),
     Update(Box<SessionConfig>),
     #[cfg(test)]
     Panic,
@@ -78,22 +89,32 @@ pub enum PushError {
     Full(&'static str),
 }
 
-/// Opens the outbound border, for at most `lead` of audio that waits.
-pub fn open(lead: Duration) -> (Outbound, OutboundEnd) {
+/// Opens the outbound border of a session that begins with `config`, for at most `lead` of audio that waits.
+pub fn open(lead: Duration, config: &SessionConfig) -> (Outbound, OutboundEnd) {
     let (orders, taker) = RingBuffer::new(ORDERS);
     let gauges = Arc::new(Gauges::default());
     let lead_ns = lead.as_nanos() as u64;
-    let writer = Mutex::new(Writer { orders, open: VecDeque::new(), newest: 0, dialled: 0 });
+    // A longer lead need not be asked for as often; a short one has not more to give than half.
+    let low_ns = lead_ns - (lead_ns / 10).max(STEP.as_nanos() as u64).min(lead_ns / 2);
+    let writer = Mutex::new(Writer {
+        orders,
+        open: VecDeque::new(),
+        newest: 0,
+        dialled: 0,
+        frame_hz: config.sample_rate,
+        codec_hz: config.send_codec.sample_rate,
+        filters: config.filters.clone(),
+    });
     let end = OutboundEnd {
         orders: taker,
         gauges: gauges.clone(),
-        lead_ns,
+        low_ns,
         cancelled: 0,
         dial_cancelled: 0,
         input_muted: false,
         digits_masked: false,
     };
-    (Outbound { writer, gauges, lead_ns }, end)
+    (Outbound { writer, gauges, lead_ns, pid: std::process::id() }, end)
 }
 
 /// The program's end.
@@ -101,6 +122,8 @@ pub struct Outbound {
     writer: Mutex<Writer>,
     gauges: Arc<Gauges>,
     lead_ns: u64,
+    /// The process that opened it: in a fork of it nobody takes orders.
+    pid: u32,
 }
 
 impl std::fmt::Debug for Outbound {
@@ -116,6 +139,12 @@ struct Writer {
     newest: u64,
     /// The number of what was dialled last.
     dialled: u64,
+    /// Samples per second of the frames that the program gets.
+    frame_hz: u32,
+    /// And of what is encoded, as of the last update.
+    codec_hz: u32,
+    /// What the session has, or has on its way to it.
+    filters: Filters,
 }
 
 /// Playbacks that may be open at once; each stands for audio that waits, so a program is far from it.
@@ -155,7 +184,7 @@ impl Outbound {
         live: bool,
     ) -> Result<usize, PushError> {
         check_format(bytes.len(), sample_rate, channels)?;
-        let mut writer = self.writer();
+        let Some(mut writer) = self.writer() else { return Ok(bytes.len()) };
         if playback == 0 || playback < writer.newest {
             return Err(PushError::Misuse(format!(
                 "playback {playback}: ids ascend from 1, and {} was pushed already",
@@ -182,11 +211,14 @@ impl Outbound {
         if taken == 0 && !last {
             return Ok(0);
         }
+        if taken > 0 {
+            writer.provide(sample_rate);
+        }
         let pcm = samples(&bytes[..taken * width]);
         let span_ns = span_ns(taken, sample_rate);
         gauges.in_ring_ns.fetch_add(span_ns, Ordering::SeqCst);
         let chunk = Chunk { playback, pcm, sample_rate, channels, last, live };
-        if writer.orders.push(Order::Play(chunk)).is_err() {
+        if writer.orders.push(Order::Play(Box::new(chunk))).is_err() {
             gauges.in_ring_ns.fetch_sub(span_ns, Ordering::SeqCst);
             return Err(PushError::Full("too many orders wait for the media thread"));
         }
@@ -199,7 +231,7 @@ impl Outbound {
 
     /// Drops the playbacks up to `upto` before the next packet leaves; true if one of them had not ended.
     pub fn cancel(&self, upto: u64) -> bool {
-        let mut writer = self.writer();
+        let Some(mut writer) = self.writer() else { return false };
         writer.forget_ended(&self.gauges);
         let before = self.gauges.cancelled.fetch_max(upto, Ordering::SeqCst);
         writer.open.iter().any(|&playback| playback > before && playback <= upto)
@@ -207,8 +239,8 @@ impl Outbound {
 
     /// Queues digits and pauses, all or none; the number under which [`Item::Dialled`](crate::Item::Dialled) tells of them.
     pub fn dial(&self, signals: &[Signal]) -> Result<u64, PushError> {
-        let mut writer = self.writer();
         let full = PushError::Full("too many digits wait to be sent");
+        let Some(mut writer) = self.writer() else { return Err(full) };
         let gauges = &self.gauges;
         let count = u32::try_from(signals.len()).unwrap_or(u32::MAX);
         // The ring is read first, as with audio: what moves meanwhile is counted twice rather than not at all.
@@ -229,27 +261,31 @@ impl Outbound {
 
     /// Drops what was dialled so far before the next packet leaves; true if not all of it had left.
     pub fn cancel_dial(&self) -> bool {
-        let upto = self.writer().dialled;
+        let Some(upto) = self.writer().map(|writer| writer.dialled) else { return false };
         let before = self.gauges.dial_cancelled.fetch_max(upto, Ordering::SeqCst);
         upto > before.max(self.gauges.dialled.load(Ordering::SeqCst))
     }
 
     /// A key was pressed until now, as the program has it from signalling.
     pub fn inject_dtmf(&self, digit: Digit, duration: Duration) -> Result<(), PushError> {
-        let full = PushError::Full("too many orders wait for the media thread");
-        self.writer().orders.push(Order::Inject(digit, duration)).map_err(|_| full)
+        self.order(Order::Inject(digit, duration))
     }
 
     /// Sends to another address from the next tick on.
     pub fn retarget(&self, remote: SocketAddr) -> Result<(), PushError> {
-        let full = PushError::Full("too many orders wait for the media thread");
-        self.writer().orders.push(Order::Retarget(remote)).map_err(|_| full)
+        self.order(Order::Retarget(remote))
     }
 
     /// Goes over to another configuration, which has been checked, at the next tick.
-    pub fn update(&self, config: SessionConfig) -> Result<(), PushError> {
+    pub fn update(&self, mut config: SessionConfig) -> Result<(), PushError> {
         let full = PushError::Full("too many orders wait for the media thread");
-        self.writer().orders.push(Order::Update(Box::new(config))).map_err(|_| full)?;
+        let Some(mut writer) = self.writer() else { return Ok(()) };
+        let codec_hz = config.send_codec.sample_rate;
+        config.filters = writer.filters_for(&config);
+        let filters = config.filters.clone();
+        writer.orders.push(Order::Update(Box::new(config))).map_err(|_| full)?;
+        writer.filters.add_all(&filters);
+        writer.codec_hz = codec_hz;
         self.gauges.changes.store(true, Ordering::SeqCst);
         Ok(())
     }
@@ -272,15 +308,50 @@ impl Outbound {
     /// Makes the session panic at its next tick, to test that only it ends.
     #[cfg(test)]
     pub fn inject_panic(&self) {
-        let _ = self.writer().orders.push(Order::Panic);
+        let _ = self.order(Order::Panic);
     }
 
-    fn writer(&self) -> MutexGuard<'_, Writer> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    fn order(&self, order: Order) -> Result<(), PushError> {
+        let full = PushError::Full("too many orders wait for the media thread");
+        let Some(mut writer) = self.writer() else { return Ok(()) };
+        writer.orders.push(order).map_err(|_| full)
+    }
+
+    /// The writer; in a fork none, as a thread that is not there may hold it for ever.
+    fn writer(&self) -> Option<MutexGuard<'_, Writer>> {
+        let here = std::process::id() == self.pid;
+        here.then(|| self.writer.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Writer {
+    /// Makes sure that audio of this rate finds its filter when its frame is due.
+    fn provide(&mut self, from_hz: u32) {
+        if from_hz == self.codec_hz || self.filters.find(from_hz, self.codec_hz).is_some() {
+            return;
+        }
+        let bank = banks::bank(from_hz, self.codec_hz);
+        // Where there is no room, the session makes its own.
+        if self.orders.push(Order::Filter(bank.clone())).is_ok() {
+            self.filters.add(bank);
+        }
+    }
+
+    /// What a session needs that goes over to `config`; what waits to be played is of rates that were played before.
+    fn filters_for(&self, config: &SessionConfig) -> Filters {
+        let mut filters = banks::of_inbound(config, self.frame_hz);
+        let codec_hz = config.send_codec.sample_rate;
+        if codec_hz != self.codec_hz {
+            filters.add(banks::bank(self.codec_hz, codec_hz));
+            for (from_hz, to_hz) in self.filters.iter().map(|bank| bank.rates()) {
+                if to_hz == self.codec_hz && from_hz != codec_hz {
+                    filters.add(banks::bank(from_hz, codec_hz));
+                }
+            }
+        }
+        filters
+    }
+
     fn forget_ended(&mut self, gauges: &Gauges) {
         let ended = gauges.ended.load(Ordering::SeqCst);
         while self.open.front().is_some_and(|&playback| playback <= ended) {
@@ -293,7 +364,8 @@ impl Writer {
 pub struct OutboundEnd {
     orders: Consumer<Order>,
     gauges: Arc<Gauges>,
-    lead_ns: u64,
+    /// When less than this waits, the program is asked for more.
+    low_ns: u64,
     cancelled: u64,
     dial_cancelled: u64,
     input_muted: bool,
@@ -328,7 +400,7 @@ impl OutboundEnd {
                     let width = usize::from(chunk.channels);
                     moved_ns += span_ns(chunk.pcm.len() / width, chunk.sample_rate);
                     // `push` has checked it by the same rules.
-                    let played = session.play(chunk);
+                    let played = session.play(*chunk);
                     debug_assert_eq!(played, Ok(()));
                 }
                 Order::Dial(batch, signals) => {
@@ -337,6 +409,7 @@ impl OutboundEnd {
                     debug_assert_eq!(dialled, Ok(()));
                     dialled_now += signals.len() as u32;
                 }
+                Order::Filter(bank) => session.add_filter(bank),
                 Order::Inject(digit, duration) => session.inject_dtmf(now, digit, duration),
                 Order::Retarget(remote) => {
                     session.retarget(now, remote);
@@ -386,12 +459,12 @@ impl OutboundEnd {
         retargeted
     }
 
-    /// Shows the program what is left after a tick; true if it waits for room and there is enough now.
+    /// Shows the program what is left after a tick; true if it waits for room and is to be asked for more now.
     pub fn show(&mut self, session: &Session) -> bool {
         self.gauges.in_session_ns.store(queued_ns(session), Ordering::SeqCst);
         self.gauges.digits_in_session.store(session.dialling() as u32, Ordering::SeqCst);
         self.gauges.short.load(Ordering::Relaxed)
-            && self.gauges.queued_ns() < self.lead_ns / 2
+            && self.gauges.queued_ns() < self.low_ns
             && self.gauges.short.swap(false, Ordering::SeqCst)
     }
 
@@ -460,86 +533,4 @@ impl From<PushError> for OpenError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use roomkit_media::dtmf::Method;
-    use roomkit_media::session::{Event, Output};
-
-    /// Enough that the two threads meet at every point of their ways: where cancellations were looked at after the orders,
-    /// one playback in fifty was never told as ended.
-    const ROUNDS: u64 = 10_000;
-    /// All rounds are a second's work, or a few where the machine is busy; what waits for so long is stuck.
-    const LONG: std::time::Duration = std::time::Duration::from_secs(120);
-
-    /// Runs a program on a thread of its own, beside a media thread that takes orders all the time and never comes to a
-    /// frame; the session as it was left, and the playbacks and batches that were told as over.
-    fn beside_the_media_thread(program: impl FnOnce(&Outbound) + Send) -> (Session, u64, u64) {
-        let far = "192.0.2.1:20000".parse().unwrap();
-        let mut session = Session::new(SessionConfig::pcmu(Some(far)), Time::ZERO, 7).unwrap();
-        let (outbound, mut end) = open(Duration::from_secs(1));
-        let (mut ended, mut dialled) = (0, 0);
-        std::thread::scope(|scope| {
-            let program = scope.spawn(|| program(&outbound));
-            let mut rounds_left = 2;
-            while rounds_left > 0 {
-                rounds_left -= u32::from(program.is_finished());
-                end.apply(Time::ZERO, &mut session);
-                while let Some(output) = session.poll() {
-                    match output {
-                        Output::Event(Event::PlaybackEnded { playback, .. }) => {
-                            ended += 1;
-                            end.ended(playback);
-                        }
-                        Output::Event(Event::Dialled { batch, .. }) => {
-                            dialled += 1;
-                            end.dialled(batch);
-                        }
-                        _ => {}
-                    }
-                }
-                end.show(&session);
-            }
-        });
-        (session, ended, dialled)
-    }
-
-    #[test]
-    fn a_playback_that_is_cancelled_while_orders_are_taken_is_told_as_ended_too() {
-        let began = std::time::Instant::now();
-        let (session, ended, _) = beside_the_media_thread(|outbound| {
-            for playback in 1..=ROUNDS {
-                while outbound.push(&[0; 320], 8000, 1, playback, true) == Ok(0) {
-                    if began.elapsed() > LONG {
-                        return;
-                    }
-                    std::thread::yield_now();
-                }
-                outbound.cancel(playback);
-            }
-        });
-        assert_eq!((ended, session.is_idle()), (ROUNDS, true));
-    }
-
-    #[test]
-    fn digits_that_are_cancelled_while_orders_are_taken_do_not_leave_later() {
-        let seven = Signal::Digit {
-            digit: Digit::parse('7').unwrap(),
-            duration: Duration::from_millis(100),
-            gap: Duration::from_millis(100),
-            method: Method::Event,
-        };
-        let began = std::time::Instant::now();
-        let (session, _, dialled) = beside_the_media_thread(|outbound| {
-            for _ in 0..ROUNDS {
-                while outbound.dial(&[seven]).is_err() {
-                    if began.elapsed() > LONG {
-                        return; // what should have been dropped fills the queue
-                    }
-                    std::thread::yield_now();
-                }
-                outbound.cancel_dial();
-            }
-        });
-        assert_eq!((dialled, session.dialling()), (ROUNDS, 0));
-    }
-}
+mod tests;

@@ -159,7 +159,7 @@ fn port_index(port: Port) -> usize {
 fn socket_of(sockets: &Sockets, port: Port) -> Option<&UdpSocket> {
     match port {
         Port::Rtp => Some(&sockets.pair.rtp),
-        Port::Rtcp => sockets.pair.rtcp.get().map(|(socket, _)| socket),
+        Port::Rtcp => sockets.pair.rtcp.get().map(|(socket, _)| &**socket),
     }
 }
 

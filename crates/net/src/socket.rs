@@ -1,6 +1,7 @@
 //! UDP sockets in pairs: RTP on an even port, RTCP on the next one (RFC 3550 §11).
 
 use crate::error::OpenError;
+use crate::fork::Private;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -68,11 +69,11 @@ impl SendCount {
 #[derive(Debug)]
 pub struct Pair {
     /// Carries RTP, and RTCP too when multiplexed (RFC 5761).
-    pub rtp: UdpSocket,
+    pub rtp: Private<UdpSocket>,
     /// Its bound address.
     pub rtp_addr: SocketAddr,
     /// Carries RTCP when separate. Once there it stays, also while RTCP goes to RTP's port.
-    pub rtcp: OnceLock<(UdpSocket, SocketAddr)>,
+    pub rtcp: OnceLock<(Private<UdpSocket>, SocketAddr)>,
     /// As they were asked for.
     pub options: SocketOptions,
     /// How many of them the system did not let be marked with the code point: a call can do without.
@@ -207,7 +208,7 @@ fn with_port(addr: SocketAddr, port: u16) -> SocketAddr {
 }
 
 /// Binds one socket, and says whether it could be marked as asked.
-fn bind(local: SocketAddr, options: SocketOptions) -> io::Result<(UdpSocket, bool)> {
+fn bind(local: SocketAddr, options: SocketOptions) -> io::Result<(Private<UdpSocket>, bool)> {
     let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     if local.is_ipv6() {
@@ -220,7 +221,7 @@ fn bind(local: SocketAddr, options: SocketOptions) -> io::Result<(UdpSocket, boo
     ask_linux(&socket, local);
     let marked = options.dscp == 0 || mark(&socket, local, options.dscp).is_ok();
     socket.bind(&local.into())?;
-    Ok((socket.into(), marked))
+    Ok((Private::new(socket.into()), marked))
 }
 
 /// Has the socket's packets marked: the code point is in the upper six bits of the octet (RFC 2474 §3).
@@ -326,7 +327,7 @@ mod tests {
             let pair = super::bind_pair(addr(local), expedited).unwrap();
             assert_eq!(pair.unmarked, 0);
             for socket in [&pair.rtp, &pair.rtcp.get().unwrap().0] {
-                let socket = socket2::SockRef::from(socket);
+                let socket = socket2::SockRef::from(&**socket);
                 let octet =
                     if pair.rtp_addr.is_ipv4() { socket.tos_v4() } else { socket.tclass_v6() };
                 assert_eq!(octet.unwrap(), 46 << 2);

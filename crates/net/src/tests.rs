@@ -236,9 +236,9 @@ fn a_push_takes_what_the_lead_has_room_for_and_says_when_there_is_more() {
     assert_eq!(a.outbound().push(&audio, 8000, 1, 1, true), Ok(second));
     assert!(a.outbound().queued() <= Duration::from_secs(1));
     program.wait(&a, "room", |items| items.contains(&Item::LowWater));
-    assert!(a.outbound().queued() < Duration::from_millis(500));
+    assert!(a.outbound().queued() < Duration::from_millis(900));
     let more = a.outbound().push(&audio[second..], 8000, 1, 1, true).unwrap();
-    assert!(more >= second / 2 && more % 2 == 0, "{more}");
+    assert!(more >= second / 10 && more % 2 == 0, "{more}");
     assert!(a.outbound().cancel(u64::MAX >> 1));
     program.wait(&a, "the end", |items| ended(items).is_some());
     assert_eq!(a.outbound().push(&audio, 8000, 1, 1, true), Ok(audio.len()), "dropped at once");

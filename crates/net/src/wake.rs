@@ -1,5 +1,6 @@
 //! The bell of an event loop: a descriptor that is readable while something waits.
 
+use crate::fork::Private;
 use std::io;
 use std::net::UdpSocket;
 
@@ -12,9 +13,9 @@ pub enum Wake {
     /// Everywhere.
     Pair {
         /// The loop watches this end.
-        reader: UdpSocket,
+        reader: Private<UdpSocket>,
         /// The media threads write to this one.
-        writer: UdpSocket,
+        writer: Private<UdpSocket>,
     },
 }
 
@@ -36,7 +37,7 @@ impl Wake {
         writer.connect(reader.local_addr()?)?;
         reader.set_nonblocking(true)?;
         writer.set_nonblocking(true)?;
-        Ok(Wake::Pair { reader, writer })
+        Ok(Wake::Pair { reader: Private::new(reader), writer: Private::new(writer) })
     }
 
     /// Makes the descriptor readable. Never waits.
@@ -76,7 +77,7 @@ impl Wake {
             Wake::Pair { reader, .. } => i64::from(std::os::fd::AsRawFd::as_raw_fd(reader)),
             #[cfg(windows)]
             Wake::Pair { reader, .. } => {
-                std::os::windows::io::AsRawSocket::as_raw_socket(reader) as i64
+                std::os::windows::io::AsRawSocket::as_raw_socket(&**reader) as i64
             }
         }
     }

@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyList};
 use roomkit_media::codec::opus::Settings;
 use roomkit_media::codec::{CodecKind, CodecSpec};
+use roomkit_media::filters::Filters;
 use roomkit_media::seq::{NtpTime, Ssrc};
 use roomkit_media::session::{Direction, EventType, Fill, NoiseType, RtcpMode, SessionConfig};
 use roomkit_media::source::Policy;
@@ -102,6 +103,7 @@ pub fn open_options(dict: &Bound<'_, PyDict>) -> PyResult<OpenOptions> {
                 .get("sample_rate", "8000 to 192000 is expected")?
                 .unwrap_or(first.sample_rate),
             channels: config.get("channels", "1 or 2 is expected")?.unwrap_or(1),
+            filters: Filters::default(),
         },
     };
     config.check_all_read()?;

@@ -143,6 +143,16 @@ impl Session {
     }
 
     #[pyo3(signature = (reason = ""))]
+    fn begin_close(&self, reason: &str) {
+        self.0.begin_close(reason);
+    }
+
+    #[getter]
+    fn over(&self) -> bool {
+        self.0.is_over()
+    }
+
+    #[pyo3(signature = (reason = ""))]
     fn close(&self, py: Python<'_>, reason: &str) -> PyResult<()> {
         py.detach(|| self.0.close(reason)).map_err(open_error)
     }

@@ -225,6 +225,12 @@ class Media:
                 finally:
                     self.when_ended()
 
+    def on_fork(self) -> None:
+        """In a forked child: the call is the parent's."""
+        self.closed = True
+        if self._playout is not None:
+            self._playout.on_fork()
+
     # --- inside ---------------------------------------------------------------------------------
 
     def _on_frame(self, pcm: bytes, timestamp_ms: float, kind: int) -> None:

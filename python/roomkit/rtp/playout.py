@@ -260,6 +260,13 @@ class Playout:
         else:
             self._loop.call_soon_threadsafe(self._resolve_all)
 
+    def on_fork(self) -> None:
+        """In a forked child: it is over, and another thread may have held the lock for ever."""
+        self._lock = threading.Lock()
+        self._over = True
+        self._live = None
+        self._plays = 0
+
     def _check_loop(self) -> None:
         if asyncio.get_running_loop() is not self._loop and not self._over:
             raise RuntimeError(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::codec::{CodecSpec, Decoder, Undecodable};
 use crate::comfort_noise::NoiseGenerator;
+use crate::filters::Filters;
 use crate::mix;
 use crate::resample::{Bank, Resampler};
 
@@ -15,7 +16,7 @@ pub(super) struct Lane {
     /// The session's.
     sample_rate: u32,
     channels: u8,
-    /// The filter from the codec's rate to the session's, made when it is first needed.
+    /// The filter from the codec's rate to the session's, made when it is first needed if it was not given.
     bank: Option<Arc<Bank>>,
     resampler: Option<Resampler>,
     /// At the codec's rate: in the codec's channels, then in the session's.
@@ -37,6 +38,13 @@ impl Lane {
             decoded: Vec::new(),
             mixed: Vec::new(),
             carry: 0,
+        }
+    }
+
+    /// Uses the filter that was made for it, if it is among these.
+    pub(super) fn set_filters(&mut self, filters: &Filters) {
+        if let Some(bank) = filters.find(self.spec.sample_rate, self.sample_rate) {
+            self.bank = Some(Arc::clone(bank));
         }
     }
 

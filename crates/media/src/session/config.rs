@@ -4,6 +4,7 @@ use core::fmt;
 use std::net::SocketAddr;
 
 use crate::codec::CodecSpec;
+use crate::filters::Filters;
 use crate::seq::NtpTime;
 use crate::source::{Policy, SourceConfig};
 use crate::srtp::SrtpConfig;
@@ -153,6 +154,8 @@ pub struct SessionConfig {
     pub sample_rate: u32,
     /// Channels of the frames delivered, 1 or 2.
     pub channels: u8,
+    /// Resampling filters that were made beforehand, from and to any rates; others are made when they are first needed.
+    pub filters: Filters,
 }
 
 /// A configuration that cannot be: the program's fault.
@@ -201,6 +204,7 @@ impl SessionConfig {
             srtp: None,
             sample_rate: 8000,
             channels: 1,
+            filters: Filters::default(),
         }
     }
 

@@ -1,11 +1,14 @@
 //! Digits as a session hears them: signalled, in the audio, or told by the program; each press once.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::mask::{hush, Mask};
 use super::{Event, Output};
 use crate::dtmf::{Digit, InbandDetector, Merger, Origin, Press, ReceivedDigit, Receiver};
+use crate::filters::Filters;
 use crate::playout::{samples, Frame};
+use crate::resample::Bank;
 use crate::stats::Stats;
 use crate::time::{Duration, Time};
 
@@ -24,6 +27,8 @@ pub(super) struct Ear {
     /// Tones are looked for.
     inband: bool,
     detector: Option<InbandDetector>,
+    /// What it needs to hear the frames, if that was made beforehand.
+    bank: Option<Arc<Bank>>,
     /// Audio that the detector was given.
     fed: Duration,
     /// The arrival of what it was given first, had all of it come without a gap.
@@ -43,12 +48,18 @@ impl Ear {
             channels,
             inband,
             detector: None,
+            bank: None,
             fed: Duration::ZERO,
             began: Time::ZERO,
             merger: Merger::default(),
             mask: None,
             delay: Duration::ZERO,
         }
+    }
+
+    /// Uses the filter that was made for it, if it is among these.
+    pub(super) fn set_filters(&mut self, filters: &Filters) {
+        self.bank = filters.find(self.sample_rate, InbandDetector::RATE).cloned();
     }
 
     pub(super) fn set_inband(&mut self, inband: bool) {
@@ -176,7 +187,10 @@ impl Ear {
         }
         if self.detector.is_none() {
             self.fed = Duration::ZERO;
-            self.detector = InbandDetector::new(self.sample_rate, self.channels).ok();
+            self.detector = match &self.bank {
+                Some(bank) => InbandDetector::with_bank(Arc::clone(bank), self.channels).ok(),
+                None => InbandDetector::new(self.sample_rate, self.channels).ok(),
+            };
         }
         self.began = due.back(self.delay + self.fed);
         self.fed += length;

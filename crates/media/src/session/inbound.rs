@@ -67,23 +67,27 @@ pub(super) struct Source {
 
 impl Inbound {
     pub(super) fn new(config: &SessionConfig, now: Time, own: Ssrc, seed: u64) -> Inbound {
+        let mut playout = Playout::new(
+            &config.receive_codecs,
+            config.ptime,
+            config.jitter_delay,
+            config.sample_rate,
+            config.channels,
+            seed,
+        );
+        playout.set_filters(&config.filters);
+        let mut ear = Ear::new(
+            config.receive_codecs[0].clock_rate,
+            config.sample_rate,
+            config.channels,
+            config.dtmf_inband,
+        );
+        ear.set_filters(&config.filters);
         Inbound {
             guard: SourceGuard::new(config.source(), now).of(own),
-            playout: Playout::new(
-                &config.receive_codecs,
-                config.ptime,
-                config.jitter_delay,
-                config.sample_rate,
-                config.channels,
-                seed,
-            ),
+            playout,
             source: None,
-            ear: Ear::new(
-                config.receive_codecs[0].clock_rate,
-                config.sample_rate,
-                config.channels,
-                config.dtmf_inband,
-            ),
+            ear,
             events: config.receive_events.clone(),
             noise: config.receive_noise.clone(),
             ptime: config.ptime,
@@ -151,6 +155,7 @@ impl Inbound {
     /// Goes over to what a new configuration asks for.
     pub(super) fn update(&mut self, now: Time, config: &SessionConfig) {
         self.playout.set_codecs(&config.receive_codecs, now);
+        self.playout.set_filters(&config.filters);
         self.playout.set_ptime(config.ptime);
         self.ptime = config.ptime;
         self.events.clone_from(&config.receive_events);

@@ -40,10 +40,12 @@ mod secure;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::dtmf::{self, Dialled, Digit, Signal};
 use crate::pacer::Progress;
 use crate::playout::samples;
+use crate::resample::Bank;
 use crate::rng::Rng;
 use crate::seq::Ssrc;
 use crate::stats::Stats;
@@ -223,6 +225,11 @@ impl Session {
     /// Queues audio to be sent; it stays PCM until its frame is due.
     pub fn play(&mut self, chunk: Chunk) -> Result<(), BadChunk> {
         self.outbound.pacer.push(chunk)
+    }
+
+    /// Hands over a filter for audio that is going to be played, so that it need not be made when that is due.
+    pub fn add_filter(&mut self, bank: Arc<Bank>) {
+        self.outbound.pacer.filters.add(bank);
     }
 
     /// Drops the playbacks up to and including `upto`: the next frame is silence, or a later playback.

@@ -39,8 +39,10 @@ impl Outbound {
         let codec = config.send_codec;
         let mut digits = dtmf::Sender::new(codec.clock_rate);
         digits.set_events(config.send_event().map(|event| event.clock_rate));
+        let mut pacer = Pacer::new(config.ptime, codec.sample_rate, codec.channels);
+        pacer.filters.add_all(&config.filters);
         Outbound {
-            pacer: Pacer::new(config.ptime, codec.sample_rate, codec.channels),
+            pacer,
             digits,
             ssrc,
             codec,
@@ -67,6 +69,7 @@ impl Outbound {
             }
             self.codec = codec;
         }
+        self.pacer.filters.add_all(&config.filters);
         self.pacer.set_format(config.ptime, codec.sample_rate, codec.channels);
         self.digits.set_clock_rate(codec.clock_rate);
         self.ticks = frame_ticks(config.ptime, codec.clock_rate);

@@ -18,16 +18,15 @@ mod fit;
 mod tests;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::tones::{amplitude, key_at, HIGH_HZ, LOW_HZ};
 use super::{Digit, LONGEST_DIGIT};
 use crate::mix;
-use crate::resample::{BadConversion, Resampler};
+use crate::resample::{BadConversion, Bank, Resampler};
 use crate::time::Duration;
 use fit::{fit, Pair, WINDOW};
 
-/// The rate at which tones are looked for; audio of another is converted first. All eight lie below 1.7 kHz.
-const RATE: u32 = 8000;
 /// From one window to the next: 5 ms.
 const HOP: usize = 40;
 /// Windows in a row that make a digit. A window that a tone fills to nine tenths counts, so that four need 25 ms of tone,
@@ -84,7 +83,7 @@ pub struct InbandDetector {
     channels: u8,
     resampler: Option<Resampler>,
     mono: Vec<i16>,
-    /// At [`RATE`]: what the next windows are made of.
+    /// At [`RATE`](Self::RATE): what the next windows are made of.
     ready: Vec<i16>,
     /// The place of the first sample of `ready`, in samples from the first.
     place: u64,
@@ -94,13 +93,24 @@ pub struct InbandDetector {
 }
 
 impl InbandDetector {
+    /// The rate at which tones are looked for, in Hz; audio of another is converted first. All eight lie below 1.7 kHz.
+    pub const RATE: u32 = 8000;
+
     /// For audio at `sample_rate`, interleaved over `channels`, which are averaged.
     pub fn new(sample_rate: u32, channels: u8) -> Result<InbandDetector, BadConversion> {
+        InbandDetector::with_bank(Arc::new(Bank::new(sample_rate, Self::RATE)?), channels)
+    }
+
+    /// For audio that this filter brings to [`RATE`](Self::RATE).
+    pub fn with_bank(bank: Arc<Bank>, channels: u8) -> Result<InbandDetector, BadConversion> {
         if channels == 0 {
             return Err(BadConversion::Channels);
         }
-        let resampler =
-            if sample_rate == RATE { None } else { Some(Resampler::new(sample_rate, RATE, 1)?) };
+        let (from_hz, to_hz) = bank.rates();
+        if to_hz != Self::RATE {
+            return Err(BadConversion::Rate(to_hz));
+        }
+        let resampler = if from_hz == to_hz { None } else { Some(Resampler::with_bank(bank, 1)?) };
         let mut coefficients = [0.0; 8];
         for (coefficient, hz) in coefficients.iter_mut().zip(LOW_HZ.iter().chain(&HIGH_HZ)) {
             *coefficient = (2.0 * radians(*hz).cos()) as f32;
@@ -340,7 +350,7 @@ impl Tracker {
 }
 
 /// [`LONGEST_DIGIT`] in samples.
-const LONGEST: u64 = LONGEST_DIGIT.as_secs() * RATE as u64;
+const LONGEST: u64 = LONGEST_DIGIT.as_secs() * InbandDetector::RATE as u64;
 
 /// The squared magnitude of each filter after a window. All eight run side by side, in one vector register or two.
 fn goertzel(window: &[f32; WINDOW], coefficients: &[f32; 8]) -> [f32; 8] {
@@ -366,7 +376,7 @@ fn strongest(powers: &[f32]) -> (usize, f32) {
 }
 
 fn radians(hz: f64) -> f64 {
-    core::f64::consts::TAU * hz / f64::from(RATE)
+    core::f64::consts::TAU * hz / f64::from(InbandDetector::RATE)
 }
 
 /// The mean square of a sine of so many dBm0.
@@ -375,5 +385,5 @@ fn power(dbm0: f64) -> f64 {
 }
 
 fn span(samples: u64) -> Duration {
-    Duration::from_nanos(samples * (1_000_000_000 / u64::from(RATE)))
+    Duration::from_nanos(samples * (1_000_000_000 / u64::from(InbandDetector::RATE)))
 }
