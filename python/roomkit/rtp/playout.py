@@ -383,7 +383,8 @@ class Playout:
 
     async def _push(self, entry: _Entry, piece: Piece) -> bool:
         """Pushes a piece; False when the playback has been cancelled meanwhile."""
-        rest, sample_rate, channels = piece
+        pcm, sample_rate, channels = piece
+        rest = memoryview(pcm)  # cutting off its beginning copies nothing, however long it is
         # One push is at most the lead, so that a piece of minutes is not looked at again and again.
         frame = 2 * channels
         most = max(1, self._lead_ms * sample_rate // 1000) * frame
