@@ -281,3 +281,22 @@ async def test_one_that_was_forgotten_ends_its_thread() -> None:
     assert await anext(Items(endless())) == 1
     gc.collect()
     assert await asyncio.to_thread(closed.wait, 5)
+
+
+@pytest.mark.parametrize(
+    "make", [asynchronous, lambda: iter([1, 2, 3]), lambda: (n for n in (1, 2))]
+)
+async def test_two_cannot_read_one_iterator(make: Callable[[], Any]) -> None:
+    source = make()
+    first = Items(source)
+    assert await anext(first) == 1
+    with pytest.raises(RuntimeError, match="is played already"):
+        Items(source)
+    assert await anext(first) == 2
+    await first.aclose()
+    await Items(source).aclose()  # one after the other there may be
+
+
+async def test_what_can_be_iterated_again_may_be_read_by_two() -> None:
+    numbers = range(1, 4)
+    assert list(await asyncio.gather(read(numbers), read(numbers))) == [[1, 2, 3], [1, 2, 3]]

@@ -20,6 +20,8 @@ _log = logging.getLogger("roomkit.items")
 _INLINE: Final[tuple[type, ...]] = (list, tuple, type(iter([])), type(iter(())))
 """What is there already: reading it waits for nothing."""
 _END: Final = object()
+_held: Final[set[int]] = set()
+"""Ids of the iterators that are being read: each gives its items once."""
 
 
 class Items:
@@ -27,9 +29,19 @@ class Items:
 
     A plain iterable may wait for a network, a disk or a model wherever it likes: it is read in a
     thread of its own, in the context of whoever made this. A list or a tuple is read here.
+
+    Raises `RuntimeError` for an iterator that is being read already: each would get half of it.
     """
 
     def __init__(self, source: AsyncIterable[Any] | Iterable[Any]) -> None:
+        self._closed = True
+        if isinstance(source, (AsyncIterator, Iterator)):
+            if id(source) in _held:
+                raise RuntimeError(
+                    f"this {type(source).__name__} is played already, and gives its audio once;"
+                    " each playback has an iterator of its own"
+                )
+            _held.add(id(source))
         self._source = source
         self._async: AsyncIterator[Any] | None = None
         self._plain: Iterator[Any] | None = None
@@ -68,6 +80,7 @@ class Items:
         if self._closed:
             return
         self._closed = True
+        _held.discard(id(self._source))
         if self._thread is not None:
             await self._thread.close()
             return
@@ -81,10 +94,12 @@ class Items:
                 close()
 
     def __del__(self) -> None:
-        # Whoever held it has forgotten to close it; a thread would wait for ever.
-        thread = getattr(self, "_thread", None)
-        if thread is not None and not self._closed:
-            thread.dismiss()
+        # Whoever had it has forgotten to close it; a thread would wait for ever.
+        if self._closed:
+            return
+        _held.discard(id(self._source))
+        if self._thread is not None:
+            self._thread.dismiss()
 
 
 class _Thread:

@@ -137,6 +137,17 @@ async def test_a_realtime_model_s_response_is_heard_whole_and_its_rest_dropped_w
         assert response.put(tone(440, 20)) is False
 
 
+async def test_a_source_that_plays_already_is_refused_and_goes_on_undisturbed() -> None:
+    async with call() as (phone, session, peer):
+        source = cut_by_a_socket()
+        first = asyncio.create_task(phone.play(session, source))
+        await peer.until(lambda: len(peer.packets) >= 1)
+        with pytest.raises(RuntimeError, match="is played already"):
+            await phone.play(session, source)
+        assert await first is True
+        await peer.until(lambda: len(peer.packets) == 20)
+
+
 async def test_a_response_that_is_cut_before_its_turn_takes_no_more() -> None:
     async with call() as (phone, session, peer):
         first = asyncio.create_task(phone.play(session, tone(440, 5000)))

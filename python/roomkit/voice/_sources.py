@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from os import PathLike
 from typing import Any
@@ -14,7 +15,7 @@ from roomkit.voice.frame import AudioFrame
 from roomkit.voice.pcm import SampleJoiner, is_buffer, pcm_bytes
 from roomkit.voice.tts.wav import read_wav
 
-__all__ = ["chunks_of", "close_source", "sentences", "whole_chunks"]
+__all__ = ["WholeChunks", "chunks_of", "close_source", "sentences"]
 
 # A sentence ends at its mark when white space follows: not at the point of "3.5" or "www.x.y".
 _END = re.compile(r"[.!?…:;]['\")\]]*\s+|[。！？]|\n+")
@@ -57,7 +58,7 @@ async def _cut(pieces: AsyncIterable[str]) -> AsyncGenerator[str]:
         yield sentence
 
 
-async def chunks_of(session: VoiceSession, audio: Any) -> AsyncGenerator[AudioChunk]:
+def chunks_of(session: VoiceSession, audio: Any) -> WholeChunks:
     """The audio of a WAV file, of PCM in the session's format, of a chunk or frame, or of many."""
     if isinstance(audio, (str, PathLike)):
         audio = read_wav(audio)
@@ -65,34 +66,43 @@ async def chunks_of(session: VoiceSession, audio: Any) -> AsyncGenerator[AudioCh
         audio = [audio]
     elif not isinstance(audio, (AsyncIterable, Iterable)):
         raise TypeError(f"audio: {type(audio).__name__}; a WAV path, PCM bytes or chunks fits")
-    chunks = whole_chunks(session, audio)
-    try:
-        async for chunk in chunks:
-            yield chunk
-    finally:
-        await close_source(chunks)
+    return WholeChunks(session, audio)
 
 
-async def whole_chunks(
-    session: VoiceSession, source: AsyncIterable[Any] | Iterable[Any]
-) -> AsyncGenerator[AudioChunk]:
+class WholeChunks:
     """The audio of a source in whole samples, wherever it cut them: each chunk can be played and
-    recorded by itself. The source is closed."""
-    items = Items(source)
-    samples = SampleJoiner("audio")
-    try:
-        async for item in items:
-            chunk = _chunk(session, item)
-            whole = samples.join(chunk.data, chunk.sample_rate, chunk.channels)
-            if [pcm for pcm, _, _ in whole] == [chunk.data]:
-                yield chunk
+    recorded by itself. `aclose` closes the source, whether or not it was read."""
+
+    def __init__(self, session: VoiceSession, source: AsyncIterable[Any] | Iterable[Any]) -> None:
+        self._session = session
+        self._items = Items(source)
+        self._samples = SampleJoiner("audio")
+        self._ready: deque[AudioChunk] = deque()
+        self._ended = False
+
+    def __aiter__(self) -> WholeChunks:
+        return self
+
+    async def __anext__(self) -> AudioChunk:
+        while not self._ready:
+            if self._ended:
+                raise StopAsyncIteration
+            try:
+                chunk = _chunk(self._session, await anext(self._items))
+            except StopAsyncIteration:
+                self._ended = True
+                self._ready.extend(AudioChunk(*rest) for rest in self._samples.end())
                 continue
-            for joined in whole:
-                yield AudioChunk(*joined)
-        for joined in samples.end():
-            yield AudioChunk(*joined)
-    finally:
-        await close_source(items)
+            whole = self._samples.join(chunk.data, chunk.sample_rate, chunk.channels)
+            if [pcm for pcm, _, _ in whole] == [chunk.data]:
+                self._ready.append(chunk)
+            else:
+                self._ready.extend(AudioChunk(*joined) for joined in whole)
+        return self._ready.popleft()
+
+    async def aclose(self) -> None:
+        """Closes the source. Idempotent."""
+        await self._items.aclose()
 
 
 def _chunk(session: VoiceSession, item: Any) -> AudioChunk:

@@ -12,7 +12,7 @@ from roomkit.errors import CloseError, ProviderMissingError, SessionNotFoundErro
 from roomkit.hooks import HookRunner, HookTrigger
 from roomkit.rooms import Channel, ChannelCategory
 from roomkit.voice._hearing import FrameFeed, Hearing
-from roomkit.voice._sources import chunks_of, close_source, sentences, whole_chunks
+from roomkit.voice._sources import WholeChunks, chunks_of, close_source, sentences
 from roomkit.voice._speaking import Playback, Reason, Speaking
 from roomkit.voice.backends.base import VoiceBackend
 from roomkit.voice.base import AudioChunk, Unsubscribe, VoiceSession, check_session
@@ -152,10 +152,7 @@ class VoiceChannel(Channel):
         """
         call = self._call(session)
         playback = Playback(None)
-        try:
-            await self._play(session, call, playback, chunks_of(session, audio))
-        finally:
-            await close_source(audio)  # it may have been cut short before its turn came
+        await self._play(session, call, playback, chunks_of(session, audio))
         return playback.cancelled is None
 
     async def interrupt(self, session: VoiceSession) -> bool:
@@ -380,7 +377,7 @@ class VoiceChannel(Channel):
                     continue
                 spoken.add(verdict.event.text)
                 made = tts.synthesize_stream(verdict.event.text, voice=voice)
-                audio = whole_chunks(session, made)
+                audio = WholeChunks(session, made)
                 try:
                     async for chunk in audio:
                         yield chunk
