@@ -119,6 +119,19 @@ async def test_floats_are_an_error_of_the_voice_and_no_noise() -> None:
         assert not peer.packets
 
 
+async def test_of_a_list_nothing_is_played_if_something_of_it_does_not_fit() -> None:
+    long = AudioChunk(tone(440, 2000), 8000)
+    half = AudioChunk(b"\1\2\3", 8000)
+    other = AudioChunk(tone(440, 20, 16000), 16000)
+    async with call() as (phone, session, peer):
+        for wrong in (np.zeros(160, np.float32), [half, other]):
+            audio: Any = [long, *(wrong if isinstance(wrong, list) else [wrong])]
+            with pytest.raises(ValueError, match="float32|middle of a sample"):
+                await phone.play(session, audio)
+        assert not peer.packets
+        assert await phone.play(session, [half, AudioChunk(b"\4", 8000), other]) is True
+
+
 async def test_a_realtime_model_s_response_is_heard_whole_and_its_rest_dropped_when_cut() -> None:
     async with call() as (phone, session, peer):
         response = AudioQueue()

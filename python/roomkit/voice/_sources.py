@@ -66,6 +66,11 @@ def chunks_of(session: VoiceSession, audio: Any) -> WholeChunks:
         audio = [audio]
     elif not isinstance(audio, (AsyncIterable, Iterable)):
         raise TypeError(f"audio: {type(audio).__name__}; a WAV path, PCM bytes or chunks fits")
+    if isinstance(audio, (list, tuple)):
+        # It is here as a whole, so nothing of it is played if something of it does not fit.
+        samples = SampleJoiner("audio")
+        audio = [chunk for item in audio for chunk in _joined(session, samples, item)]
+        audio += [AudioChunk(*rest) for rest in samples.end()]
     return WholeChunks(session, audio)
 
 
@@ -88,21 +93,26 @@ class WholeChunks:
             if self._ended:
                 raise StopAsyncIteration
             try:
-                chunk = _chunk(self._session, await anext(self._items))
+                item = await anext(self._items)
             except StopAsyncIteration:
                 self._ended = True
                 self._ready.extend(AudioChunk(*rest) for rest in self._samples.end())
-                continue
-            whole = self._samples.join(chunk.data, chunk.sample_rate, chunk.channels)
-            if [pcm for pcm, _, _ in whole] == [chunk.data]:
-                self._ready.append(chunk)
             else:
-                self._ready.extend(AudioChunk(*joined) for joined in whole)
+                self._ready.extend(_joined(self._session, self._samples, item))
         return self._ready.popleft()
 
     async def aclose(self) -> None:
         """Closes the source. Idempotent."""
         await self._items.aclose()
+
+
+def _joined(session: VoiceSession, samples: SampleJoiner, item: Any) -> list[AudioChunk]:
+    """The whole samples that `item` completes; itself, if it was not cut."""
+    chunk = _chunk(session, item)
+    whole = samples.join(chunk.data, chunk.sample_rate, chunk.channels)
+    if len(whole) == 1 and whole[0][0] == chunk.data:
+        return [chunk]
+    return [AudioChunk(*joined) for joined in whole]
 
 
 def _chunk(session: VoiceSession, item: Any) -> AudioChunk:
