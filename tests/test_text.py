@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import traceback
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from roomkit import cli
 from roomkit._text import LONGEST, printable
 from roomkit.rtp import CryptoLine, RTPSession
 from roomkit.rtp.sdp import Negotiation, SDPError, SessionDescription
@@ -146,6 +151,19 @@ def test_an_error_of_any_line_of_keys_is_printable(text: str) -> None:
             CryptoLine.parse(line)
         except ValueError as error:
             assert str(error).isprintable(), ascii(str(error))
+
+
+@given(st.lists(LINES, max_size=6))
+def test_what_the_command_line_tells_of_an_offer_is_printable(lines: list[str]) -> None:
+    begin = CORPUS["linphone"] + "a=rtpmap:99 \x1b[2J\u202e/8000\r\nm=audio 1 \x9b5m 8\r\n"
+    offer = begin + "".join(f"{line}\r\n" for line in lines)
+    out, err = io.StringIO(), io.StringIO()
+    with TemporaryDirectory() as folder, redirect_stdout(out), redirect_stderr(err):
+        path = Path(folder) / "offer.sdp"
+        path.write_bytes(offer.encode("utf-8", "replace"))
+        cli.main(["sdp", str(path)])
+    told = (out.getvalue() + err.getvalue()).removesuffix("\n").split("\n")
+    assert all(line.isprintable() for line in told), ascii(told)
 
 
 async def test_transcripts_are_lines_of_a_log_and_no_more(

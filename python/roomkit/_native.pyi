@@ -18,6 +18,7 @@ __all__ = [
     "FAULT",
     "FRAME",
     "LOW_WATER",
+    "NOTHING_LEAVES",
     "PLAYBACK_ENDED",
     "PLAYBACK_STARTED",
     "RTCP_TIMEOUT",
@@ -39,6 +40,9 @@ FRAME: int
 DIGIT: int
 """`a` = digit (str), `b` = duration in ms (int), `c` = (confidence, 0 to 1; whether digits are
 masked)."""
+NOTHING_LEAVES: int
+"""`a` = why: for a second the system has refused all that the session sent. Once, until something
+leaves."""
 DIALLED: int
 """`a` = what `send_dtmf` returned, `b` = whether some of it was cancelled (bool)."""
 PLAYBACK_STARTED: int
@@ -245,10 +249,10 @@ class Session:
 
     def stats(self) -> dict[str, int | float | str | None]:
         """As of the last frame: what the session counted, spans in ms (`…_ms`), and of its local
-        address `datagrams_sent`, `send_dropped` (no room in the kernel), `send_errors` (refused, no
-        route), `unmatched` (for none of the sessions there), `kernel_drops` (the socket's buffer
-        was full), `receive_errors`. `inbound_dropped` are frames and events that the program did
-        not drain in time.
+        address `datagrams_sent`, `send_dropped` (no room in the kernel), `send_errors`, of which
+        `send_unreachable`, `send_denied`, `send_refused` and `send_too_long`, `unmatched` (for none
+        of the sessions there), `kernel_drops` (the socket's buffer was full), `receive_errors`.
+        `inbound_dropped` are frames and events that the program did not drain in time.
         """
 
     @property

@@ -216,6 +216,22 @@ async def test_a_key_that_comes_with_a_re_invite_or_an_answer(
             assert policy_of(third) == "strict"
 
 
+def test_a_loop_that_ends_gives_the_keys_of_its_calls_back() -> None:
+    srtp = keys()
+    left = []
+
+    async def leaves_it_open() -> None:
+        left.append(await to(srtp).open())
+
+    async def opens_another() -> None:
+        async with to(srtp):
+            pass
+
+    asyncio.run(leaves_it_open())
+    assert left[0].closed
+    asyncio.run(opens_another())
+
+
 async def test_our_own_key_is_new_in_every_answer() -> None:
     key = SRTPKey.generate()
     ours = set()

@@ -199,6 +199,8 @@ pub struct Outbox {
     pub rtcp: Vec<Datagram>,
     /// What changed about remotes.
     pub news: Vec<(Id, News)>,
+    /// What did not leave when it was to, and the system's number of the reason.
+    pub unsent: Vec<(Id, Vec<u8>, i32)>,
 }
 
 impl Outbox {

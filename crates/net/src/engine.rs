@@ -154,6 +154,7 @@ impl Engine {
             last_played: None,
             unpublished: false,
             local: None,
+            datagrams: 0,
         };
         if is_new {
             state.sockets.retain(|_, sockets| sockets.strong_count() > 0);

@@ -66,6 +66,8 @@ pub enum Item {
     RtcpTimeout,
     /// The far end is heard again.
     RtpResumed,
+    /// For a second all that the session sent was refused, for this reason; told once until something leaves.
+    NothingLeaves(String),
     /// The session ended by a fault.
     Fault(String),
     /// The last item: the session is over and its socket given back.

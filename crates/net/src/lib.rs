@@ -19,6 +19,7 @@ mod demux;
 mod endpoint;
 mod engine;
 mod error;
+mod failing;
 mod fork;
 mod handle;
 mod inbound;

@@ -108,8 +108,13 @@ impl Batch {
         Ok((n, n < asked))
     }
 
-    /// Sends all of `datagrams` from one socket, in order.
-    pub fn send(&mut self, socket: &impl AsRawFd, datagrams: &[Datagram]) -> SendCount {
+    /// Sends all of `datagrams` from one socket, in order; those that do not leave go to `failed`, with the reason.
+    pub fn send(
+        &mut self,
+        socket: &impl AsRawFd,
+        datagrams: &[Datagram],
+        failed: &mut impl FnMut(&Datagram, &io::Error),
+    ) -> SendCount {
         let mut count = SendCount::default();
         let mut rest = datagrams;
         while !rest.is_empty() {
@@ -153,13 +158,15 @@ impl Batch {
             let error = io::Error::last_os_error();
             // An address that this host has no more, or cannot send from to there: then from the one on the way.
             if may_be_the_source(&error) && rest[0].from.is_some() {
-                let plain = Datagram { from: None, to: rest[0].to, bytes: rest[0].bytes.clone() };
-                count.add(self.send(socket, &[plain]));
+                let Datagram { to, ref bytes, of, .. } = rest[0];
+                let plain = Datagram { from: None, to, bytes: bytes.clone(), of };
+                count.add(self.send(socket, &[plain], failed));
                 rest = &rest[1..];
                 continue;
             }
             // The error is that of the first datagram: it is counted and left out, the others have their try.
             count.failed(&error);
+            failed(&rest[0], &error);
             rest = &rest[1..];
         }
         count
@@ -315,9 +322,12 @@ mod tests {
             let before = realtime_ns();
             let mut batch = Batch::new();
             let burst: Vec<Datagram> = (0..40u8)
-                .map(|n| Datagram { to, from: None, bytes: vec![n; usize::from(n) + 1] })
+                .map(|n| Datagram { to, from: None, bytes: vec![n; usize::from(n) + 1], of: 0 })
                 .collect();
-            assert_eq!(batch.send(&pair.rtp, &burst), SendCount { sent: 40, ..Default::default() });
+            assert_eq!(
+                batch.send(&pair.rtp, &burst, &mut |_, _| {}),
+                SendCount { sent: 40, ..Default::default() }
+            );
             let mut got = Vec::new();
             let mut take = |a: Arrival<'_>| {
                 assert_eq!(a.from, to);
@@ -335,10 +345,11 @@ mod tests {
     #[test]
     fn one_datagram_that_cannot_be_sent_does_not_keep_the_others() {
         let pair = bind_pair("127.0.0.1:0".parse().unwrap(), ALONE).unwrap();
-        let good = Datagram { to: pair.rtp_addr, from: None, bytes: vec![1] };
-        let unreachable = Datagram { to: "[::1]:9".parse().unwrap(), from: None, bytes: vec![2] };
-        let oversized = Datagram { to: pair.rtp_addr, from: None, bytes: vec![3; 70_000] };
-        let count = Batch::new().send(&pair.rtp, &[unreachable, good, oversized]);
+        let good = Datagram { to: pair.rtp_addr, from: None, bytes: vec![1], of: 0 };
+        let unreachable =
+            Datagram { to: "[::1]:9".parse().unwrap(), from: None, bytes: vec![2], of: 0 };
+        let oversized = Datagram { to: pair.rtp_addr, from: None, bytes: vec![3; 70_000], of: 0 };
+        let count = Batch::new().send(&pair.rtp, &[unreachable, good, oversized], &mut |_, _| {});
         assert_eq!((count.sent, count.errors), (1, 2));
     }
     #[test]
@@ -356,8 +367,9 @@ mod tests {
                 let mut came = Vec::new();
                 batch.receive(&ours.rtp, 9, |a| came.push((a.from, a.to))).unwrap();
                 assert_eq!(came, [(far.rtp_addr, Some(host))]);
-                let answer = Datagram { to: far.rtp_addr, from: Some(host), bytes: vec![b'!'] };
-                assert_eq!(batch.send(&ours.rtp, &[answer]).sent, 1);
+                let answer =
+                    Datagram { to: far.rtp_addr, from: Some(host), bytes: vec![b'!'], of: 0 };
+                assert_eq!(batch.send(&ours.rtp, &[answer], &mut |_, _| {}).sent, 1);
                 let mut buffer = [0; 9];
                 assert_eq!(far.rtp.recv_from(&mut buffer).unwrap(), (1, to), "from that address");
             }
@@ -366,12 +378,12 @@ mod tests {
         let ours = bind_pair("0.0.0.0:0".parse().unwrap(), ALONE).unwrap();
         let far = bind_pair("127.0.0.1:0".parse().unwrap(), ALONE).unwrap();
         let gone = Some("203.0.113.1".parse().unwrap());
-        let answer = Datagram { to: far.rtp_addr, from: gone, bytes: vec![1] };
-        let count = Batch::new().send(&ours.rtp, &[answer]);
+        let answer = Datagram { to: far.rtp_addr, from: gone, bytes: vec![1], of: 0 };
+        let count = Batch::new().send(&ours.rtp, &[answer], &mut |_, _| {});
         assert_eq!((count.sent, count.errors), (1, 0));
         // Where it is not the source, another one does not help.
-        let oversized = Datagram { to: far.rtp_addr, from: gone, bytes: vec![1; 70_000] };
-        let count = Batch::new().send(&ours.rtp, &[oversized]);
+        let oversized = Datagram { to: far.rtp_addr, from: gone, bytes: vec![1; 70_000], of: 0 };
+        let count = Batch::new().send(&ours.rtp, &[oversized], &mut |_, _| {});
         assert_eq!((count.sent, count.errors), (0, 1));
         for (number, helps) in [
             (libc::EINVAL, true),

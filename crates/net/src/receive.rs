@@ -101,20 +101,27 @@ impl Io {
 
     /// Sends what an endpoint's sessions have left for it.
     pub fn flush(&mut self, endpoint: &mut Endpoint) {
-        let Outbox { rtp, rtcp, .. } = &mut endpoint.outbox;
+        let Outbox { rtp, rtcp, unsent, .. } = &mut endpoint.outbox;
         if rtp.is_empty() && rtcp.is_empty() {
             return;
         }
         let pair = &endpoint.sockets.pair;
         let rtcp_socket = pair.rtcp.get().map_or(&pair.rtp, |(socket, _)| socket);
+        let mut failed = |datagram: &Datagram, error: &io::Error| {
+            unsent.push((
+                datagram.of,
+                datagram.bytes.clone(),
+                error.raw_os_error().unwrap_or_default(),
+            ));
+        };
         for (socket, queue) in [(&pair.rtp, rtp), (rtcp_socket, rtcp)] {
             match (&mut *self, &queue[..]) {
                 (_, []) => {}
                 #[cfg(target_os = "linux")]
                 (Io::Batch(batch), some) if some.len() > 1 || some[0].from.is_some() => {
-                    endpoint.stats.sent.add(batch.send(socket, some));
+                    endpoint.stats.sent.add(batch.send(socket, some, &mut failed));
                 }
-                (_, few) => endpoint.stats.sent.add(send_singly(socket, few)),
+                (_, few) => endpoint.stats.sent.add(send_singly(socket, few, &mut failed)),
             }
             queue.clear();
         }
@@ -183,12 +190,19 @@ fn receive_singly(
     Ok((limit, false))
 }
 
-fn send_singly(socket: &UdpSocket, datagrams: &[Datagram]) -> SendCount {
+fn send_singly(
+    socket: &UdpSocket,
+    datagrams: &[Datagram],
+    failed: &mut impl FnMut(&Datagram, &io::Error),
+) -> SendCount {
     let mut count = SendCount::default();
     for datagram in datagrams {
         match socket.send_to(&datagram.bytes, datagram.to) {
             Ok(_) => count.sent += 1,
-            Err(error) => count.failed(&error),
+            Err(error) => {
+                count.failed(&error);
+                failed(datagram, &error);
+            }
         }
     }
     count

@@ -17,6 +17,7 @@ use roomkit_media::seq::Ssrc;
 use roomkit_media::session::Port;
 use roomkit_media::time::{Duration, Time};
 use std::collections::HashMap;
+use std::io;
 use std::net::SocketAddr;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -305,8 +306,13 @@ impl Shard {
                     self.to_flush.push(endpoint_id);
                 }
             } else {
-                self.io.flush(endpoint);
+                self.flush(endpoint_id);
             }
+            let (Some(slot), Some(endpoint)) =
+                (self.slots[id].as_mut(), self.endpoints[endpoint_id].as_ref())
+            else {
+                continue;
+            };
             slot.show(endpoint.stats);
             if let Some(bell) = slot.publish() {
                 let known = self.to_ring.iter().any(|other| Arc::ptr_eq(other, bell));
@@ -318,8 +324,21 @@ impl Shard {
     }
 
     fn flush(&mut self, id: usize) {
-        if let Some(endpoint) = self.endpoints[id].as_mut() {
-            self.io.flush(endpoint);
+        let Some(endpoint) = self.endpoints[id].as_mut() else { return };
+        self.io.flush(endpoint);
+        if endpoint.outbox.unsent.is_empty() {
+            return;
+        }
+        let now = clock::now();
+        for (of, datagram, _) in &endpoint.outbox.unsent {
+            if let Some(slot) = self.slots.get_mut(*of).and_then(Option::as_mut) {
+                slot.unsent(datagram);
+            }
+        }
+        for (of, _, reason) in endpoint.outbox.unsent.drain(..) {
+            if let Some(slot) = self.slots.get_mut(of).and_then(Option::as_mut) {
+                slot.judge_sending(now, || io::Error::from_raw_os_error(reason).to_string());
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 use crate::bell::Bell;
 use crate::demux::Id;
 use crate::endpoint::{News, Outbox, SocketStats};
+use crate::failing::Failing;
 use crate::inbound::InboundEnd;
 use crate::item::Item;
 use crate::outbound::OutboundEnd;
@@ -58,6 +59,7 @@ pub struct Slot {
     /// The phase its ticks are in, of those that share the grid.
     pub phase: usize,
     parts: Parts,
+    failing: Failing,
     closing: Option<Closing>,
     /// What the panic said, if it panicked.
     fault: Option<String>,
@@ -101,12 +103,15 @@ pub struct Parts {
     pub unpublished: bool,
     /// Which of the host's addresses the far end sends to, if the socket has several.
     pub local: Option<IpAddr>,
+    /// Those that the session made to be sent.
+    pub datagrams: u64,
 }
 
 impl Slot {
     /// Puts a session to work.
     pub fn new(key: u64, endpoint: usize, phase: usize, parts: Parts) -> Slot {
-        Slot { key, endpoint, phase, parts, closing: None, fault: None }
+        let failing = Failing::default();
+        Slot { key, endpoint, phase, parts, failing, closing: None, fault: None }
     }
 
     /// A datagram for it.
@@ -174,6 +179,19 @@ impl Slot {
         self.fault.is_some()
     }
 
+    /// A datagram of its own did not leave.
+    pub fn unsent(&mut self, datagram: &[u8]) {
+        self.failing.failed();
+        self.guarded(|parts| parts.session.unsent(datagram));
+    }
+
+    /// All that it sent until now has left or has not, the last one for this reason: tells the program if it has to know.
+    pub fn judge_sending(&mut self, now: Time, reason: impl FnOnce() -> String) {
+        if self.failing.is_to_be_told(now, self.parts.datagrams) {
+            self.guarded(|parts| parts.event(Item::NothingLeaves(reason())));
+        }
+    }
+
     /// Shows the program counts and position. Skipped if the program is just looking: the next tick will do.
     pub fn show(&mut self, socket: SocketStats) {
         self.guarded(|parts| parts.show(socket));
@@ -236,7 +254,8 @@ impl Parts {
         while let Some(output) = self.session.poll() {
             match output {
                 Output::Datagram { to, port, bytes } => {
-                    outbox.queue(port).push(Datagram { to, from: self.local, bytes });
+                    self.datagrams += 1;
+                    outbox.queue(port).push(Datagram { to, from: self.local, bytes, of: id });
                 }
                 Output::Frame(frame) => {
                     self.line.frame(Item::Frame {

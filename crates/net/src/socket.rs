@@ -31,6 +31,8 @@ pub struct Datagram {
     pub from: Option<IpAddr>,
     /// Its payload.
     pub bytes: Vec<u8>,
+    /// Which session of its shard it is from.
+    pub of: usize,
 }
 
 /// What became of datagrams that were to be sent.
@@ -40,8 +42,16 @@ pub struct SendCount {
     pub sent: u64,
     /// Dropped because the kernel had no room.
     pub dropped: u64,
-    /// Refused: no route, a filter, an ICMP error of an earlier datagram.
+    /// Refused, for any other reason; these are some of them.
     pub errors: u64,
+    /// No way leads there: no route, no network, no such host.
+    pub unreachable: u64,
+    /// Not allowed: a filter.
+    pub denied: u64,
+    /// Nobody listens there, as an answer to an earlier one said.
+    pub refused: u64,
+    /// Too long for the way there.
+    pub too_long: u64,
 }
 
 impl SendCount {
@@ -55,6 +65,16 @@ impl SendCount {
             true => self.dropped += 1,
             false => self.errors += 1,
         }
+        #[cfg(unix)]
+        match error.raw_os_error() {
+            Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::ENETDOWN | libc::EADDRNOTAVAIL) => {
+                self.unreachable += 1
+            }
+            Some(libc::EPERM | libc::EACCES) => self.denied += 1,
+            Some(libc::ECONNREFUSED) => self.refused += 1,
+            Some(libc::EMSGSIZE) => self.too_long += 1,
+            _ => {}
+        }
     }
 
     /// Adds another count.
@@ -62,6 +82,10 @@ impl SendCount {
         self.sent += other.sent;
         self.dropped += other.dropped;
         self.errors += other.errors;
+        self.unreachable += other.unreachable;
+        self.denied += other.denied;
+        self.refused += other.refused;
+        self.too_long += other.too_long;
     }
 }
 

@@ -9,7 +9,7 @@ use roomkit_media::time::Duration;
 use roomkit_net::{Item, OpenError};
 
 /// The kinds of items, as the module's constants and in the tuples.
-const KINDS: [(&str, u8); 13] = [
+const KINDS: [(&str, u8); 14] = [
     ("FRAME", FRAME),
     ("DIGIT", DIGIT),
     ("PLAYBACK_STARTED", PLAYBACK_STARTED),
@@ -23,6 +23,7 @@ const KINDS: [(&str, u8); 13] = [
     ("FAULT", FAULT),
     ("CLOSED", CLOSED),
     ("DIALLED", DIALLED),
+    ("NOTHING_LEAVES", NOTHING_LEAVES),
 ];
 const FRAME: u8 = 0;
 const DIGIT: u8 = 1;
@@ -37,6 +38,7 @@ const FAULT: u8 = 9;
 const CLOSED: u8 = 10;
 const RTCP_TIMEOUT: u8 = 11;
 const DIALLED: u8 = 12;
+const NOTHING_LEAVES: u8 = 13;
 
 pub fn add_kinds(module: &Bound<'_, PyModule>) -> PyResult<()> {
     for (name, kind) in KINDS {
@@ -120,6 +122,7 @@ fn tuple<'py>(py: Python<'py>, key: u64, item: Item) -> PyResult<Bound<'py, PyTu
         Item::RtpTimeout => (RTP_TIMEOUT, none(), none(), none()),
         Item::RtcpTimeout => (RTCP_TIMEOUT, none(), none(), none()),
         Item::RtpResumed => (RTP_RESUMED, none(), none(), none()),
+        Item::NothingLeaves(reason) => (NOTHING_LEAVES, text(&reason), none(), none()),
         Item::Fault(message) => (FAULT, text(&message), none(), none()),
         Item::Closed => (CLOSED, none(), none(), none()),
     };

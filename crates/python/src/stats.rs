@@ -126,7 +126,16 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
     let SocketStats { sent, unmatched, kernel_drops, receive_errors, dscp_refused } =
         snapshot.socket;
     set!(dscp_refused);
-    let SendCount { sent: datagrams_sent, dropped: send_dropped, errors: send_errors } = sent;
+    let SendCount {
+        sent: datagrams_sent,
+        dropped: send_dropped,
+        errors: send_errors,
+        unreachable: send_unreachable,
+        denied: send_denied,
+        refused: send_refused,
+        too_long: send_too_long,
+    } = sent;
+    set!(send_unreachable, send_denied, send_refused, send_too_long);
     set!(unmatched, kernel_drops, receive_errors, datagrams_sent, send_dropped, send_errors);
     let inbound_dropped = snapshot.items_dropped;
     set!(inbound_dropped);

@@ -46,6 +46,7 @@ class SourceTrusted:
 
     addr: Address
     ssrc: int
+    """Our own where the far end sends back what it gets, as an echo test does."""
     changed: bool
     """Whether it took the place of another."""
 

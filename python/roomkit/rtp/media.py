@@ -283,6 +283,8 @@ class Media:
             self._gone(Disconnected("rtcp_timeout"))
         elif kind == _native.BYE:
             self._gone(Disconnected("bye", printable(a)))
+        elif kind == _native.NOTHING_LEAVES:
+            _log.warning("session %s: nothing of what it sends has left for 1 s: %s", self.id, a)
         elif kind == _native.FAULT:
             _log.error("session %s: the media core gave it up: %s", self.id, a)
             self._gone(Disconnected("fault", a))

@@ -19,7 +19,7 @@ class RTPStats(Mapping[str, "int | float | None"]):
 
     # Sent.
     packets_sent: int = 0
-    """RTP packets, digits included."""
+    """RTP packets that the system took, digits included."""
     octets_sent: int = 0
     digits_sent: int = 0
     keepalives_sent: int = 0
@@ -178,7 +178,15 @@ class RTPStats(Mapping[str, "int | float | None"]):
     send_dropped: int = 0
     """Datagrams for which the kernel had no room."""
     send_errors: int = 0
-    """Datagrams that were refused: no route, a filter, nobody listens there."""
+    """Datagrams that the system refused, for the following reasons and others."""
+    send_unreachable: int = 0
+    """No way leads there: no route, no network, no such host."""
+    send_denied: int = 0
+    """A filter does not allow it."""
+    send_refused: int = 0
+    """Nobody listens there, as the answer to an earlier one said."""
+    send_too_long: int = 0
+    """They are too long for the way."""
     receive_errors: int = 0
     """Errors that the socket reported while receiving, ICMP's among them."""
     dscp_refused: int = 0

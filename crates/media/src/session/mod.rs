@@ -47,6 +47,7 @@ use crate::pacer::Progress;
 use crate::playout::samples;
 use crate::resample::Bank;
 use crate::rng::Rng;
+use crate::rtp::HEADER_LEN;
 use crate::seq::Ssrc;
 use crate::stats::Stats;
 use crate::time::{Duration, Time};
@@ -220,6 +221,19 @@ impl Session {
             Port::Rtp if !self.reports.muxed => self.stats.rtcp_stranger += 1,
             _ => self.receive_control(now, from, port, datagram),
         }
+    }
+
+    /// A datagram that was polled has not left after all, as the system says: it does not count as sent, here and in reports.
+    pub fn unsent(&mut self, datagram: &[u8]) {
+        let stats = &mut self.stats;
+        if crate::rtp::is_rtcp(datagram) {
+            stats.rtcp_sent = stats.rtcp_sent.saturating_sub(1);
+            return;
+        }
+        let sealed = self.secure.as_ref().map_or(0, |secure| secure.added);
+        let octets = datagram.len().saturating_sub(HEADER_LEN + sealed) as u64;
+        stats.packets_sent = stats.packets_sent.saturating_sub(1);
+        stats.octets_sent = stats.octets_sent.saturating_sub(octets);
     }
 
     /// Queues audio to be sent; it stays PCM until its frame is due.

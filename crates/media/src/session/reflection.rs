@@ -34,7 +34,7 @@ pub(super) struct Reflection {
 #[derive(Clone, Copy, Debug, Default)]
 struct Sent {
     at: Time,
-    /// 0: the place is empty.
+    /// Its lowest bits are the length of what was sent, so that nothing longer is ever looked at. 0: the place is empty.
     digest: u64,
 }
 
@@ -73,7 +73,7 @@ impl Reflection {
     /// Whether it is a packet of ours that left within the last two seconds.
     pub(super) fn is_ours(&self, now: Time, packet: &RtpPacket<'_>) -> bool {
         let place = usize::from(packet.seq.0) % self.packets.len().max(1);
-        let sent = self.packets.get(place).filter(|sent| sent.is_recent(now));
+        let sent = self.packets.get(place).filter(|sent| sent.may_be(now, packet.payload));
         sent.is_some_and(|sent| sent.digest == self.of_packet(packet))
     }
 
@@ -86,8 +86,11 @@ impl Reflection {
 
     /// Whether it is a compound of ours that left within the last two seconds.
     pub(super) fn is_our_report(&self, now: Time, bytes: &[u8]) -> bool {
-        let digest = digest(self.key, 0, bytes);
-        self.reports.iter().any(|sent| sent.is_recent(now) && sent.digest == digest)
+        let mut sent = self.reports.iter().filter(|sent| sent.may_be(now, bytes)).peekable();
+        sent.peek().is_some() && {
+            let digest = digest(self.key, 0, bytes);
+            sent.any(|sent| sent.digest == digest)
+        }
     }
 
     /// Of what makes it ours: SSRC, sequence number, timestamp and payload. Marker and payload type may be another network's.
@@ -98,12 +101,13 @@ impl Reflection {
 }
 
 impl Sent {
-    fn is_recent(self, now: Time) -> bool {
-        self.digest != 0 && now - self.at <= MEMORY
+    /// Whether it left within the last two seconds, and with so many octets.
+    fn may_be(self, now: Time, bytes: &[u8]) -> bool {
+        self.digest != 0 && self.digest as u16 == bytes.len() as u16 && now - self.at <= MEMORY
     }
 }
 
-/// A keyed digest, by multiplication in lanes of 64 bits: what it costs is hidden behind the encoder. It need not withstand
+/// A keyed digest with the length in its lowest 16 bits, by multiplication in lanes of 64 bits: what it costs is hidden behind the encoder. It need not withstand
 /// more than guesses of a key that nobody sees anything of.
 fn digest(key: [u64; 2], numbers: u64, bytes: &[u8]) -> u64 {
     let [secret, factor] = key;
@@ -114,14 +118,15 @@ fn digest(key: [u64; 2], numbers: u64, bytes: &[u8]) -> u64 {
             *lane = fold(*lane ^ word_of(word), factor);
         }
     }
-    let mut sum = fold(secret ^ numbers, factor) ^ bytes.len() as u64;
+    let mut sum = fold(secret ^ numbers, factor);
     for (n, word) in chunks.remainder().chunks(8).enumerate() {
         lanes[n] = fold(lanes[n] ^ word_of(word), factor);
     }
     for lane in lanes {
         sum = fold(sum ^ lane, factor);
     }
-    sum
+    // A datagram's length fits.
+    sum << 16 | u64::from(bytes.len() as u16)
 }
 
 /// Up to eight octets as a number.

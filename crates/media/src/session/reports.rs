@@ -154,7 +154,8 @@ impl Reports {
 
     /// RTP packets that left under the present SSRC.
     pub(super) fn packets_of_ssrc(&self, stats: &Stats) -> u64 {
-        stats.packets_sent - self.before_ssrc.0
+        // What was sent right before may turn out not to have left.
+        stats.packets_sent.saturating_sub(self.before_ssrc.0)
     }
 
     fn ntp(&self, now: Time) -> NtpTime {
@@ -180,7 +181,7 @@ impl Session {
             ntp: reports.ntp(now),
             rtp: self.outbound.timestamp_at(now, next_frame),
             packets: wire_count(reports.packets_of_ssrc(&self.stats)),
-            octets: wire_count(self.stats.octets_sent - reports.before_ssrc.1),
+            octets: wire_count(self.stats.octets_sent.saturating_sub(reports.before_ssrc.1)),
         });
         let metrics = if reports.extended { self.voip_metrics() } else { None };
         let reports = &mut self.reports;

@@ -12,13 +12,15 @@ use crate::time::Time;
 pub(super) struct Secure {
     srtp: Srtp,
     config: SrtpConfig,
+    /// Octets by which a packet of RTP grew when it was sealed.
+    pub(super) added: usize,
     /// Where a datagram is decrypted; kept, so that none is allocated.
     clear: Vec<u8>,
 }
 
 impl Secure {
     pub(super) fn new(config: &SrtpConfig) -> Secure {
-        Secure { srtp: Srtp::new(config), config: config.clone(), clear: Vec::new() }
+        Secure { srtp: Srtp::new(config), config: config.clone(), added: 0, clear: Vec::new() }
     }
 }
 
@@ -66,7 +68,10 @@ impl Session {
         let sealed = if is_rtcp(bytes) {
             secure.srtp.protect_rtcp(bytes)
         } else {
-            secure.srtp.protect_rtp(bytes)
+            let plain = bytes.len();
+            let sealed = secure.srtp.protect_rtp(bytes);
+            secure.added = bytes.len() - plain;
+            sealed
         };
         self.stats.srtp_unsent += u64::from(sealed.is_err());
         sealed.is_ok()
