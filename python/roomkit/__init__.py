@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from roomkit.voice.events import DTMFEvent
     from roomkit.voice.frame import AudioFrame
     from roomkit.voice.pipeline.base import AudioPipelineConfig
+    from roomkit.voice.queue import AudioQueue
 
 __all__ = [
     "AIChannel",
@@ -35,6 +36,7 @@ __all__ = [
     "AudioChunk",
     "AudioFrame",
     "AudioPipelineConfig",
+    "AudioQueue",
     "Channel",
     "ChannelBinding",
     "ChannelCategory",
@@ -63,6 +65,7 @@ _HOMES = {
     "AudioChunk": "voice.base",
     "AudioFrame": "voice.frame",
     "AudioPipelineConfig": "voice.pipeline.base",
+    "AudioQueue": "voice.queue",
     "Channel": "rooms",
     "ChannelBinding": "rooms",
     "ChannelCategory": "rooms",

@@ -174,13 +174,9 @@ async def test_an_open_session_says_what_does_not_fit(
 
 
 @pytest.mark.parametrize("register", ["on_frame", "on_dtmf", "on_event", "on_disconnected"])
-async def test_what_cannot_be_called_or_would_not_be_awaited_is_no_callback(
-    session: RTPSession, register: str
-) -> None:
-    async def awaited(_: Any) -> None: ...
-
-    for wrong in (None, "f", awaited):
-        with pytest.raises(TypeError, match="^callback: .*; a plain function fits"):
+async def test_what_cannot_be_called_is_no_callback(session: RTPSession, register: str) -> None:
+    for wrong in (None, "f"):
+        with pytest.raises(TypeError, match="^callback: .*; a function fits, plain or async"):
             getattr(session, register)(wrong)
 
 

@@ -378,5 +378,7 @@ async def test_live_audio_can_be_cancelled_and_goes_on_afterwards(peer: Peer) ->
 
 async def test_a_stream_is_no_live_audio(peer: Peer) -> None:
     async with to(peer) as session:
-        with pytest.raises(TypeError, match="audio: list; bytes or an AudioChunk fits"):
-            session.send([b"\0\0"])
+        with pytest.raises(
+            TypeError, match="audio: list; bytes of 16 bit PCM, an AudioChunk or an AudioFrame fits"
+        ):
+            session.send([b"\0\0"])  # type: ignore[arg-type]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import logging
+import warnings
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from interop.peers import until
 from roomkit.rtp.streams import Listeners, Stream
 
 
@@ -123,12 +127,97 @@ def test_a_listener_may_unsubscribe_itself() -> None:
 
 @pytest.mark.parametrize("callback", [None, 5, "print"])
 def test_only_what_can_be_called_is_taken(callback: Any) -> None:
-    with pytest.raises(TypeError, match="a plain function fits"):
+    with pytest.raises(TypeError, match="a function fits"):
         Listeners[int]().add(callback)
 
 
-def test_an_async_function_is_refused_since_nobody_would_await_it() -> None:
-    async def later(item: int) -> None: ...
+async def test_two_tasks_cannot_wait_at_the_same_iterator() -> None:
+    listeners, stream, _ = make()
+    first = asyncio.create_task(anext(stream))
+    await asyncio.sleep(0)
+    with pytest.raises(RuntimeError, match="another task waits for the next item"):
+        await anext(stream)
+    listeners.call(1)
+    assert await first == 1
+    listeners.call(2)
+    assert await anext(stream) == 2
 
-    with pytest.raises(TypeError, match="iterate over the session"):
-        Listeners[int]().add(later)
+
+async def test_of_two_tasks_that_take_turns_until_one_waits_the_other_is_told() -> None:
+    listeners, stream, _ = make()
+    first = asyncio.create_task(anext(stream))
+    await asyncio.sleep(0)
+    listeners.call(1)
+    assert await anext(stream) == 1  # it came first to what the other was woken for
+    second = asyncio.create_task(anext(stream))
+    done, _ = await asyncio.wait((first, second), return_when=asyncio.FIRST_COMPLETED)
+    assert isinstance(done.pop().exception(), RuntimeError)
+    listeners.call(2)
+    assert await (second if first.done() else first) == 2
+
+
+class AsyncCall:
+    def __init__(self, work: Callable[[int], Awaitable[None]]) -> None:
+        self.work = work
+
+    async def __call__(self, item: int) -> None:
+        await self.work(item)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda work: work,
+        functools.partial,
+        AsyncCall,
+        lambda work: lambda item: work(item),
+        lambda work: functools.partial(functools.partial(work)),
+    ],
+    ids=["async function", "partial", "object", "lambda", "partial of partial"],
+)
+async def test_what_a_callback_returns_is_awaited_in_order(
+    wrap: Callable[[Any], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    listeners: Listeners[int] = Listeners()
+    seen: list[tuple[str, int]] = []
+    go = asyncio.Event()
+
+    async def work(item: int) -> None:
+        await go.wait()
+        seen.append(("work", item))
+        if item == 2:
+            raise LookupError("of its own")
+
+    unsubscribe = listeners.add(wrap(work))
+    listeners.add(lambda item: seen.append(("plain", item)))
+    for item in (1, 2, 3):
+        listeners.call(item)
+    assert seen == [("plain", 1), ("plain", 2), ("plain", 3)]  # it waits for nobody
+    unsubscribe()
+    go.set()
+    await until(lambda: len(seen) >= 6, "all were awaited")
+    assert seen[3:] == [("work", 1), ("work", 2), ("work", 3)]
+    assert "of its own" in caplog.text
+
+
+async def test_a_slow_async_callback_collects_no_more_than_its_limit(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    listeners: Listeners[int] = Listeners()
+    seen: list[int] = []
+    go = asyncio.Event()
+
+    async def slow(item: int) -> None:
+        await go.wait()
+        seen.append(item)
+
+    listeners.add(slow)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # one that was never awaited would be told here
+        for item in range(300):
+            listeners.call(item)
+        gc.collect()
+    go.set()
+    await until(lambda: len(seen) >= 256, "all were awaited")
+    assert seen == list(range(256))
+    assert caplog.text.count("slower than its events") == 1

@@ -60,9 +60,7 @@ def test_a_chunk_has_the_published_defaults() -> None:
     assert AudioChunk(memoryview(bytes(4))).data == bytes(4)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"format": "mp3"}, {"sample_rate": 0}, {"channels": 9}, {"data": b"odd"}]
-)
+@pytest.mark.parametrize("wrong", [{"format": "mp3"}, {"sample_rate": 0}, {"channels": 9}])
 def test_a_chunk_that_does_not_fit_names_the_field(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         AudioChunk(**{"data": b"", **wrong})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -146,3 +147,42 @@ async def test_a_recogniser_that_fails_is_reported_and_the_call_goes_on(
     await hooks.drain(5)
     assert heard == []
     assert errors == [("stt", "the recogniser hung up")]
+
+
+WHO = contextvars.ContextVar("WHO", default="nobody")
+
+
+async def test_each_call_is_heard_in_the_context_in_which_it_was_opened() -> None:
+    """One wake serves all calls, and its context is that of the call whose frame came first."""
+    seen: list[tuple[str, str]] = []
+    feed = FrameFeed()
+    both: list[Hearing] = []
+
+    class Recogniser(STTProvider):
+        def __init__(self, name: str) -> None:
+            self._name = name
+
+        async def transcribe(self, audio: AudioChunk) -> TranscriptionResult:
+            seen.append((self._name, WHO.get()))
+            return TranscriptionResult("")
+
+    async def opens(name: str) -> HookRunner:
+        WHO.set(name)
+        one, hooks, _ = hearing(AudioPipelineConfig(vad=EnergyVAD()), Recogniser(name))
+
+        async def speech(event: Any, ctx: HookContext) -> None:
+            seen.append((name, WHO.get()))
+
+        hooks.add(HookTrigger.ON_SPEECH_START, speech)
+        both.append(one)
+        return hooks
+
+    runners = [await asyncio.create_task(opens(name)) for name in ("alice", "bob")]
+    for frame in frames(silence(200) + tone(1000) + silence(2000)):
+        for one in both:
+            feed.put(one, frame)
+        await asyncio.sleep(0)
+    for one, hooks in zip(both, runners, strict=True):
+        await one.settle()
+        await hooks.drain(1)
+    assert sorted(seen) == [("alice", "alice")] * 2 + [("bob", "bob")] * 2

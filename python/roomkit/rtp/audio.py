@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
+from roomkit._items import Items
+from roomkit.errors import shown
 from roomkit.voice.base import AudioChunk
+from roomkit.voice.frame import AudioFrame
+from roomkit.voice.pcm import SampleJoiner, is_buffer, pcm_bytes, refuse_container
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["Audio", "Piece", "PieceReader"]
+__all__ = ["Audio", "Live", "Piece", "PieceReader", "live_piece"]
 
-_log = logging.getLogger("roomkit.rtp")
+Live: TypeAlias = "Buffer | AudioChunk | AudioFrame"
+"""What `send` takes. A buffer (bytes, bytearray, memoryview, array, numpy …) is 16 bit PCM in the
+session's rate and channels; an `AudioChunk` or an `AudioFrame` says its own."""
+Audio: TypeAlias = "Live | AsyncIterable[Live] | Iterable[Live]"
+"""What `play` takes: one piece, or an (async) iterator of pieces."""
 
-Audio: TypeAlias = (
-    "Buffer | AudioChunk | AsyncIterable[Buffer | AudioChunk] | Iterable[Buffer | AudioChunk]"
+_PIECE_FITS: Final = "bytes of 16 bit PCM, an AudioChunk or an AudioFrame fits"
+_FITS: Final = (
+    "bytes of 16 bit PCM, an AudioChunk, an AudioFrame, or an (async) iterator of these fits"
 )
-"""What `play` takes. A buffer (bytes, bytearray, memoryview, array …) is 16 bit little-endian PCM
-in the session's rate and channels; an `AudioChunk` says its own."""
-
-_FITS: Final = "bytes of 16 bit PCM, an AudioChunk, or an (async) iterator of these fits"
 
 
 class Piece(NamedTuple):
-    """Whole samples of PCM."""
+    """PCM of 16 bits, little-endian."""
 
-    pcm: memoryview
+    pcm: bytes
     sample_rate: int
     channels: int
 
@@ -38,79 +42,71 @@ class PieceReader:
     A synthesiser that streams over a network hands out whatever a read returned, so a piece may end
     in the middle of a sample: its bytes are kept for the next one.
 
-    The constructor raises `TypeError` or `ValueError` for what can be seen at once; `pieces` raises
-    them for an item of a stream.
+    The constructor raises `TypeError` or `ValueError` for what can be seen at once, which is all
+    of a list; `pieces` raises them for an item of a stream.
     """
 
     def __init__(self, audio: Audio, sample_rate: int, channels: int) -> None:
         self._format = (sample_rate, channels)
-        self._carry = b""
-        self.whole: Piece | None = None
-        """The one piece, when the audio is no stream."""
-        self._source: AsyncIterable[Any] | Iterable[Any] = ()
-        if isinstance(audio, AudioChunk) or _is_buffer(audio):
-            self.whole = self._piece(audio)
-            if self._carry:
+        self._joiner = SampleJoiner("audio")
+        self._known: list[Piece] = []
+        self._items: Items | None = None
+        if isinstance(audio, (AudioChunk, AudioFrame)) or is_buffer(audio):
+            piece = live_piece(audio, sample_rate, channels)
+            width = 2 * piece.channels
+            if len(piece.pcm) % width:
                 raise ValueError(
-                    f"audio: {len(self.whole.pcm) + len(self._carry)} bytes; a multiple of"
-                    f" {2 * self.whole.channels} fits (2 bytes per sample,"
-                    f" {self.whole.channels} channel(s))"
+                    f"audio: {len(piece.pcm)} bytes; a multiple of {width} fits"
+                    f" (2 bytes per sample, {piece.channels} channel(s))"
                 )
+            self._known = [piece]
+        elif isinstance(audio, (list, tuple)):
+            # It is here as a whole, so nothing of it is played if something of it does not fit.
+            self._known = [piece for item in audio for piece in self._whole(item)]
+            self._known += map(Piece._make, self._joiner.end())
         elif isinstance(audio, (AsyncIterable, Iterable)) and not isinstance(audio, str):
-            self._source = audio
+            self._items = Items(audio)
         else:
             raise TypeError(f"audio: {type(audio).__name__}; {_FITS}")
 
     async def pieces(self) -> AsyncGenerator[Piece, None]:
-        """The pieces in order, each read when it is asked for. Reading ends with the source."""
-        if self.whole is not None:
-            yield self.whole
-        elif isinstance(self._source, AsyncIterable):
-            async for item in self._source:
-                yield self._piece(item)
-        else:
-            for item in self._source:
-                yield self._piece(item)
-        if self._carry:
-            _log.warning("audio ended in the middle of a sample; its last bytes are left out")
+        """The pieces in order, in whole samples, each read when it is asked for. Reading ends with
+        the source."""
+        for piece in self._known:
+            yield piece
+        if self._items is None:
+            return
+        async for item in self._items:
+            for piece in self._whole(item):
+                yield piece
+        for pcm, rate, channels in self._joiner.end():
+            yield Piece(pcm, rate, channels)
 
     async def aclose(self) -> None:
         """Closes the source, if it is a generator or knows how to close. Idempotent."""
-        close: Callable[[], Any] | None = getattr(self._source, "aclose", None)
-        if close is not None:
-            await close()
-            return
-        close = getattr(self._source, "close", None)
-        if close is not None:
-            close()
+        if self._items is not None:
+            await self._items.aclose()
 
-    def _piece(self, item: object) -> Piece:
-        if isinstance(item, AudioChunk):
-            if item.format != "pcm_s16le":
-                raise ValueError(f"chunk format: {item.format!r}; only 'pcm_s16le' fits")
-            data, rate, channels = item.data, item.sample_rate, item.channels
-        elif _is_buffer(item):
-            data, (rate, channels) = _bytes(item), self._format
-        else:
-            raise TypeError(f"audio: {type(item).__name__} in the stream; {_FITS}")
-        return self._join(data, rate, channels)
-
-    def _join(self, data: bytes, rate: int, channels: int) -> Piece:
-        if self._carry:
-            data = self._carry + data
-        whole = len(data) - len(data) % (2 * channels)
-        self._carry = data[whole:]
-        return Piece(memoryview(data)[:whole], rate, channels)
+    def _whole(self, item: object) -> list[Piece]:
+        piece = live_piece(item, *self._format, where=" in the stream")
+        return [Piece(*joined) for joined in self._joiner.join(*piece)]
 
 
-def _is_buffer(item: object) -> bool:
-    try:
-        memoryview(item).release()  # type: ignore[arg-type]
-    except TypeError:
-        return False
-    return True
-
-
-def _bytes(item: Any) -> bytes:
-    """A copy, unless it cannot change: it is read while it plays."""
-    return item if type(item) is bytes else memoryview(item).tobytes()
+def live_piece(item: Any, sample_rate: int, channels: int, *, where: str = "") -> Piece:
+    """One buffer, chunk or frame, with its rate and channels: those given, where it says none. It
+    may end in the middle of a sample. Raises `TypeError` or `ValueError` for what is none."""
+    if type(item) is bytes:
+        refuse_container(item, "audio")
+        return Piece(item, sample_rate, channels)
+    if isinstance(item, AudioChunk):
+        if item.format != "pcm_s16le":
+            raise ValueError(f"chunk format: {shown(item.format)}; only 'pcm_s16le' fits")
+    elif isinstance(item, AudioFrame):
+        if item.sample_width != 2:
+            raise ValueError(f"sample_width: {shown(item.sample_width)}; only 2 (16 bit PCM) fits")
+    elif is_buffer(item):
+        return Piece(pcm_bytes(item, "audio", channels), sample_rate, channels)
+    else:
+        raise TypeError(f"audio: {type(item).__name__}{where}; {_PIECE_FITS}")
+    # Its fields may have been assigned since it was made.
+    return Piece(pcm_bytes(item.data, "data", item.channels), item.sample_rate, item.channels)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import weakref
 from collections.abc import Callable
 from typing import Any, Final
 
 from roomkit import _bridge, _native
-from roomkit._faults import log_fault
 from roomkit._text import printable
 from roomkit.errors import SessionEndedError
 from roomkit.rtp.addresses import Address
@@ -57,6 +57,7 @@ class Media:
         """Called, on any thread, when the core has ended the session: it receives no longer."""
         self.holds_back = False
         """Digits were masked: the core may hold frames back, which are heard at the end."""
+        self._context = contextvars.Context()
         self._native: _native.Session | None = None
         self._bridge: _bridge.LoopBridge | None = None
         self._playout: Playout | None = None
@@ -90,12 +91,15 @@ class Media:
             raise SessionEndedError(self.id, "open it")
         bridge = _bridge.running_bridge()
         native = open_native(bridge, options, local, remote, rtcp, self, shared=shared)
+        # Callbacks run in the context of whoever opened this session, not the loop's first.
+        self._context = contextvars.copy_context()
         self._native = native
         self.id = f"{native.ssrc:08x}"
         self._bridge = bridge
         self._playout = Playout(
             native,
             bridge.loop,
+            name=self.id,
             sample_rate=self.rate,
             channels=self.channels,
             lead_ms=options.lead_ms,
@@ -207,27 +211,49 @@ class Media:
 
     def on_media_frame(self, pcm: bytes, timestamp_ms: float, kind: int) -> None:
         """One tick of audio from the core: the way that every frame of every call takes."""
+        self._context.run(self._on_frame, pcm, timestamp_ms, kind)
+
+    def on_media_item(self, kind: int, a: Any, b: Any, c: Any) -> None:
+        """Anything else from the core."""
+        self._context.run(self._on_item, kind, a, b, c)
+
+    def on_loop_end(self) -> None:
+        """The event loop ends, or the core has given up, with the session still open."""
+        if not self.closed:
+            self._end()
+            if self._native is not None and self._bridge is not None:
+                try:
+                    self._bridge.close_now(self._native)
+                finally:
+                    self.when_ended()
+
+    def on_fork(self) -> None:
+        """In a forked child: the call is the parent's."""
+        self.closed = True
+        if self._playout is not None:
+            self._playout.on_fork()
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _on_frame(self, pcm: bytes, timestamp_ms: float, kind: int) -> None:
         if self.closed and not self._hears_out:
             return  # it was on its way when the session was closed
         if self._tap is not None:
             self._now_ms = timestamp_ms + len(pcm) / (2 * self.channels) * 1000 / self.rate
             self._tell_played()
-        for callback in self.frames.calls:
+        for each in self.frames.calls:
             # Each has a frame of its own: what one writes into its metadata is not another's.
-            frame = frame_from_media(
-                pcm,
-                self.rate,
-                self.channels,
-                timestamp_ms,
-                {"kind": FRAME_KINDS[kind]} if kind else None,
+            each.call(
+                frame_from_media(
+                    pcm,
+                    self.rate,
+                    self.channels,
+                    timestamp_ms,
+                    {"kind": FRAME_KINDS[kind]} if kind else None,
+                )
             )
-            try:
-                callback(frame)
-            except Exception as error:  # noqa: BLE001 (one harms no other)
-                log_fault(_log, error, "session %s: callback %r raised", self.id, callback)
 
-    def on_media_item(self, kind: int, a: Any, b: Any, c: Any) -> None:
-        """Anything else from the core."""
+    def _on_item(self, kind: int, a: Any, b: Any, c: Any) -> None:
         playout = self._playout
         if playout is None:
             return
@@ -271,24 +297,6 @@ class Media:
             _log.error("session %s: the media core gave it up: %s", self.id, a)
             self._gone(Disconnected("fault", a))
             self.on_loop_end()
-
-    def on_loop_end(self) -> None:
-        """The event loop ends, or the core has given up, with the session still open."""
-        if not self.closed:
-            self._end()
-            if self._native is not None and self._bridge is not None:
-                try:
-                    self._bridge.close_now(self._native)
-                finally:
-                    self.when_ended()
-
-    def on_fork(self) -> None:
-        """In a forked child: the call is the parent's."""
-        self.closed = True
-        if self._playout is not None:
-            self._playout.on_fork()
-
-    # --- inside ---------------------------------------------------------------------------------
 
     def _gone(self, event: Disconnected) -> None:
         self._disconnected = event

@@ -5,25 +5,35 @@ and again when the core says that there is room (`LOW_WATER`); it is over when t
 (`PLAYBACK_ENDED`), since only the media clock knows what left. The next playback is pushed as soon
 as the one before is in the core completely, so that they join without a gap.
 
-Live audio (`send`) is one open playback after another: it takes what comes, frame by frame, and
-waits for nothing. It yields to `play`: live frames behind ten seconds of announcement would arrive
-ten seconds late, so they are dropped instead and counted. After a stall of the program its live
-audio comes in a burst; the core gives the delay of it back.
+Live audio (`send`) is one open playback after another: it takes what comes, piece by piece, each
+whole or not at all, and waits for nothing. It yields to `play`: live frames behind ten seconds of
+announcement would arrive ten seconds late, so they are dropped instead, counted and told. After a
+stall of the program its live audio comes in a burst; the core gives the delay of it back.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
+import time
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Final
 
 from roomkit import _native
+from roomkit._faults import log_fault
 from roomkit.rtp.audio import Audio, Piece, PieceReader
 from roomkit.rtp.played import PlayedTap
 from roomkit.voice.base import PlaybackPosition
+from roomkit.voice.pcm import SampleJoiner
 
 __all__ = ["Playback", "Playout"]
+
+_log = logging.getLogger("roomkit.rtp")
+
+_EPISODE_S: Final = 5.0
+"""Drops of live audio that are no further apart than this are told once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +57,14 @@ class Playout:
         native: _native.Session,
         loop: asyncio.AbstractEventLoop,
         *,
+        name: str,
         sample_rate: int,
         channels: int,
         lead_ms: int,
     ) -> None:
+        """`name`: of the session, for logs."""
         self._native = native
+        self._name = name
         self._loop = loop
         self._format = (sample_rate, channels)
         self._lead_ms = lead_ms
@@ -62,6 +75,9 @@ class Playout:
         self._last = 0
         self._plays = 0  # entries of `play` that have not been dropped
         self._live: _Entry | None = None
+        self._live_samples = SampleJoiner("live audio")
+        self._lost = False  # live audio was dropped, and nothing else has begun since
+        self._lost_at = -_EPISODE_S
         self._room: asyncio.Future[None] | None = None
         self._over = False
         self._final = PlaybackPosition(0, 0.0)
@@ -87,33 +103,82 @@ class Playout:
                 # Not `await entry.done`: cancelling this task would cancel the future, which others
                 # wait for too.
                 await asyncio.wait((entry.done,))
-            return entry.done.result()
-        finally:
+        except BaseException as error:
+            try:
+                await self._end_feeding(entry, feeder, reader)
+            except Exception as another:  # noqa: BLE001 (the first one is on its way up)
+                if another is not error:
+                    log_fault(_log, another, "session %s: a source did not end", self._name)
+            raise
+        await self._end_feeding(entry, feeder, reader)
+        return entry.done.result()
+
+    async def _end_feeding(
+        self, entry: _Entry, feeder: asyncio.Task[None], reader: PieceReader
+    ) -> None:
+        """However a playback ends: nothing more of its source is read or queued. Raises what the
+        source raises on its way out."""
+        try:
             if not entry.done.done():
                 self._abandon(entry)
             if not feeder.done():
                 feeder.cancel()
                 await asyncio.wait((feeder,))
-            elif not feeder.cancelled():
-                feeder.exception()  # seen: another one may be on its way up
+        finally:
             await reader.aclose()
+        if not feeder.cancelled():
+            feeder.result()
 
-    def send(self, pcm: bytes | memoryview, sample_rate: int, channels: int) -> int:
-        """Queues live audio and returns the bytes taken: fewer than given when the lead is full,
-        none while something else plays. Never waits."""
+    def send(self, piece: Piece) -> int:
+        """Queues live audio and returns the bytes of it that were taken: all, or none where it does
+        not fit into the lead or something else plays. What is longer than the lead could never fit:
+        of that, its beginning. Never waits."""
         with self._lock:
-            taken = 0
-            if not self._plays and not self._over:
-                live = self._live or self._new(live=True)
-                taken = self._native.push(pcm, sample_rate, channels, live.number, False, True)
-                live.format = (sample_rate, channels)
-                if taken and self._live is None:
-                    self._live = self._entries[live.number] = live
-                if self.tap is not None and taken:
-                    self.tap.pushed(live.number, pcm[:taken], sample_rate, channels)
-            if taken < len(pcm):
-                self.live_dropped += len(pcm) - taken
-            return taken
+            # Joined whether or not it is taken: what comes next goes on in the middle of a sample.
+            dropped = 0
+            for whole in map(Piece._make, self._live_samples.join(*piece)):
+                taken = 0
+                if not self._plays and not self._over:
+                    taken = self._push_live(whole)
+                dropped += len(whole.pcm) - taken
+            tells = bool(dropped) and self._drop_live(dropped)
+            busy = self._plays > 0
+        if tells:
+            _log.warning(
+                "session %s: live audio is dropped: it comes %s; an AudioQueue given to play or"
+                " send_audio loses nothing",
+                self._name,
+                "while something else plays"
+                if busy
+                else f"faster than it is played, and {self._lead_ms} ms may wait (lead_ms)",
+            )
+        return max(0, len(piece.pcm) - dropped)
+
+    def _push_live(self, piece: Piece) -> int:
+        pcm, sample_rate, channels = piece
+        length_ms = len(pcm) / (2 * channels) * 1000 / sample_rate
+        # It only becomes more, since nobody else pushes.
+        room_ms = self._lead_ms - self._native.queued_ms()
+        if room_ms < length_ms <= self._lead_ms:
+            return 0
+        live = self._live or self._new(live=True)
+        taken = self._native.push(pcm, sample_rate, channels, live.number, False, True)
+        live.format = (sample_rate, channels)
+        if taken and self._live is None:
+            self._live = self._entries[live.number] = live
+        if self.tap is not None and taken:
+            self.tap.pushed(live.number, pcm[:taken], sample_rate, channels)
+        return taken
+
+    def _drop_live(self, dropped: int) -> bool:
+        """Counts what was not taken, and says whether it is to be told."""
+        self.live_dropped += dropped
+        self._lost = True
+        if self._live is not None:
+            self._live.lost = True
+        now = time.monotonic()
+        last, self._lost_at = self._lost_at, now
+        return now - last > _EPISODE_S and not self._over
 
     def cancel(self) -> bool:
         """Drops all that plays or waits at this moment, and says whether there was anything. No
@@ -122,6 +187,7 @@ class Playout:
             if self._over:
                 return False
             self._live = None
+            self._live_samples = SampleJoiner("live audio")
             found = self._native.cancel(self._last)
             waiting = [e for e in self._entries.values() if not e.live and not e.cancelled]
             for entry in self._entries.values():
@@ -154,15 +220,17 @@ class Playout:
         return self._final if self._over else PlaybackPosition(*self._native.position())
 
     async def wait(self) -> bool:
-        """Returns when all that plays or waits now has ended: True if every bit was played."""
+        """Returns when all that plays or waits now has ended: True if every bit was played, and
+        nothing of the live audio was dropped."""
         self._check_loop()
         with self._lock:
             self._end_live()
+            lost = self._lost or any(entry.lost for entry in self._entries.values())
             leaving = [entry.done for entry in self._entries.values() if entry.dropped]
             pending = [entry.done for entry in self._entries.values() if not entry.dropped]
         if leaving or pending:
             await asyncio.wait(leaving + pending)
-        return not any(done.result().cancelled for done in pending)
+        return not lost and not any(done.result().cancelled for done in pending)
 
     # --- told by the core, on the loop's thread -------------------------------------------------
 
@@ -219,9 +287,14 @@ class Playout:
 
     def _new(self, *, live: bool) -> _Entry:
         self._last += 1
+        self._lost = False
         return _Entry(self._last, live, self._format, self._loop)
 
     def _end_live(self) -> None:
+        for rest in map(Piece._make, self._live_samples.end()):
+            if not self._plays and not self._over:
+                self._push_live(rest)
+        self._live_samples = SampleJoiner("live audio")
         live, self._live = self._live, None
         if live is not None:
             self._native.push(b"", *live.format, live.number, True)
@@ -310,7 +383,8 @@ class Playout:
 
     async def _push(self, entry: _Entry, piece: Piece) -> bool:
         """Pushes a piece; False when the playback has been cancelled meanwhile."""
-        rest, sample_rate, channels = piece
+        pcm, sample_rate, channels = piece
+        rest = memoryview(pcm)  # cutting off its beginning copies nothing, however long it is
         # One push is at most the lead, so that a piece of minutes is not looked at again and again.
         frame = 2 * channels
         most = max(1, self._lead_ms * sample_rate // 1000) * frame
@@ -341,6 +415,7 @@ class _Entry:
         "fed",
         "format",
         "live",
+        "lost",
         "number",
         "pushed",
         "turn",
@@ -364,6 +439,8 @@ class _Entry:
         """Nothing more of it will be pushed."""
         self.cancelled = False
         """The core has been told to drop it."""
+        self.lost = False
+        """Some of what belongs to it was dropped."""
         self.abandoned = False
         """Its task has gone; it is to be dropped alone."""
         self.turn: asyncio.Future[None] = loop.create_future()

@@ -9,7 +9,7 @@ from typing import Literal, Self, Unpack
 
 from roomkit.errors import check_text
 from roomkit.rtp.addresses import Address
-from roomkit.rtp.audio import Audio, PieceReader
+from roomkit.rtp.audio import Audio, Live, live_piece
 from roomkit.rtp.checks import flag
 from roomkit.rtp.codecs import Codec
 from roomkit.rtp.digits import Digits
@@ -30,7 +30,7 @@ from roomkit.rtp.signalling import Signalling, begin_offering, begin_with_offer
 from roomkit.rtp.srtp import SRTP
 from roomkit.rtp.stats import RTPStats
 from roomkit.rtp.terms import Terms
-from roomkit.voice.base import AudioChunk, PlaybackPosition, Unsubscribe
+from roomkit.voice.base import PlaybackPosition, Unsubscribe
 from roomkit.voice.events import DTMFEvent
 from roomkit.voice.frame import AudioFrame
 
@@ -244,30 +244,26 @@ class RTPSession:
     async def play(self, audio: Audio) -> Playback:
         """Plays `audio` and returns when it has left on the wire or was cancelled.
 
-        `audio`: bytes or another buffer of 16 bit little-endian PCM in the session's rate and
-        channels, an `AudioChunk` in its own, or an (async) iterator of these, which is read ahead
-        by `lead_ms` and closed at the end. Concurrent calls play one after another without a gap.
+        `audio`: bytes or another buffer of 16 bit PCM in the session's rate and channels, an
+        `AudioChunk` or `AudioFrame` in its own, or an iterator of these, which is read ahead by
+        `lead_ms` and closed at the end: an async one here, a list here, any other in a thread, so
+        that it may block. Concurrent calls play one after another without a gap.
 
         What the source raises is raised here, and what was queued of it is dropped; cancelling the
-        task drops it too. Raises `SessionEndedError` when the session is not open.
+        task drops it too. Raises `SessionEndedError` when the session is not open, `TypeError` or
+        `ValueError` for what is no such audio.
         """
         return await self._media.playout_for("play audio").play(audio)
 
-    def send(self, audio: Audio) -> int:
+    def send(self, audio: Live) -> int:
         """Queues live audio, a frame or so at a time, without waiting; from any thread.
 
-        `audio`: a buffer or an `AudioChunk`. Returns the bytes taken: fewer than given when
-        `lead_ms` of audio wait, none while `play` has the line. The rest is dropped and counted.
+        `audio`: a buffer, an `AudioChunk` or an `AudioFrame`. Returns the bytes taken: all, or none
+        when it does not fit into `lead_ms`, or while `play` has the line. What is not taken is
+        dropped, counted, and warned of once; `wait_playback` is False then.
         """
         playout = self._media.playout_for("send audio")
-        if type(audio) is bytes:  # the two forms of 50 frames a second and call
-            return playout.send(audio, self._media.rate, self._media.channels)
-        if type(audio) is AudioChunk and audio.format == "pcm_s16le":
-            return playout.send(audio.data, audio.sample_rate, audio.channels)
-        piece = PieceReader(audio, self._media.rate, self._media.channels).whole
-        if piece is None:
-            raise TypeError(f"audio: {type(audio).__name__}; bytes or an AudioChunk fits")
-        return playout.send(*piece)
+        return playout.send(live_piece(audio, self._media.rate, self._media.channels))
 
     def cancel(self) -> bool:
         """Drops all that plays or waits now, before the next packet leaves. True if there was
@@ -288,7 +284,8 @@ class RTPSession:
         return PlaybackPosition(0, 0.0) if playout is None else playout.position
 
     async def wait_playback(self) -> bool:
-        """Returns when all that plays or waits now has ended: True if all of it was played."""
+        """Returns when all that plays or waits now has ended: True if all of it was played, and
+        nothing was dropped of what `send` was given since the playback before."""
         playout = self._media.playout
         return True if playout is None else await playout.wait()
 
@@ -511,7 +508,9 @@ class RTPSession:
         """`callback(frame)` for every frame, on the event loop: keep it short. One that raises is
         logged and harms no other. Returns an idempotent unsubscribe.
 
-        Raises `TypeError` for an async function: iterate over the session instead.
+        It runs in the context (`contextvars`) in which the session was opened. What it returns that
+        can be awaited, as async functions do, is awaited in the order of the frames; of those for
+        which the one before is not done, 256 wait at most. So it is with all callbacks here.
         """
         return self._media.frames.add(callback)
 

@@ -8,9 +8,10 @@ import logging
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from roomkit._faults import log_fault
+from roomkit._serial import SerialQueue
 from roomkit.errors import shown
 from roomkit.voice.base import Unsubscribe
 
@@ -20,54 +21,76 @@ _log = logging.getLogger("roomkit.rtp")
 _T = TypeVar("_T")
 _K = TypeVar("_K")
 
+_MOST_AWAITED: Final = 256
+"""Items that may wait for an async callback, five seconds of frames; further ones are dropped."""
+
 
 class Listeners(Generic[_T]):
-    """Plain functions that are called with every item."""
+    """Functions that are called with every item.
+
+    What one returns that can be awaited is awaited, one after another in the order of the items: an
+    async function's second call waits for its first, other functions do not.
+    """
 
     __slots__ = ("_boxes", "calls")
 
     def __init__(self) -> None:
-        self._boxes: list[tuple[Callable[[_T], object]]] = []
-        self.calls: tuple[Callable[[_T], object], ...] = ()
+        self._boxes: list[_Box[_T]] = []
+        self.calls: tuple[_Box[_T], ...] = ()
         """Replaced as a whole, so that a callback may unsubscribe while they are being called."""
 
     def add(self, callback: Callable[[_T], object]) -> Unsubscribe:
         """Registers `callback` and returns what takes it back, idempotently."""
-        _check_callback(callback)
-        box = (callback,)
+        return self._add(callback, callback)
+
+    def add_for(self, kind: type[_K], callback: Callable[[_K], object]) -> Unsubscribe:
+        """`add` for the items of one kind."""
+        return self._add(callback, lambda item: callback(item) if isinstance(item, kind) else None)
+
+    def call(self, item: _T) -> None:
+        """Calls all of them; one that raises is logged and harms no other."""
+        for box in self.calls:
+            box.call(item)
+
+    def _add(self, callback: object, call: Callable[[_T], object]) -> Unsubscribe:
+        if not callable(callback):
+            raise TypeError(f"callback: {shown(callback)}; a function fits, plain or async")
+        box = _Box(callback, call)
         self._boxes.append(box)
-        self._refresh()
+        self.calls = tuple(self._boxes)
 
         def unsubscribe() -> None:
             # By identity: the same function may be registered twice.
             self._boxes = [other for other in self._boxes if other is not box]
-            self._refresh()
+            self.calls = tuple(self._boxes)
 
         return unsubscribe
 
-    def add_for(self, kind: type[_K], callback: Callable[[_K], object]) -> Unsubscribe:
-        """`add` for the items of one kind."""
-        _check_callback(callback)
-        return self.add(lambda item: callback(item) if isinstance(item, kind) else None)
+
+class _Box(Generic[_T]):
+    """One registration."""
+
+    __slots__ = ("_call", "_callback", "_queue")
+
+    def __init__(self, callback: object, call: Callable[[_T], object]) -> None:
+        self._callback = callback
+        self._call = call
+        self._queue: SerialQueue | None = None
 
     def call(self, item: _T) -> None:
-        """Calls all of them; one that raises is logged and harms no other."""
-        for callback in self.calls:
-            try:
-                callback(item)
-            except Exception as error:  # noqa: BLE001 (one harms no other)
-                log_fault(_log, error, "callback %r raised; the others go on", callback)
+        """Calls it; what it raises is logged."""
+        try:
+            result = self._call(item)
+            if result is not None and inspect.isawaitable(result):
+                self._await(result)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (one harms no other)
+            log_fault(_log, error, "callback %r raised; the others go on", self._callback)
 
-    def _refresh(self) -> None:
-        self.calls = tuple(box[0] for box in self._boxes)
-
-
-def _check_callback(callback: object) -> None:
-    if not callable(callback) or inspect.iscoroutinefunction(callback):
-        raise TypeError(
-            f"callback: {shown(callback)}; a plain function fits"
-            " (to await, iterate over the session)"
-        )
+    def _await(self, result: Any) -> None:
+        if self._queue is None:
+            self._queue = SerialQueue(f"callback {self._callback!r}", _log, limit=_MOST_AWAITED)
+        if not self._queue.submit(lambda: result) and inspect.iscoroutine(result):
+            result.close()  # nobody will await it
 
 
 class Stream(Generic[_T]):
@@ -101,7 +124,14 @@ class Stream(Generic[_T]):
         return self
 
     async def __anext__(self) -> _T:
-        while not self._items:
+        while True:
+            if self._waiter is not None and not self._waiter.done():
+                raise RuntimeError(
+                    "another task waits for the next item of this iterator, and each item comes"
+                    " once; each task iterates over the session, or calls events(), for itself"
+                )
+            if self._items:
+                break
             if self._finished:
                 raise StopAsyncIteration
             self._waiter = asyncio.get_running_loop().create_future()

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from roomkit.voice.events import DTMFEvent
     from roomkit.voice.frame import AudioFrame
     from roomkit.voice.pipeline.base import AudioPipelineConfig
+    from roomkit.voice.queue import AudioQueue
 
 __all__ = [
     "AudioChunk",
     "AudioFrame",
     "AudioPipelineConfig",
+    "AudioQueue",
     "DTMFEvent",
     "PlaybackPosition",
     "RTPVoiceBackend",
@@ -38,6 +40,7 @@ _HOMES = {
     "AudioChunk": "base",
     "AudioFrame": "frame",
     "AudioPipelineConfig": "pipeline.base",
+    "AudioQueue": "queue",
     "DTMFEvent": "events",
     "PlaybackPosition": "base",
     "RTPVoiceBackend": "backends.rtp",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import logging
 import time
@@ -61,7 +62,8 @@ class FrameFeed:
             hearing, frame = self._frames.popleft()
             hearing.waiting -= 1
             try:
-                hearing.process(frame)
+                # In its own call's context, not in that of the call whose frame woke this.
+                hearing.context.run(hearing.process, frame)
             except Exception as error:  # noqa: BLE001 (one call's trouble must not stop the others' audio)
                 log_fault(_log, error, "a frame could not be processed")
             if time.monotonic() >= turn_ends and self._frames:
@@ -88,6 +90,8 @@ class Hearing:
         heard: Callable[[VoiceSession, str], Awaitable[None]],
     ) -> None:
         self._session = session
+        self.context = contextvars.copy_context()
+        """That of whoever opened the session: its stages, recogniser and hooks run there."""
         self._hooks = hooks
         self._stt = stt
         self._speaking = speaking

@@ -7,7 +7,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from roomkit.errors import SessionError
 from roomkit.voice._sources import close_source
@@ -16,6 +16,9 @@ from roomkit.voice.base import AudioChunk, VoiceSession
 from roomkit.voice.pipeline.base import Recording
 
 __all__ = ["Playback", "Reason", "Speaking"]
+
+_SAME_PLACE_MS: Final = 1.0
+"""Positions are rounded to samples of the codec."""
 
 Reason = Literal["interrupt", "barge_in", "session_ended", "error"]
 
@@ -118,7 +121,8 @@ class _Tap:
 
     The backend reads ahead, and an interruption throws the read-ahead away: so a chunk is recorded
     only when the backend's position has passed it. What waits for that is bounded by the
-    backend's read-ahead.
+    backend's read-ahead. A chunk that comes when all before it has left is heard after a pause, and
+    recorded after it.
     """
 
     def __init__(
@@ -133,17 +137,24 @@ class _Tap:
         self._recording = recording
         self._now_ms = now_ms
         self._before = _position(backend, session)
-        self._begun_ms: float | None = None
-        self._pending: deque[AudioChunk] = deque()
+        self._begun = False
+        self._next_ms = 0.0  # where the next chunk of the recording begins
+        self._given_ms = 0.0
         self._recorded_ms = 0.0
+        # With the time before which a chunk cannot have been heard, if all before it had left.
+        self._pending: deque[tuple[AudioChunk, float | None]] = deque()
 
     async def through(self, source: AsyncIterator[AudioChunk]) -> AsyncGenerator[AudioChunk]:
         async for chunk in source:
-            if self._begun_ms is None:
-                self._begun_ms = self._now_ms()
             if self._recording is not None:
-                self._pending.append(chunk)
-                self._record(self._played_ms())
+                played = self._played_ms()
+                dry = not self._begun or (
+                    played is not None and played > self._given_ms - _SAME_PLACE_MS
+                )
+                self._begun = True
+                self._given_ms += chunk.duration_ms
+                self._pending.append((chunk, self._now_ms() if dry else None))
+                self._record(played)
             yield chunk
 
     def finish(self) -> float | None:
@@ -160,29 +171,30 @@ class _Tap:
         return position[1] if position[0] != self._before[0] else 0.0
 
     def _record(self, played_ms: float | None) -> None:
-        if self._recording is None or self._begun_ms is None or played_ms is None:
+        if self._recording is None or played_ms is None:
             return
         while self._pending:
-            chunk = self._pending[0]
+            chunk, earliest_ms = self._pending[0]
             left_ms = played_ms - self._recorded_ms
             if left_ms <= 0:
                 return
-            at_ms = self._begun_ms + self._recorded_ms
             if chunk.duration_ms <= left_ms:
                 self._pending.popleft()
-                self._recorded_ms += chunk.duration_ms
             else:
-                chunk = self._split(chunk, left_ms)
+                chunk = self._split(chunk, earliest_ms, left_ms)
                 if not chunk.data:
                     return
+            at_ms = self._next_ms if earliest_ms is None else max(self._next_ms, earliest_ms)
+            self._recorded_ms += chunk.duration_ms
+            self._next_ms = at_ms + chunk.duration_ms
             self._recording.outbound(chunk, at_ms)
 
-    def _split(self, chunk: AudioChunk, length_ms: float) -> AudioChunk:
+    def _split(self, chunk: AudioChunk, earliest_ms: float | None, length_ms: float) -> AudioChunk:
         """The part of the first pending chunk that was played; the rest stays pending."""
         cut = int(length_ms * chunk.sample_rate / 1000) * 2 * chunk.channels
         played = AudioChunk(chunk.data[:cut], chunk.sample_rate, chunk.channels)
-        self._pending[0] = AudioChunk(chunk.data[cut:], chunk.sample_rate, chunk.channels)
-        self._recorded_ms += played.duration_ms
+        rest = AudioChunk(chunk.data[cut:], chunk.sample_rate, chunk.channels)
+        self._pending[0] = (rest, None if played.data else earliest_ms)
         return played
 
 

@@ -11,6 +11,7 @@ from enum import Flag, StrEnum, auto
 from typing import TYPE_CHECKING, Any
 
 from roomkit.errors import SessionEndedError, shown
+from roomkit.voice.pcm import pcm_bytes
 
 if TYPE_CHECKING:
     from roomkit.voice.events import DTMFEvent
@@ -135,7 +136,8 @@ class AudioChunk:
     """
 
     data: bytes
-    """PCM, signed 16 bit little-endian, channels interleaved; may be empty in a final chunk."""
+    """PCM, signed 16 bit little-endian, channels interleaved; may be empty in a final chunk. In a
+    stream it may end in the middle of a sample, which the next chunk goes on with."""
     sample_rate: int = 16000
     """Samples per second and channel, 8000 to 192000."""
     channels: int = 1
@@ -150,7 +152,7 @@ class AudioChunk:
     def __post_init__(self) -> None:
         if self.format != "pcm_s16le":
             raise ValueError(f"format: {shown(self.format)}; only 'pcm_s16le' fits")
-        self.data = check_pcm(self.data, self.sample_rate, self.channels)
+        self.data = check_pcm(self.data, self.sample_rate, self.channels, whole=False)
         check_timestamp(self.timestamp_ms)
 
     @property
@@ -188,16 +190,15 @@ AudioPlayedCallback = Callable[[VoiceSession, "AudioFrame"], Awaitable[None] | N
 BargeInCallback = Callable[[VoiceSession], Awaitable[None] | None]
 
 
-def check_pcm(data: Any, sample_rate: int, channels: int) -> bytes:
-    """`data` as bytes, if it can be 16 bit PCM of that rate and number of channels."""
+def check_pcm(data: Any, sample_rate: int, channels: int, *, whole: bool = True) -> bytes:
+    """`data` as bytes, if it can be 16 bit PCM of that rate and number of channels: `whole`
+    samples, or any part of a stream."""
     if not _is_int(sample_rate) or not 8000 <= sample_rate <= 192_000:
         raise ValueError(f"sample_rate: {shown(sample_rate)}; 8000 to 192000 Hz fits")
     if not _is_int(channels) or not 1 <= channels <= 8:
         raise ValueError(f"channels: {shown(channels)}; 1 to 8 fits")
-    if not isinstance(data, (bytes, bytearray, memoryview)):
-        raise TypeError(f"data: {type(data).__name__}; bytes of 16 bit PCM fits")
-    pcm = data if type(data) is bytes else bytes(data)
-    if len(pcm) % (2 * channels):
+    pcm = pcm_bytes(data, "data", channels)
+    if whole and len(pcm) % (2 * channels):
         raise ValueError(
             f"data: {len(pcm)} bytes; a multiple of {2 * channels} fits"
             f" (2 bytes per sample, {channels} channel(s))"

@@ -93,9 +93,10 @@ class CallbackList:
             return
         for entry in self._entries:
             if entry.call is call:
-                entry.submit(session, lambda: result)
-                return
-        if inspect.iscoroutine(result):  # unsubscribed itself meanwhile
+                if entry.submit(session, lambda: result):
+                    return
+                break
+        if inspect.iscoroutine(result):  # no room, or it unsubscribed itself meanwhile
             result.close()
 
 
@@ -115,7 +116,7 @@ class _Entry:
     def _enqueue(self, session: VoiceSession, *args: Any) -> None:
         self.submit(session, functools.partial(self._callback, session, *args))
 
-    def submit(self, session: VoiceSession, job: Callable[[], Awaitable[object]]) -> None:
+    def submit(self, session: VoiceSession, job: Callable[[], Awaitable[object]]) -> bool:
         key = session.id
         queue = self.queues.get(key)
         if queue is None:
@@ -126,8 +127,9 @@ class _Entry:
                 on_idle=lambda: self._idle(key),
             )
             self.queues[key] = queue
-        if not queue.submit(job):
-            self.dropped += 1
+        taken = queue.submit(job)
+        self.dropped += not taken
+        return taken
 
     def _idle(self, key: str) -> None:
         self.queues.pop(key, None)

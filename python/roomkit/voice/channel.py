@@ -12,7 +12,7 @@ from roomkit.errors import CloseError, ProviderMissingError, SessionNotFoundErro
 from roomkit.hooks import HookRunner, HookTrigger
 from roomkit.rooms import Channel, ChannelCategory
 from roomkit.voice._hearing import FrameFeed, Hearing
-from roomkit.voice._sources import chunks_of, close_source, sentences
+from roomkit.voice._sources import WholeChunks, chunks_of, close_source, sentences
 from roomkit.voice._speaking import Playback, Reason, Speaking
 from roomkit.voice.backends.base import VoiceBackend
 from roomkit.voice.base import (
@@ -39,6 +39,8 @@ from roomkit.voice.stt.base import STTProvider
 from roomkit.voice.tts.base import TTSProvider
 
 if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
     from roomkit.kit import RoomKit
 
 __all__ = ["VoiceChannel"]
@@ -110,13 +112,18 @@ class VoiceChannel(Channel):
     # --- speaking -----------------------------------------------------------------------------
 
     async def say(
-        self, session: VoiceSession, text: str | AsyncIterable[str], *, voice: str | None = None
+        self,
+        session: VoiceSession,
+        text: str | AsyncIterable[str] | Iterable[str],
+        *,
+        voice: str | None = None,
     ) -> bool:
         """Speaks `text` and returns when it was spoken: True, or False if it was interrupted or
         blocked by a BEFORE_TTS hook.
 
         `text` may come piece by piece, as models give it: it is spoken sentence by sentence, and
-        each sentence passes the hooks. Texts for one session are spoken one after another; a
+        each sentence passes the hooks. A plain iterator of pieces is read in a thread, and may
+        block. Texts for one session are spoken one after another; a
         BEFORE_TTS hook must therefore not await another `say` to the same session.
 
         Raises `ProviderMissingError` without `tts`, `SessionNotFoundError` if the call is not
@@ -138,13 +145,15 @@ class VoiceChannel(Channel):
         session: VoiceSession,
         audio: str
         | PathLike[str]
-        | bytes
+        | Buffer
         | AudioChunk
-        | Iterable[AudioChunk]
-        | AsyncIterator[AudioChunk],
+        | AudioFrame
+        | Iterable[Buffer | AudioChunk | AudioFrame]
+        | AsyncIterable[Buffer | AudioChunk | AudioFrame],
     ) -> bool:
-        """Plays a WAV file (path), PCM bytes in the session's format, or chunks; returns when it
-        was played: True, or False if it was interrupted. Waits for its turn as `say` does.
+        """Plays a WAV file (path), 16 bit PCM in the session's format, or chunks and frames in
+        their own; returns when it was played: True, or False if it was interrupted. Waits for its
+        turn as `say` does. An iterator that is no async one is read in a thread, and may block.
 
         Raises `SessionNotFoundError` if the call is not up, `SynthesisError` for a file that is
         not 16 bit WAV, `ValueError`/`TypeError` for audio that is none.
@@ -373,7 +382,7 @@ class VoiceChannel(Channel):
         self,
         session: VoiceSession,
         tts: TTSProvider,
-        text: str | AsyncIterable[str],
+        text: str | AsyncIterable[str] | Iterable[str],
         voice: str | None,
         spoken: _Spoken,
     ) -> AsyncGenerator[AudioChunk]:
@@ -387,7 +396,8 @@ class VoiceChannel(Channel):
                 if not verdict.allowed:
                     continue
                 spoken.add(verdict.event.text)
-                audio = tts.synthesize_stream(verdict.event.text, voice=voice)
+                made = tts.synthesize_stream(verdict.event.text, voice=voice)
+                audio = WholeChunks(session, made)
                 try:
                     async for chunk in audio:
                         yield chunk
@@ -395,7 +405,8 @@ class VoiceChannel(Channel):
                     await close_source(audio)
         finally:
             await close_source(parts)
-            await close_source(text)
+            if not isinstance(text, str):
+                await close_source(text)
 
     # --- helpers ------------------------------------------------------------------------------
 

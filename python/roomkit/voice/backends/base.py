@@ -136,8 +136,9 @@ class VoiceBackend(ABC):
         (`aclose`) however playing ends; what it raises reaches the caller.
         """
 
-    def send_audio_sync(self, session: VoiceSession, chunk: AudioChunk) -> None:
-        """Queues one chunk without blocking, from any thread: frame-wise forwarding."""
+    def send_audio_sync(self, session: VoiceSession, chunk: AudioChunk) -> int:
+        """Queues one chunk without blocking, from any thread: frame-wise forwarding. Returns the
+        bytes of it that were taken."""
         raise NotImplementedError(f"{self.name} has no send_audio_sync")
 
     async def cancel_audio(self, session: VoiceSession) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, Unpack
 from uuid import uuid4
@@ -19,6 +19,7 @@ from roomkit.errors import (
     check_text,
 )
 from roomkit.rtp.addresses import Address, check_address
+from roomkit.rtp.audio import Audio, Live
 from roomkit.rtp.checks import flag
 from roomkit.rtp.codecs import Codec
 from roomkit.rtp.events import Disconnected, HeardAgain, Resumed, RTPEvent, Unheard
@@ -28,7 +29,6 @@ from roomkit.rtp.stats import RTPStats
 from roomkit.voice.backends._metadata import SessionMetadata
 from roomkit.voice.backends.base import VoiceBackend
 from roomkit.voice.base import (
-    AudioChunk,
     AudioPlayedCallback,
     DisconnectReason,
     PlaybackPosition,
@@ -228,30 +228,28 @@ class RTPVoiceBackend(VoiceBackend):
     async def send_audio(
         self,
         session: VoiceSession,
-        audio: bytes
-        | bytearray
-        | memoryview
-        | AudioChunk
-        | AsyncIterable[AudioChunk | bytes]
-        | Iterable[AudioChunk | bytes],
+        audio: Audio,
     ) -> None:
         """Plays `audio`, paced by the media clock, and returns when it has left on the wire or was
         cancelled.
 
-        Bytes are 16 bit PCM in the session's rate and channels; chunks say their own, and are
-        resampled and mixed. An iterator is read ahead by `lead_ms` and closed at the end; what it
-        raises is raised here, and what was queued of it is dropped. Concurrent calls for a session
-        play one after another.
+        Buffers are 16 bit PCM in the session's rate and channels; chunks and frames say their own,
+        and are resampled and mixed. An iterator is read ahead by `lead_ms` and closed at the end; a
+        plain one is read in a thread, and may block. What it raises is raised here, and what was
+        queued of it is dropped. Concurrent calls for a session play one after another.
         """
         await self._require(session, "send audio").play(audio)
 
-    def send_audio_sync(self, session: VoiceSession, chunk: AudioChunk | bytes) -> None:
-        """Queues a frame or so of live audio without waiting, from any thread.
+    def send_audio_sync(self, session: VoiceSession, chunk: Live) -> int:
+        """Queues a frame or so of live audio without waiting, from any thread, and returns the
+        bytes of it that were taken: all, or none.
 
-        What finds no room within `lead_ms`, or comes while `send_audio` plays, is dropped and
-        counted (`live_bytes_dropped` in `stats`): late audio is of no use to a live listener.
+        What finds no room within `lead_ms`, or comes while `send_audio` plays, is dropped: late
+        audio is of no use to a live listener. It is counted (`live_bytes_dropped` in `stats`) and
+        warned of once, and `wait_playback` is False. Audio that comes faster than it is played, as
+        a realtime model's, is for an `AudioQueue`, which `send_audio` plays.
         """
-        self._require(session, "send audio").send(chunk)
+        return self._require(session, "send audio").send(chunk)
 
     async def cancel_audio(self, session: VoiceSession) -> bool:
         """Stops what plays and forgets what waits, before the next packet leaves; pending
@@ -271,7 +269,8 @@ class RTPVoiceBackend(VoiceBackend):
         return media is not None and media.playing
 
     async def wait_playback(self, session: VoiceSession) -> bool:
-        """Returns when all that plays or waits now has ended: True if all of it was played."""
+        """Returns when all that plays or waits now has ended: True if all of it was played, and
+        nothing was dropped of what `send_audio_sync` was given since the playback before."""
         media = self._known(session)
         return True if media is None else await media.wait_playback()
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, cast
 
+from roomkit._items import Items
 from roomkit.errors import SynthesisError
 from roomkit.voice.base import AudioChunk
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+from roomkit.voice.pcm import SampleJoiner
 
 __all__ = ["TTSProvider"]
 
@@ -29,7 +27,8 @@ class TTSProvider(ABC):
         self, text: str, *, voice: str | None = None
     ) -> AsyncIterator[AudioChunk]:
         """Audio of `text`, as it is made. Usually an async generator: it is closed when the caller
-        interrupts, and should then stop what it started.
+        interrupts, and should then stop what it started. A chunk may end in the middle of a sample,
+        as what is read from a socket does: the next one goes on with it.
 
         Raises `SynthesisError` when it cannot be made.
         """
@@ -39,13 +38,15 @@ class TTSProvider(ABC):
         voice changed its format on the way."""
         data = bytearray()
         rate = channels = 0
-        stream = cast("AsyncGenerator[AudioChunk]", self.synthesize_stream(text, voice=voice))
-        async with aclosing(stream):
+        samples = SampleJoiner(self.name)
+        async with aclosing(Items(self.synthesize_stream(text, voice=voice))) as stream:
             async for chunk in stream:
                 if data and (chunk.sample_rate, chunk.channels) != (rate, channels):
                     raise SynthesisError(f"{self.name}: the format changed within one text")
                 rate, channels = chunk.sample_rate, chunk.channels
-                data += chunk.data
+                whole = samples.join(chunk.data, rate, channels)
+                data += b"".join(pcm for pcm, _, _ in whole)
+        data += b"".join(pcm for pcm, _, _ in samples.end())
         if not data:
             raise SynthesisError(f"{self.name}: no audio came for {len(text)} characters of text")
         return AudioChunk(bytes(data), rate, channels, is_final=True)
