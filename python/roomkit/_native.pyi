@@ -102,7 +102,8 @@ class Engine:
         payload type, for Opus with bitrate, complexity, inband_fec, expected_loss, dtx and cbr; the
         first of `codecs` without it · `receive_events`, `send_events`, lists of (payload type,
         clock rate) of telephone events · `dtmf_inband`, whether digits are also listened for in
-        the audio · `dtmf_beside_audio`, whether audio goes on beside events · `receive_noise`, `send_noise`, the same of comfort noise ·
+        the audio · `dtmf_beside_audio`, whether audio goes on beside events ·
+        `receive_noise`, `send_noise`, the same of comfort noise ·
         `fill` "none"|"silence"|"comfort_noise" · `noise_level` in -dBov ·
         `keepalive` in s or None ·
         `direction` "sendrecv"|"sendonly"|"recvonly"|"inactive" · `ptime_ms` ·

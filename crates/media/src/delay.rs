@@ -82,10 +82,11 @@ impl Waits {
 
     /// Delay beyond the target that nobody needs in frames of that length, if there is any.
     pub fn spare(&self, target: Duration, frame: Duration) -> Option<Duration> {
+        // The quickest packet of all may come yet.
+        let beyond_target = (self.short.extent()?.most + MARGIN).checked_sub(target)?;
         let beyond = |window: &Window, keep: Duration| {
-            let Extent { least, most } = window.extent()?;
-            // The quickest packet of all may come yet.
-            Some((most + MARGIN).checked_sub(target)?.min(least.checked_sub(keep)?))
+            let left = window.extent()?.least.checked_sub(keep)?;
+            Some(left.min(beyond_target))
         };
         beyond(&self.short, target + PLENTY).max(beyond(&self.long, frame + MARGIN))
     }

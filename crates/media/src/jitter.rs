@@ -47,6 +47,10 @@ const UNCONFIRMED: Duration = crate::delay::TOLERANCE;
 /// Between packets in a row a hole up to this long, and up to a quarter of the packet, is the sender's rounding.
 const LONGEST_ROUNDING: Duration = Duration::from_millis(5);
 
+/// In longer frames than this playout begins where it should within the frame, to this step.
+const USUAL_FRAME: Duration = Duration::from_millis(20);
+const START_STEP: Duration = Duration::from_millis(10);
+
 /// Packets in a row that look played already are new ones under old numbers: two whose timestamps are newer than all that
 /// is known, or so many in so much time with nothing newer among them. Copies come at once, or between others.
 const RENUMBERED: u32 = 4;
@@ -142,6 +146,15 @@ pub struct JitterBuffer {
     unheard_before: Time,
     /// What is left of the hole before the next packet, as the last `pop` found it.
     hole: Duration,
+}
+
+/// What lies between two packets.
+struct Gap {
+    length: Duration,
+    /// How much audio of it was lost.
+    lost: Duration,
+    /// Whether timestamps tell how long it is.
+    told: bool,
 }
 
 /// Where playout is in the present timeline.
@@ -266,12 +279,15 @@ impl JitterBuffer {
         }
         let Some((epoch, _)) = self.waiting.front() else { return self.nothing(want) };
         if self.playing.as_ref().is_none_or(|playing| playing.epoch != *epoch) {
-            if !self.has_gathered(at, frame) {
-                return self.nothing(want);
+            match self.gathers_for(at, frame) {
+                Some(wait) if wait.is_zero() => self.start(at),
+                // What begins within a long frame begins where it is due.
+                Some(wait) if wait < want && self.playing.is_none() => return Pop::Pause(wait),
+                Some(wait) => return self.nothing(wait.min(want)),
+                None => return self.nothing(want),
             }
-            self.start(at);
         }
-        let (gap, lost) = self.gap(at, frame);
+        let Gap { length: gap, lost, told } = self.gap(at, frame);
         let playing = self.playing.as_mut().expect("started above");
         if gap > playing.filled {
             self.hole = gap - playing.filled;
@@ -283,8 +299,10 @@ impl JitterBuffer {
         }
         let behind = playing.filled - gap;
         let noise = self.waiting.front().is_some_and(|(_, packet)| packet.noise);
-        if behind > self.target && !noise && !self.has_gathered(at, frame) {
-            // As at the start: who was away for long begins with his delay, unless all that was held up comes with him.
+        let longest = if told { self.target } else { Duration::ZERO };
+        if behind > longest && !noise && self.gathers_for(at, frame) != Some(Duration::ZERO) {
+            // As at the start: who was away for long, or nobody knows how long, begins with the delay aimed at, unless all that
+            // was held up comes along.
             return self.nothing(want);
         }
         let (_, packet) = self.waiting.pop_front().expect("seen above");
@@ -295,7 +313,12 @@ impl JitterBuffer {
             // It holds from now on, and what follows stays where it belongs: there is nothing of it to be too late for.
             playing.filled = behind;
         } else {
-            self.waits.later(behind);
+            if behind > longest {
+                // It was no delay, or none that lasts.
+                self.waits.forget();
+            } else {
+                self.waits.later(behind);
+            }
             self.waits.note(at, at - packet.arrival);
         }
         while self.silent.front().is_some_and(|&s| s < packet.seq) {
@@ -304,44 +327,47 @@ impl JitterBuffer {
         Pop::Packet { packet, missing, delayed: !behind.is_zero() }
     }
 
-    /// How much lies between the end of the packet played last and the next one, and how much audio of it was lost.
-    fn gap(&self, at: Time, frame: Duration) -> (Duration, Duration) {
+    /// What lies between the end of the packet played last and the next one.
+    fn gap(&self, at: Time, frame: Duration) -> Gap {
         let (Some(playing), Some((_, packet))) = (&self.playing, self.waiting.front()) else {
-            return (Duration::ZERO, Duration::ZERO);
+            return Gap { length: Duration::ZERO, lost: Duration::ZERO, told: false };
         };
         let missing = playing.missing_before(packet.seq, &self.silent);
         let lost = playing.packet_span.saturating_mul(u32::try_from(missing).unwrap_or(u32::MAX));
-        let told = playing.told_gap(packet);
-        let gap = told.unwrap_or(lost);
+        let told_gap = playing.told_gap(packet);
+        let (gap, told) = (told_gap.unwrap_or(lost), told_gap.is_some());
         if missing == 0 && gap <= LONGEST_ROUNDING.min(playing.packet_span / 4) {
-            return (Duration::ZERO, lost);
+            return Gap { length: Duration::ZERO, lost, told };
         }
         let wait = (at + gap.saturating_sub(playing.filled)) - packet.arrival;
         let wait = wait.saturating_sub(playing.filled.saturating_sub(gap));
         let unconfirmed = wait.saturating_sub(self.need(frame));
         if unconfirmed <= UNCONFIRMED {
-            return (gap, lost);
+            return Gap { length: gap, lost, told };
         }
         // Audio that was lost is not closed over, unless it is the numbers that have jumped.
-        let is_elastic = told.is_none() || unconfirmed > BACKLOG;
+        let is_elastic = !told || unconfirmed > BACKLOG;
         let elastic = if is_elastic { gap } else { gap.saturating_sub(lost) };
-        (gap - elastic.min(unconfirmed), lost)
+        Gap { length: gap - elastic.min(unconfirmed), lost, told }
     }
 
-    /// Whether playout can begin with what waits: one of its packets would have the delay aimed at.
-    fn has_gathered(&self, at: Time, frame: Duration) -> bool {
-        let Some((first, _)) = self.waiting.front() else { return false };
-        let mut position = at + frame / 2;
-        for (epoch, packet) in &self.waiting {
-            if epoch != first {
-                break;
-            }
-            if position >= packet.arrival + self.target {
-                return true;
-            }
+    /// For how long playout should not begin yet with what waits, so that one of its packets has the delay aimed at. It begins
+    /// with a frame, as near to that as those let it; within longer frames than usual, at every [`START_STEP`] of them.
+    fn gathers_for(&self, at: Time, frame: Duration) -> Option<Duration> {
+        let (first, _) = self.waiting.front()?;
+        let of_it = self.waiting.iter().take_while(|(epoch, _)| epoch == first);
+        let mut position = at;
+        let waits = of_it.map(|(_, packet)| {
+            let wait = (packet.arrival + self.target) - position;
             position += packet.span;
+            wait
+        });
+        let wait = waits.min()?;
+        if frame <= USUAL_FRAME {
+            return Some(if wait <= frame / 2 { Duration::ZERO } else { frame });
         }
-        false
+        let steps = (wait + START_STEP / 2).as_nanos() / START_STEP.as_nanos();
+        Some(START_STEP * u32::try_from(steps).unwrap_or(u32::MAX))
     }
 
     fn nothing(&mut self, want: Duration) -> Pop {

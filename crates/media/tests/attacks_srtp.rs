@@ -109,7 +109,9 @@ fn who_is_faster_than_the_far_end_s_own_packets_can_have_ours_sent_to_it_and_not
             diverted += usize::from(call.b.session.destination() == Some(attacker));
         }
         let stats = call.b.session.stats();
-        assert_eq!((stats.packets_lost, stats.frames_concealed), (0, 0), "{policy:?}");
+        assert_eq!(stats.packets_lost, 0, "{policy:?}");
+        // Who is heard a way of 40 ms earlier is heard with less delay, until that way ends.
+        assert!(stats.frames_concealed <= 5, "{policy:?} {stats:?}");
         assert_eq!(call.b.session.destination(), Some(A.parse().unwrap()), "{policy:?}");
         match policy {
             Policy::Strict | Policy::Host => assert_eq!(diverted, 0, "{policy:?}"),

@@ -7,7 +7,7 @@
 //! | `kdf`, `keystream` | which session keys follow from it, and which key stream? |
 //! | `transform` | what is done to one packet under one key and index? |
 //! | `sender` | which index has a packet that is sent? |
-//! | `receiver`, `replay` | which key and index has a packet that came, is it genuine, did it come before? |
+//! | `receiver`, `replay`, `trail` | which key and index has a packet that came, is it genuine, did it come before? |
 //!
 //! The primitives are RustCrypto's, which use the machine's AES and SHA instructions where it has them; every comparison of
 //! a tag is in constant time, and every key is wiped when it is dropped.
@@ -25,12 +25,13 @@ mod suite;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod trail;
 mod transform;
 
 use core::fmt;
 
 use crate::rtp::HEADER_LEN;
-use crate::seq::{SeqNo, Ssrc};
+use crate::seq::{RtpTime, SeqNo, Ssrc};
 use crate::time::Time;
 
 pub use self::keys::{KeyError, MasterKey, SrtpConfig};
@@ -129,6 +130,11 @@ fn ssrc_of_rtp(packet: &[u8]) -> Option<(Ssrc, SeqNo)> {
     let ssrc: [u8; 4] = packet.get(8..HEADER_LEN)?.try_into().ok()?;
     let seq: [u8; 2] = packet.get(2..4)?.try_into().ok()?;
     Some((Ssrc(u32::from_be_bytes(ssrc)), SeqNo(u16::from_be_bytes(seq))))
+}
+
+fn timestamp_of_rtp(packet: &[u8]) -> Option<RtpTime> {
+    let timestamp: [u8; 4] = packet.get(4..8)?.try_into().ok()?;
+    Some(RtpTime(u32::from_be_bytes(timestamp)))
 }
 
 fn ssrc_of_rtcp(packet: &[u8]) -> Option<Ssrc> {

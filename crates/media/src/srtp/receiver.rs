@@ -3,9 +3,10 @@
 use super::keys::MasterKey;
 use super::replay::Window;
 use super::suite::Suite;
+use super::trail::Trail;
 use super::transform::{Transform, ENCRYPTED, INDEX_LEN, RTCP_HEADER_LEN};
-use super::{header_len, ssrc_of_rtcp, ssrc_of_rtp};
-use crate::seq::{srtp_index, SeqNo, Ssrc};
+use super::{header_len, ssrc_of_rtcp, ssrc_of_rtp, timestamp_of_rtp};
+use crate::seq::{srtp_index, RtpTime, SeqNo, Ssrc};
 use crate::time::{Duration, Time};
 
 /// Sources that are told apart under one key. Only who has the key can fill it.
@@ -23,6 +24,10 @@ const OVERLAP: Duration = Duration::from_secs(2);
 /// If the far end does not begin with the new one, the old one is good for this long: what a transaction of SIP may take
 /// (RFC 3261 §17.1.1.2, 64 · T1).
 const PATIENCE: Duration = Duration::from_secs(32);
+
+/// Packets in a row that show that a far end has begun anew under its key, and how often one does in a call.
+const BELIEVED_ANEW: u32 = 3;
+const MOST_BEGINNINGS: usize = 8;
 
 /// Why a packet is refused. It has changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,11 +81,56 @@ struct Key {
     used: u64,
 }
 
-#[derive(Clone, Copy)]
 struct Source {
     ssrc: Ssrc,
     rtp: Window,
     rtcp: Window,
+    trail: Trail,
+    /// Where it had been before it began anew.
+    former: Vec<Trail>,
+    /// The index that would be the next of a new beginning, and how many of it have come.
+    anew: Option<(u64, u32)>,
+}
+
+impl Source {
+    fn new(ssrc: Ssrc) -> Source {
+        let (rtp, rtcp) = (Window::default(), Window::default());
+        Source { ssrc, rtp, rtcp, trail: Trail::default(), former: Vec::new(), anew: None }
+    }
+
+    /// Whether a packet of that index may still come. What it said before it began anew may not.
+    fn admits(&self, index: u64, timestamp: RtpTime) -> bool {
+        self.rtp.admits(index)
+            && !self.former.iter().any(|trail| trail.leads_over(index, timestamp))
+    }
+
+    /// Whether a packet of that index, which is not the present one's, may be part of a new beginning.
+    fn may_begin_anew(&self, index: u64, timestamp: RtpTime) -> bool {
+        let mut trails = self.former.iter().chain([&self.trail]);
+        self.former.len() < MOST_BEGINNINGS
+            && !trails.any(|trail| trail.leads_over(index, timestamp))
+    }
+
+    fn note(&mut self, index: u64, timestamp: RtpTime) {
+        self.rtp.note(index);
+        self.trail.note(index, timestamp);
+        self.anew = None;
+    }
+
+    /// A genuine packet of a new beginning came; true if it is believed.
+    fn begin_anew(&mut self, index: u64) -> bool {
+        let count = match self.anew {
+            Some((next, count)) if next == index => count + 1,
+            _ => 1,
+        };
+        self.anew = Some((index + 1, count));
+        if count < BELIEVED_ANEW {
+            return false;
+        }
+        self.former.push(core::mem::take(&mut self.trail));
+        self.rtp = Window::default();
+        true
+    }
 }
 
 impl Receiver {
@@ -128,6 +178,7 @@ impl Receiver {
     ) -> Result<(), Rejected> {
         let header = header_len(packet).ok_or(Rejected::Malformed)?;
         let (ssrc, seq) = ssrc_of_rtp(packet).ok_or(Rejected::Malformed)?;
+        let timestamp = timestamp_of_rtp(packet).ok_or(Rejected::Malformed)?;
         self.forget(now);
         let mut verdict = Verdict::default();
         let plan = self.plan(packet, header, Suite::rtp_tag_len, ssrc, effort, &mut verdict)?;
@@ -139,19 +190,31 @@ impl Receiver {
             if effort == Effort::Known {
                 indices = [indices[0], None, None];
             }
-            for index in indices.into_iter().flatten() {
+            let is_known = key.source(ssrc).is_some();
+            let mut tried = None;
+            for (n, index) in indices.into_iter().flatten().enumerate() {
                 let key = &mut self.keys[at];
-                if key.source(ssrc).is_some_and(|source| !source.rtp.admits(index)) {
-                    verdict.replayed = true;
+                // A source that is known has one index, and another if it has begun anew.
+                let anew = is_known && n > 0;
+                if key.source(ssrc).is_some_and(|source| match anew {
+                    false => !source.admits(index, timestamp),
+                    true => Some(index) == tried || !source.may_begin_anew(index, timestamp),
+                }) {
+                    verdict.replayed |= !anew;
                     continue;
                 }
+                tried = Some(index);
                 verdict.tried = true;
                 if left == 0 {
                     break;
                 }
                 (left, self.tries) = (left - 1, self.tries + 1);
                 if key.transform.open_rtp(packet, header, ssrc, index, mki_len).is_ok() {
-                    key.source_mut(ssrc)?.rtp.note(index);
+                    let source = key.source_mut(ssrc)?;
+                    if anew && !source.begin_anew(index) {
+                        return Err(Rejected::Replayed);
+                    }
+                    source.note(index, timestamp);
                     self.used(now, at);
                     return Ok(());
                 }
@@ -305,7 +368,7 @@ impl Key {
             Some(at) => at,
             None if self.sources.len() == MOST_SOURCES => return Err(Rejected::TooManySources),
             None => {
-                self.sources.push(Source { ssrc, rtp: Window::default(), rtcp: Window::default() });
+                self.sources.push(Source::new(ssrc));
                 self.sources.len() - 1
             }
         };
@@ -329,12 +392,13 @@ struct Plan {
 
 /// The indices that a packet may have under a key; the first of them that its tag confirms is its index.
 ///
-/// A source that is known under the key has one (RFC 3711 §3.3.1). One that is not may have brought its rollover counter
+/// A source that is known under the key has one (RFC 3711 §3.3.1), and its number before any turn if it has begun anew and
+/// forgotten that it turned. One that is not may have brought its rollover counter
 /// along from the key before (§3.3.1 again), or have begun anew with the key, as some ends do that take a key for a new
 /// context; and it may have lost everything before its first turn on the way.
 fn candidates(newest: Option<u64>, elsewhere: Option<u64>, seq: SeqNo) -> [Option<u64>; 3] {
     if let Some(newest) = newest {
-        return [Some(srtp_index(newest, seq)), None, None];
+        return [Some(srtp_index(newest, seq)), Some(u64::from(seq.0)), None];
     }
     let carried = elsewhere.map(|newest| srtp_index(newest, seq));
     let first = u64::from(seq.0);

@@ -392,3 +392,88 @@ proptest! {
         prop_assert!(open_rtcp(&mut there, &bytes).is_err());
     }
 }
+
+/// A far end of one key that begins anew: an SSRC, a first sequence number and timestamp.
+struct Beginning {
+    srtp: Srtp,
+    seq: u16,
+    timestamp: u32,
+}
+
+impl Beginning {
+    fn new(suite: Suite, seq: u16, timestamp: u32) -> Beginning {
+        Beginning { srtp: pair(suite).0, seq, timestamp }
+    }
+
+    fn say(&mut self) -> Vec<u8> {
+        let mut packet = rtp(self.seq, 7);
+        packet[4..8].copy_from_slice(&self.timestamp.to_be_bytes());
+        self.seq = self.seq.wrapping_add(1);
+        self.timestamp = self.timestamp.wrapping_add(160);
+        seal(&mut self.srtp, &packet)
+    }
+}
+
+#[test]
+fn a_far_end_that_begins_anew_and_forgot_that_its_sequence_turned_is_heard_again() {
+    for suite in Suite::ALL {
+        // Whether the sequence had turned, and where the new one begins.
+        for (first, packets, again) in
+            [(100, 1000, 60_000), (60_000, 1000, 100), (100, 1000, 500), (40_000, 40_000, 50_000)]
+        {
+            let (mut far, mut near) = (Beginning::new(suite, first, 1), pair(suite).1);
+            for _ in 0..packets {
+                open(&mut near, &far.say()).unwrap();
+            }
+            let mut far = Beginning::new(suite, again, 0x8000_0000);
+            let heard: Vec<bool> = (0..200).map(|_| open(&mut near, &far.say()).is_ok()).collect();
+            assert!(heard[2..].iter().all(|heard| *heard), "{suite:?} {first} {again}: {heard:?}");
+        }
+    }
+}
+
+#[test]
+fn nothing_that_was_said_before_a_new_beginning_is_taken_after_it_nor_begins_one() {
+    for suite in [Suite::AesCm128HmacSha1_80, Suite::ALL[Suite::ALL.len() - 1]] {
+        let (mut far, mut near) = (Beginning::new(suite, 60_000, 1), pair(suite).1);
+        let mut recorded = vec![];
+        for _ in 0..10_000 {
+            let packet = far.say();
+            open(&mut near, &packet).unwrap();
+            recorded.push(packet);
+        }
+        // Whole stretches of it, from before and after the turn, while the far end pauses.
+        for stretch in recorded.windows(50).step_by(333) {
+            assert!(stretch.iter().all(|packet| open(&mut near, packet).is_err()));
+        }
+        for again in [1000, 62_000] {
+            let mut far = Beginning::new(suite, again, 0x4000_0000 + u32::from(again) * 7);
+            for _ in 0..100 {
+                let _ = open(&mut near, &far.say());
+            }
+            assert!(open(&mut near, &far.say()).is_ok());
+            for stretch in recorded.windows(50).step_by(333) {
+                assert!(stretch.iter().all(|packet| open(&mut near, packet).is_err()), "{again}");
+            }
+            assert!(open(&mut near, &far.say()).is_ok());
+        }
+    }
+}
+
+#[test]
+fn numbers_that_step_back_alone_are_heard_again_within_half_a_second() {
+    for first in [100u16, 2000, 30_000, 50_000, 64_000, 65_400] {
+        for packets in [60u32, 200, 1000] {
+            for back in [3u16, 50, 99, 500, 3000, 40_000] {
+                let suite = Suite::AesCm128HmacSha1_80;
+                let (mut far, mut near) = (Beginning::new(suite, first, 1), pair(suite).1);
+                for _ in 0..packets {
+                    open(&mut near, &far.say()).unwrap();
+                }
+                far = Beginning { srtp: pair(suite).0, seq: far.seq.wrapping_sub(back), ..far };
+                let heard = (0..200).take_while(|_| open(&mut near, &far.say()).is_err()).count();
+                assert!(heard <= 30, "from {first}, {packets}, back {back}: {heard}");
+            }
+        }
+    }
+}

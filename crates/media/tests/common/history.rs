@@ -207,7 +207,7 @@ impl History {
                 self.tell("timestamps of another beginning".into());
                 self.timestamp = self.rng.next_u32();
             }
-            3 if self.seal.is_none() => {
+            3 => {
                 let step = pick(
                     &mut self.rng,
                     &[1, 2, 3, 7, 40, 99, 100, 101, 500, 2999, 3000, 3001, 40_000],
@@ -216,7 +216,8 @@ impl History {
                 self.tell(format!("numbers step {} by {step}", if back { "back" } else { "on" }));
                 let step = if back { 0u16.wrapping_sub(step) } else { step };
                 self.seq = self.seq.wrapping_add(step);
-                if self.rng.chance(0.3) {
+                // Sealed, what goes back in both is no other than what somebody recorded and sends again.
+                if self.rng.chance(0.3) && !(back && self.seal.is_some()) {
                     self.timestamp = self.timestamp.wrapping_add((step as i16 as i32 * 160) as u32);
                 }
             }
@@ -269,7 +270,7 @@ impl History {
                 self.tell("another SSRC".into());
                 self.renew();
             }
-            15 if self.seal.is_none() => {
+            15 => {
                 self.tell("the far end begins anew, all but its SSRC".into());
                 self.begin_anew();
             }

@@ -171,7 +171,7 @@ class VoiceBackend(ABC):
     # --- beside the audio ---------------------------------------------------------------------
 
     def send_dtmf(self, session: VoiceSession, digit: str, duration_ms: int = 160) -> None:
-        """Queues one digit (`0`-`9`, `*`, `#`, `A`-`D`, any case), sent at the pace of the media clock.
+        """Queues one digit (`0`-`9`, `*`, `#`, `A`-`D`, any case), sent at the media clock's pace.
 
         Raises `ValueError` for anything else, `QueueFullError` when too many wait.
         """
