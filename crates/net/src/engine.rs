@@ -11,7 +11,7 @@ use crate::outbound;
 use crate::ports::Ports;
 use crate::prompt::{schedule_promptly, Measures};
 use crate::receive::Io;
-use crate::shard::{Mailbox, NewSession, Order, Shard, GRID, PHASES, READ_WITH_TICK};
+use crate::shard::{Mailbox, NewSession, Order, Shard, GRID, PHASES};
 use crate::slot::Parts;
 use crate::socket::SocketOptions;
 use roomkit_media::session::{RtcpMode, Session as MediaSession, SessionConfig};
@@ -127,7 +127,6 @@ impl Engine {
         let mut config = options.session;
         config.wallclock = clock::wallclock_at_zero();
         config.cname = random_cname();
-        let ptime = config.ptime;
         config.filters = banks::of_inbound(&config, config.sample_rate);
         let frames = options.inbound.as_nanos().div_ceil(config.ptime.as_nanos().max(1)) as usize;
         let rtcp_addr = match config.rtcp {
@@ -163,9 +162,7 @@ impl Engine {
         mailbox.sessions.fetch_add(1, Ordering::SeqCst);
         mailbox.phases[phase].fetch_add(1, Ordering::SeqCst);
         let weak = Arc::downgrade(&sockets);
-        let eager = ptime > READ_WITH_TICK;
-        let new =
-            NewSession { key, sockets, eager, remote, remote_rtcp, remote_ssrc, phase, parts };
+        let new = NewSession { key, sockets, remote, remote_rtcp, remote_ssrc, phase, parts };
         mailbox.post(Order::Open(Box::new(new)));
         Ok(Session {
             line,

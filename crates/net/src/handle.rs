@@ -104,7 +104,7 @@ impl Session {
     /// Says goodbye with this reason (RFC 3550 §6.6), soon: [`is_over`](Self::is_over) tells when. Idempotent.
     pub fn begin_close(&self, reason: &str) {
         if !self.is_over() {
-            let reason = reason.to_string();
+            let reason = in_a_report(reason);
             self.mailbox.post(Order::Close { key: self.key(), reason, done: None });
         }
     }
@@ -115,7 +115,7 @@ impl Session {
             return Ok(());
         }
         let (done, wait) = channel();
-        let reason = reason.to_string();
+        let reason = in_a_report(reason);
         self.mailbox.post(Order::Close { key: self.key(), reason, done: Some(done) });
         match wait.recv_timeout(PATIENCE) {
             Err(std::sync::mpsc::RecvTimeoutError::Timeout) if !self.is_over() => {
@@ -153,4 +153,13 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.begin_close("");
     }
+}
+
+/// As much of a reason as a report has room for (RFC 3550 §6.6): the program may give any.
+fn in_a_report(reason: &str) -> String {
+    let mut end = reason.len().min(255);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    reason[..end].to_string()
 }

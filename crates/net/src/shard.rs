@@ -29,8 +29,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub const GRID: Grid = Grid::new(Duration::from_millis(5));
 /// Phases that sessions start in: the points of the grid in the most usual frame, 20 ms.
 pub const PHASES: usize = 4;
-/// The longest frame with which a socket is read only when its session is due. A longer one would delay digits.
-pub const READ_WITH_TICK: Duration = Duration::from_millis(20);
+/// A session's socket is read right before its frame, and between frames that are further apart than this at every such
+/// interval: longer frames must not delay digits.
+const READ_EVERY: Duration = Duration::from_millis(20);
 /// RTCP is looked for at every fifth read: reports are not urgent, and their time of arrival is the kernel's.
 const RTCP_EVERY: u32 = 5;
 /// Datagrams read from a socket before its session's frame, whatever they cost: more than 20 ms of any usual remote, and a
@@ -90,8 +91,6 @@ pub struct NewSession {
     pub remote_rtcp: Option<SocketAddr>,
     /// The SSRC of its remote, if it was announced.
     pub remote_ssrc: Option<Ssrc>,
-    /// Whether its socket is to be read at every point of the grid, even if it is alone on it.
-    pub eager: bool,
     /// The phase of its ticks.
     pub phase: usize,
     /// The session and its borders.
@@ -136,6 +135,10 @@ pub struct Shard {
     slots: Vec<Option<Slot>>,
     /// When each slot is due, apart from them: the search for who is due reads nothing else.
     due: Vec<Time>,
+    /// When the socket of each is to be read before that.
+    read_due: Vec<Time>,
+    /// Sessions that have something for the program besides their frames.
+    heard: Vec<usize>,
     free: Vec<usize>,
     by_key: HashMap<u64, usize>,
     endpoints: Vec<Option<Endpoint>>,
@@ -162,6 +165,8 @@ impl Shard {
             io,
             slots: Vec::new(),
             due: Vec::new(),
+            read_due: Vec::new(),
+            heard: Vec::new(),
             free: Vec::new(),
             by_key: HashMap::new(),
             endpoints: Vec::new(),
@@ -200,7 +205,7 @@ impl Shard {
         if self.by_key.is_empty() {
             return None;
         }
-        let mut wake = self.due.iter().copied().min().unwrap_or(Time::FAR);
+        let mut wake = self.due.iter().chain(&self.read_due).copied().min().unwrap_or(Time::FAR);
         if !self.eager.is_empty() {
             wake = wake.min(self.next_eager);
         }
@@ -237,6 +242,9 @@ impl Shard {
         self.read_hot();
         while let Some(endpoint) = self.to_flush.pop() {
             self.flush(endpoint);
+        }
+        while let Some(id) = self.heard.pop() {
+            self.publish(id);
         }
         for bell in self.to_ring.drain(..) {
             bell.ring();
@@ -285,7 +293,7 @@ impl Shard {
 
     /// Reads an endpoint's sockets and feeds its sessions.
     fn read(&mut self, id: usize, moment: Moment, budget: Budget) -> Left {
-        let Shard { io, endpoints, slots, hot, .. } = self;
+        let Shard { io, endpoints, slots, hot, heard, .. } = self;
         let nothing = Left { empty: true, spent: Duration::ZERO };
         let Some(endpoint) = endpoints.get_mut(id).and_then(Option::as_mut) else { return nothing };
         let mut deliver =
@@ -293,6 +301,9 @@ impl Shard {
                 let Some(slot) = slots.get_mut(to).and_then(Option::as_mut) else { return };
                 slot.receive(to, arrived, port, arrival, &mut at.outbox);
                 at.follow();
+                if slot.has_news() && heard.last() != Some(&to) {
+                    heard.push(to);
+                }
             };
         let mut left = io.read(endpoint, Port::Rtp, moment, budget, &mut deliver);
         endpoint.reads += 1;
@@ -341,10 +352,13 @@ impl Shard {
     fn serve(&mut self, moment: Moment, hot: bool, surplus: &mut Duration) {
         for id in 0..self.due.len() {
             if self.due[id] > moment.now {
+                if self.read_due[id] <= moment.now {
+                    self.read_between(id, moment, hot, surplus);
+                }
                 continue;
             }
             let Some(endpoint_id) = self.slots[id].as_ref().map(|slot| slot.endpoint) else {
-                self.due[id] = Time::FAR;
+                (self.due[id], self.read_due[id]) = (Time::FAR, Time::FAR);
                 continue;
             };
             if self.is_hot(endpoint_id, moment.now) != hot {
@@ -369,6 +383,11 @@ impl Shard {
                 self.end(id);
                 continue;
             }
+            let shared = endpoint.eager;
+            self.read_due[id] = match shared {
+                true => Time::FAR,
+                false => next_read(self.due[id], slot.due()),
+            };
             self.due[id] = slot.due();
             endpoint.takes(slot.longest());
             // Alone on its socket, its packet leaves now; packets that share a socket leave together, in one call.
@@ -385,12 +404,27 @@ impl Shard {
                 continue;
             };
             slot.show(endpoint.stats);
-            if let Some(bell) = slot.publish() {
-                let known = self.to_ring.iter().any(|other| Arc::ptr_eq(other, bell));
-                if !known {
-                    self.to_ring.push(bell.clone());
-                }
-            }
+            self.publish(id);
+        }
+    }
+
+    /// Reads a session's socket between two frames: a flooded one, or another.
+    fn read_between(&mut self, id: usize, moment: Moment, hot: bool, surplus: &mut Duration) {
+        let Some(endpoint) = self.slots[id].as_ref().map(|slot| slot.endpoint) else {
+            self.read_due[id] = Time::FAR;
+            return;
+        };
+        if self.is_hot(endpoint, moment.now) == hot {
+            self.read_due[id] = next_read(self.read_due[id], self.due[id]);
+            self.read_before_frames(endpoint, moment, LEAST, TICK_BUDGET, surplus);
+        }
+    }
+
+    /// Has the program told of what a session has for it, if it has something.
+    fn publish(&mut self, id: usize) {
+        let Some(bell) = self.slots[id].as_mut().and_then(Slot::publish) else { return };
+        if !self.to_ring.iter().any(|other| Arc::ptr_eq(other, bell)) {
+            self.to_ring.push(bell.clone());
         }
     }
 
@@ -435,14 +469,14 @@ impl Shard {
     }
 
     fn open(&mut self, new: NewSession) {
-        let NewSession { key, sockets, remote, remote_rtcp, remote_ssrc, eager, phase, parts } =
-            new;
+        let NewSession { key, sockets, remote, remote_rtcp, remote_ssrc, phase, parts } = new;
         let endpoint = self.endpoint_of(sockets);
         let slot = Slot::new(key, endpoint, phase, parts);
         let (due, longest) = (slot.due(), slot.longest());
         let id = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.due.push(Time::FAR);
+            self.read_due.push(Time::FAR);
             self.slots.len() - 1
         });
         self.slots[id] = Some(slot);
@@ -452,7 +486,7 @@ impl Shard {
         place.takes(longest);
         place.demux.insert(id, remote, remote_rtcp, remote_ssrc);
         // Sessions that share a socket are due in different phases, and each would wait for another's read.
-        if !place.eager && (eager || place.demux.is_shared()) {
+        if !place.eager && place.demux.is_shared() {
             place.eager = true;
             self.eager.push(endpoint);
         }
@@ -491,7 +525,7 @@ impl Shard {
     /// Takes a session out, gives its socket back if it was the last one there, and tells the program.
     fn end(&mut self, id: usize) {
         let Some(slot) = self.slots[id].take() else { return };
-        self.due[id] = Time::FAR;
+        (self.due[id], self.read_due[id]) = (Time::FAR, Time::FAR);
         self.free.push(id);
         self.by_key.remove(&slot.key);
         let place = &mut self.endpoints[slot.endpoint];
@@ -520,9 +554,46 @@ impl Shard {
         self.eager.clear();
         self.hot.clear();
         self.due.clear();
+        self.read_due.clear();
+        self.heard.clear();
         self.free.clear();
         self.by_key.clear();
         self.to_ring.clear();
         self.to_flush.clear();
+    }
+}
+
+/// When a socket that was to be read at `last` is to be read again before the frame that is due at `due`; never, if that
+/// comes first.
+fn next_read(last: Time, due: Time) -> Time {
+    let next = last + READ_EVERY;
+    if next < due {
+        next
+    } else {
+        Time::FAR
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_is_read_before_each_frame_and_every_20_ms_between_long_ones() {
+        // Of 10 s, by the length of frames in ms.
+        for (ptime, reads) in [(10, 1000), (20, 500), (30, 667), (40, 500), (50, 600), (60, 500)] {
+            let (mut now, mut due, mut times) = (Time::ZERO, Time::ms(ptime), Vec::new());
+            while now < Time::secs(10) {
+                times.push(now);
+                now = next_read(now, due).min(due);
+                if now == due {
+                    due += Duration::from_millis(ptime);
+                }
+            }
+            assert_eq!(times.len(), reads, "{ptime} ms");
+            assert!(times.windows(2).all(|two| two[1] - two[0] <= READ_EVERY), "{ptime} ms");
+            let before = |frame: u64| times.contains(&Time::ms(frame * ptime));
+            assert!((0..10_000 / ptime).all(before), "{ptime} ms");
+        }
     }
 }

@@ -202,6 +202,11 @@ impl Slot {
         self.guarded(|parts| parts.show(socket));
     }
 
+    /// Whether something was handed over that the program has not been told of.
+    pub fn has_news(&self) -> bool {
+        self.parts.unpublished
+    }
+
     /// Tells the program that something waits for it, if something does; the inbox is then to be rung.
     pub fn publish(&mut self) -> Option<&Arc<Bell>> {
         let parts = &mut self.parts;

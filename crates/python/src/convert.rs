@@ -1,7 +1,7 @@
 //! Errors and addresses, from one side to the other.
 
 use pyo3::exceptions::{
-    PyBlockingIOError, PyOSError, PyRuntimeError, PyTimeoutError, PyValueError,
+    PyBlockingIOError, PyMemoryError, PyOSError, PyRuntimeError, PyTimeoutError, PyValueError,
 };
 use pyo3::prelude::*;
 use roomkit_net::{OpenError, PushError, ADDRESS_IN_USE};
@@ -32,7 +32,13 @@ pub fn push_error(error: PushError) -> PyErr {
     match error {
         PushError::Misuse(message) => PyValueError::new_err(message),
         PushError::Full(what) => PyBlockingIOError::new_err(what),
+        PushError::Memory(bytes) => no_memory(bytes),
     }
+}
+
+/// For what the program gives the size of.
+pub fn no_memory(bytes: usize) -> PyErr {
+    PyMemoryError::new_err(format!("there is no memory for {bytes} bytes of audio"))
 }
 
 /// A numeric address as Python's socket module writes it; IPv6 with its zone, if it has one.
