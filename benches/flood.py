@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument(
         "--sink",
         action="store_true",
-        help="of `beside`: flood a port that nobody reads in the calm, on a machine others use",
+        help="of `beside`: in the calm, flood a port that nobody reads",
     )
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)

@@ -353,10 +353,8 @@ mod tests {
         let pair = bind_pair("127.0.0.1:0".parse().unwrap(), ALONE).unwrap();
         let mut batch = Batch::new();
         batch.bytes.fill(0xee);
-        let (to, from, of) = (pair.rtp_addr, None, 0);
-        let datagram = |len| Datagram { of, to, from, bytes: vec![7; len] };
-        let sent = [datagram(60_000), datagram(100), datagram(101)];
-        batch.send(&pair.rtp, &sent, &mut |_, _| {});
+        let datagram = |len| Datagram { to: pair.rtp_addr, from: None, bytes: vec![7; len], of: 0 };
+        batch.send(&pair.rtp, &[datagram(60_000), datagram(100), datagram(101)], &mut |_, _| {});
         let mut lengths = Vec::new();
         batch.receive(&pair.rtp, 9, 100, |a| lengths.push(a.bytes.len())).unwrap();
         assert_eq!(lengths, [100; 3]);

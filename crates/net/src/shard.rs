@@ -413,14 +413,14 @@ impl Shard {
         }
     }
 
-    /// Reads a session's socket between two frames, if it is one of those whose turn it is.
+    /// Reads a session's socket between two frames: a flooded one, or another.
     fn read_between(&mut self, id: usize, moment: Moment, hot: bool, surplus: &mut Duration) {
-        let endpoint = self.slots[id].as_ref().map(|slot| slot.endpoint);
-        if endpoint.is_some_and(|endpoint| self.is_hot(endpoint, moment.now) != hot) {
+        let Some(endpoint) = self.slots[id].as_ref().map(|slot| slot.endpoint) else {
+            self.read_due[id] = Time::FAR;
             return;
-        }
-        self.read_due[id] = next_read(self.read_due[id], self.due[id]);
-        if let Some(endpoint) = endpoint {
+        };
+        if self.is_hot(endpoint, moment.now) == hot {
+            self.read_due[id] = next_read(self.read_due[id], self.due[id]);
             self.read_before_frames(endpoint, moment, LEAST, TICK_BUDGET, surplus);
         }
     }
