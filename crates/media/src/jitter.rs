@@ -19,6 +19,7 @@
 //! to do. A backlog beyond [`BACKLOG`] is skipped at once, the oldest first.
 
 use crate::delay::Waits;
+use crate::renumbering::Renumbering;
 use crate::sender_clock::SenderClock;
 use crate::seq::{ExtSeq, ExtTime};
 use crate::time::{Duration, Time};
@@ -50,14 +51,6 @@ const LONGEST_ROUNDING: Duration = Duration::from_millis(5);
 /// In longer frames than this playout begins where it should within the frame, to this step.
 const USUAL_FRAME: Duration = Duration::from_millis(20);
 const START_STEP: Duration = Duration::from_millis(10);
-
-/// Packets in a row that look played already are new ones under old numbers: two whose timestamps are newer than all that
-/// is known, or so many in so much time with nothing newer among them. Copies come at once, or between others.
-const RENUMBERED: u32 = 4;
-const RENUMBERED_IN: Duration = Duration::from_millis(60);
-
-/// After this long packets do not belong together any more in that.
-const RENUMBERED_APART: Duration = Duration::from_secs(1);
 
 /// A packet that waits for its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,8 +133,7 @@ pub struct JitterBuffer {
     /// Sequence numbers that carried no audio (digits, unknown types), of the newest timeline, ascending.
     silent: VecDeque<ExtSeq>,
     waits: Waits,
-    /// Packets in a row that look played already.
-    old: Option<Old>,
+    renumbering: Renumbering,
     /// What arrived before this is over: nobody listened when it was to be played.
     unheard_before: Time,
     /// What is left of the hole before the next packet, as the last `pop` found it.
@@ -176,17 +168,6 @@ struct Playing {
     clock: SenderClock,
 }
 
-/// Packets in a row, none of them newer than what was played.
-#[derive(Clone, Copy, Debug)]
-struct Old {
-    newest: ExtSeq,
-    count: u32,
-    /// Their timestamps are newer than all others.
-    ahead: bool,
-    first_arrival: Time,
-    arrival: Time,
-}
-
 impl JitterBuffer {
     /// An empty buffer that holds packets back for `target`.
     pub fn new(target: Duration) -> JitterBuffer {
@@ -197,7 +178,7 @@ impl JitterBuffer {
             playing: None,
             silent: VecDeque::new(),
             waits: Waits::default(),
-            old: None,
+            renumbering: Renumbering::default(),
             unheard_before: Time::ZERO,
             hole: Duration::ZERO,
         }
@@ -219,7 +200,7 @@ impl JitterBuffer {
             }
             self.new_timeline();
         }
-        self.old = None;
+        self.renumbering.over();
         let key = (self.epoch, packet.seq);
         let at = self.waiting.partition_point(|(epoch, p)| (*epoch, p.seq) < key);
         self.waiting.insert(at, (self.epoch, packet));
@@ -247,25 +228,7 @@ impl JitterBuffer {
         let newest = self.waiting.back().map(|(_, newest)| newest.timestamp);
         let newest = newest.max(self.playing.as_ref().map(|playing| playing.timestamp));
         let ahead = newest.is_some_and(|newest| packet.timestamp > newest);
-        let follows = |old: &Old| {
-            old.newest.plus(1) == packet.seq && packet.arrival - old.arrival < RENUMBERED_APART
-        };
-        let old = match self.old.filter(follows) {
-            Some(old) => Old {
-                newest: packet.seq,
-                count: old.count + 1,
-                ahead: old.ahead && ahead,
-                arrival: packet.arrival,
-                ..old
-            },
-            None => {
-                let (newest, arrival) = (packet.seq, packet.arrival);
-                Old { newest, count: 1, ahead, first_arrival: arrival, arrival }
-            }
-        };
-        self.old = Some(old);
-        let took = old.arrival - old.first_arrival;
-        (old.ahead && old.count > 1) || (old.count >= RENUMBERED && took >= RENUMBERED_IN)
+        self.renumbering.old(packet.seq, ahead, packet.arrival)
     }
 
     /// The next piece of media time, at most `want` of it unless it is a packet.
@@ -490,7 +453,7 @@ impl JitterBuffer {
         self.epoch += 1;
         self.silent.clear();
         self.waits.forget();
-        self.old = None;
+        self.renumbering.over();
     }
 
     /// Forgets everything; the next packet starts playout anew.

@@ -20,6 +20,7 @@ pub mod mix;
 pub mod pacer;
 mod pitch;
 pub mod playout;
+mod renumbering;
 pub mod report;
 pub mod resample;
 pub mod rng;

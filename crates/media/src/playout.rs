@@ -6,18 +6,24 @@
 //! network brought.
 
 mod lane;
+mod made;
+mod places;
 
 use crate::bursts::Bursts;
 use crate::codec::CodecSpec;
 use crate::comfort_noise::{NoiseGenerator, NoiseShape};
 use crate::conceal::Concealer;
 use crate::filters::Filters;
-use crate::jitter::{Insert, JitterBuffer, Packet, Plan, Pop};
+use crate::jitter::{Insert, JitterBuffer, Packet, Pop};
 use crate::level::Levels;
 use crate::mix;
 use crate::seq::ExtSeq;
 use crate::time::{Duration, Time};
 use lane::Lane;
+use made::Made;
+use places::Places;
+
+pub use made::FrameKind;
 
 /// While nothing arrives it is unknown whether audio was lost or the sender paused. For this long it is called lost:
 /// the concealment has faded out by then.
@@ -30,36 +36,6 @@ const STILL_UNDERSTOOD: Duration = Duration::from_secs(2);
 /// With discontinuous transmission libopus still sends a packet each 400 ms (RFC 6716 §2.1.9); for longer than this no
 /// sender that is still there says nothing, and its noise is not made up any more.
 const LONGEST_DTX: Duration = Duration::from_secs(1);
-
-/// Delay is changed by this much at a time, or by a frame if that is shorter.
-const STEP: Duration = Duration::from_millis(20);
-
-/// From one change of the delay to the next so many of its steps are left as they are: speech is shortened by a fifth at
-/// the most, and by a third while far too much waits.
-const STEPS_APART: u32 = 5;
-const STEPS_APART_URGENT: u32 = 3;
-
-/// So much spare delay is far too much.
-const URGENT: Duration = Duration::from_millis(60);
-
-/// Delay is changed where it is quiet, a quarter of the recent peak; after this time wherever it may be.
-const WAIT_FOR_QUIET: Duration = Duration::from_millis(300);
-
-/// What is left of the recent peak from frame to frame: it halves in about a second.
-const PEAK_DECAY: f32 = 0.986;
-
-/// What a frame is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FrameKind {
-    /// Audio as it arrived, or most of it.
-    Received,
-    /// Audio that was lost, concealed.
-    Concealed,
-    /// The sender sent nothing.
-    Silence,
-    /// The sender described its background noise (RFC 3389).
-    ComfortNoise,
-}
 
 /// One frame of inbound audio.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,40 +94,10 @@ pub struct Playout {
     uncertain_frames: u64,
     /// When the next frame belongs.
     position: Duration,
-    /// Since the delay was changed, and since there is reason to change it.
-    unchanged: Duration,
-    wanted: Duration,
-    /// The last frame's peak and the recent one.
-    loudest: u16,
-    peak: f32,
+    places: Places,
     counts: Counts,
     bursts: Bursts,
     levels: Levels,
-}
-
-/// How much of what is ready did not arrive, in samples per channel.
-#[derive(Clone, Copy, Default)]
-struct Made {
-    concealed: usize,
-    silence: usize,
-    noise: usize,
-}
-
-impl Made {
-    /// What so many samples per channel are, most of all.
-    fn kind(&self, of: usize) -> FrameKind {
-        let Made { concealed, silence, noise } = *self;
-        let carried = of.saturating_sub(concealed + silence + noise);
-        if carried >= concealed.max(silence).max(noise) {
-            FrameKind::Received
-        } else if concealed >= silence.max(noise) {
-            FrameKind::Concealed
-        } else if noise >= silence {
-            FrameKind::ComfortNoise
-        } else {
-            FrameKind::Silence
-        }
-    }
 }
 
 impl Playout {
@@ -184,10 +130,7 @@ impl Playout {
             uncertain: Duration::ZERO,
             uncertain_frames: 0,
             position: Duration::ZERO,
-            unchanged: Duration::ZERO,
-            wanted: Duration::ZERO,
-            loudest: 0,
-            peak: 0.0,
+            places: Places::default(),
             counts: Counts::default(),
             bursts: Bursts::default(),
             levels: Levels::default(),
@@ -305,32 +248,18 @@ impl Playout {
 
     /// The frame due at `now`; `None` until the first packets have gathered their delay.
     pub fn frame(&mut self, now: Time) -> Option<Frame> {
-        let step = self.ptime.min(STEP);
+        let step = self.ptime.min(places::STEP);
         let size = samples(self.ptime, self.sample_rate);
         let mut made = Made::default();
-        let plan = self.jitter.plan(step, self.ptime);
-        self.unchanged = self.unchanged.saturating_add(self.ptime);
-        self.wanted = match plan {
-            Plan::Keep => Duration::ZERO,
-            _ => self.wanted.saturating_add(self.ptime),
-        };
-        if matches!(plan, Plan::Lengthen(_)) && self.is_place_to_change(step, STEPS_APART) {
+        self.places.frame(self.jitter.plan(step, self.ptime), self.ptime);
+        if self.places.lengthens(step) && self.jitter.is_playing() {
             self.put_in(step, &mut made);
         }
         self.fill(now, size, &mut made)?;
-        let plays = &self.ready[..size * usize::from(self.channels)];
-        self.loudest = plays.iter().map(|s| s.unsigned_abs()).max().unwrap_or(0);
-        self.peak = (self.peak * PEAK_DECAY).max(f32::from(self.loudest));
+        self.places.heard(&self.ready[..size * usize::from(self.channels)]);
         let mut of = size;
-        if let Plan::Shorten(spare) = plan {
-            let urgent = spare > URGENT;
-            let apart = if urgent { STEPS_APART_URGENT } else { STEPS_APART };
-            if urgent {
-                self.wanted = self.wanted.max(WAIT_FOR_QUIET);
-            }
-            if self.is_place_to_change(step, apart) {
-                of += self.leave_out(now, step, &mut made);
-            }
+        if self.places.shortens(step) {
+            of += self.leave_out(now, step, &mut made);
         }
         let rest = self.ready.split_off(size * usize::from(self.channels));
         let pcm = core::mem::replace(&mut self.ready, rest);
@@ -350,25 +279,15 @@ impl Playout {
         Some(Frame { pcm, kind, timestamp })
     }
 
-    /// Whether the delay may be changed here by a `step`: some steps after the last time, where it is quiet or has been loud
-    /// for long.
-    fn is_place_to_change(&self, step: Duration, steps_apart: u32) -> bool {
-        let quiet = f32::from(self.loudest) <= self.peak / 4.0;
-        self.unchanged >= step * steps_apart && (quiet || self.wanted >= WAIT_FOR_QUIET)
-    }
-
     /// Adds a piece that goes on with what was heard, and is in nobody's packet.
     fn put_in(&mut self, step: Duration, made: &mut Made) {
-        if !self.jitter.is_playing() {
-            return;
-        }
         if self.noise.is_on() {
             self.comfort(step, made);
         } else {
             self.conceal(step, made);
         }
         self.jitter.lengthened(step);
-        self.unchanged = Duration::ZERO;
+        self.places.changed();
         self.counts.put_in += 1;
     }
 
@@ -388,7 +307,7 @@ impl Playout {
             stays[..length].copy_from_slice(left_out);
         }
         self.ready.drain(..length);
-        self.unchanged = Duration::ZERO;
+        self.places.changed();
         self.counts.given_back += 1;
         more
     }

@@ -3,8 +3,8 @@
 use crate::endpoint::{Ambiguous, Sockets};
 use crate::error::{OpenError, PATIENCE};
 use crate::line::Line;
+use crate::mailbox::{Mailbox, Order};
 use crate::outbound::{Outbound, PushError};
-use crate::shard::{Mailbox, Order};
 use crate::slot::Snapshot;
 use roomkit_media::seq::Ssrc;
 use roomkit_media::session::{RtcpMode, SessionConfig};

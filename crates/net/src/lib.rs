@@ -28,6 +28,7 @@ mod item;
 mod line;
 #[cfg(target_os = "linux")]
 mod linux;
+mod mailbox;
 #[cfg(target_os = "linux")]
 mod mmsg;
 mod outbound;

@@ -9,27 +9,22 @@
 use crate::bell::Bell;
 use crate::clock::{self, Grid};
 use crate::endpoint::{Endpoint, Sockets};
+use crate::mailbox::{Mailbox, NewSession, Order, PHASES};
 use crate::receive::{Budget, Io, Left, Moment};
-use crate::slot::{Parts, Slot};
+use crate::slot::Slot;
 use crate::socket::Arrival;
 use crate::spare::Spare;
-use crate::wait::Waiter;
-use roomkit_media::seq::Ssrc;
 use roomkit_media::session::Port;
 use roomkit_media::time::{Duration, Time};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
 /// The grid of wake-ups: frames are multiples of it, and it bounds how long a datagram lies unread.
 pub const GRID: Grid = Grid::new(Duration::from_millis(5));
-/// Phases that sessions start in: the points of the grid in the most usual frame, 20 ms.
-pub const PHASES: usize = 4;
 /// A session's socket is read right before its frame, and between frames that are further apart than this at every such
 /// interval: longer frames must not delay digits.
 const READ_EVERY: Duration = Duration::from_millis(20);
@@ -49,85 +44,6 @@ const FLOOD_GRID: Grid = Grid::new(Duration::from_millis(1));
 const FLOOD_TURN: usize = 32;
 /// How long a flood is thought to go on after the last sign of it.
 const FLOOD_MEMORY: Duration = Duration::from_millis(100);
-
-/// What others see of a shard and say to it.
-#[derive(Debug)]
-pub struct Mailbox {
-    orders: Mutex<Vec<Order>>,
-    waiting: AtomicBool,
-    waiter: Waiter,
-    /// Sessions of the shard, those under way to it included.
-    pub sessions: AtomicUsize,
-    /// The same by phase.
-    pub phases: [AtomicUsize; PHASES],
-}
-
-/// What a shard is told. Its effect comes within one step of the grid, a close within a frame.
-#[derive(Debug)]
-pub enum Order {
-    /// Take over a session.
-    Open(Box<NewSession>),
-    /// Say goodbye and give the socket back.
-    Close {
-        /// The session's key.
-        key: u64,
-        /// The reason to be sent in the RTCP BYE.
-        reason: String,
-        /// Told when it is done. Dropping it tells so as well.
-        done: Option<Sender<()>>,
-    },
-    /// Close all sessions and end the thread.
-    Stop,
-}
-
-/// A session on its way to its shard.
-#[derive(Debug)]
-pub struct NewSession {
-    /// Its key.
-    pub key: u64,
-    /// Its local address, which may be one that the shard has already.
-    pub sockets: Arc<Sockets>,
-    /// Its remote's address, as far as it is known.
-    pub remote: Option<SocketAddr>,
-    /// The address of its remote's RTCP, if it is not the usual one.
-    pub remote_rtcp: Option<SocketAddr>,
-    /// The SSRC of its remote, if it was announced.
-    pub remote_ssrc: Option<Ssrc>,
-    /// The phase of its ticks.
-    pub phase: usize,
-    /// The session and its borders.
-    pub parts: Parts,
-}
-
-impl Mailbox {
-    /// An empty one.
-    pub fn new(portable: bool) -> Mailbox {
-        Mailbox {
-            orders: Mutex::default(),
-            waiting: AtomicBool::new(false),
-            waiter: Waiter::new(portable),
-            sessions: AtomicUsize::new(0),
-            phases: Default::default(),
-        }
-    }
-
-    /// Leaves an order, and wakes the thread.
-    pub fn post(&self, order: Order) {
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner).push(order);
-        self.waiting.store(true, Ordering::SeqCst);
-        self.waiter.wake();
-    }
-
-    /// Takes the orders, unless somebody is just leaving one: then that one's wake brings the thread back.
-    fn take(&self) -> Vec<Order> {
-        if !self.waiting.load(Ordering::SeqCst) {
-            return Vec::new();
-        }
-        let Ok(mut orders) = self.orders.try_lock() else { return Vec::new() };
-        self.waiting.store(false, Ordering::SeqCst);
-        std::mem::take(&mut *orders)
-    }
-}
 
 /// A media thread's own state.
 #[derive(Debug)]
