@@ -32,6 +32,10 @@ check:
 fuzz seconds="15":
     FUZZ_SECONDS={{seconds}} tools/check.sh fuzz
 
+# The long seeded runs whole: any history of a stream or a press, and a clean one after it.
+soak:
+    tools/check.sh soak
+
 # The benches, as benches/README.md describes them.
 bench:
     tools/check.sh bench

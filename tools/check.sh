@@ -18,6 +18,7 @@ usage: tools/check.sh TASK…
   build  build the native module and install the package into the active environment
   test   every test, the Rust ones included
   fuzz   every fuzz target for FUZZ_SECONDS seconds (15)
+  soak   the long seeded runs whole, of which the tests run a tenth
   bench  the benches, as benches/README.md describes them
   check  ${ALL[*]}
 TEXT
@@ -53,6 +54,8 @@ task_docs() {
 task_build() { "$PYTHON" -m pip install --quiet '.[dev]'; }
 
 task_test() { "$PYTHON" -m pytest; }
+
+task_soak() { cargo test --release --locked -p roomkit-media -- --ignored --nocapture soak_; }
 
 task_fuzz() { tools/fuzz.sh "${FUZZ_SECONDS:-15}"; }
 

@@ -2,8 +2,8 @@
 //! the timelines hold in both directions, playbacks end once, and the same operations give the same outputs.
 #![no_main]
 
-#[path = "session/clean_press.rs"]
-mod clean_press;
+#[path = "session/clean_end.rs"]
+mod clean_end;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -153,7 +153,7 @@ fuzz_target!(|input: (Setup, Vec<Operation>)| {
         second.perform(operation);
         assert_eq!(first.outputs, second.outputs, "the same operations, the same outputs");
     }
-    first.press_cleanly(setup);
+    first.end_cleanly(setup);
     first.perform(&Operation::Close);
     first.outputs.clear();
     first.perform(&Operation::Wait { ms: 255 });

@@ -38,8 +38,8 @@ const MAX_OCTETS: usize = 512 * 1024;
 /// waits for an answer.
 pub const BACKLOG: Duration = Duration::from_millis(500);
 
-/// So much beyond it comes and goes with the jitter.
-const BACKLOG_SLACK: Duration = Duration::from_millis(60);
+/// So much beyond it comes and goes with the jitter and with frames of 60 ms.
+const BACKLOG_SLACK: Duration = Duration::from_millis(120);
 
 /// A hole is closed where the packet behind it would wait for longer than this beyond what it needs: half a usual packet,
 /// which the start of playout is off by.

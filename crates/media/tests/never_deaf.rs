@@ -8,6 +8,8 @@
 mod common;
 
 use common::history::{History, Sent};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use roomkit_media::session::{Frame, FrameKind};
 use roomkit_media::time::{Duration, Time};
 
@@ -21,6 +23,13 @@ const LONGEST_JOIN_MS: u64 = 60;
 
 /// How long the clean stream is looked at.
 const CLEAN_MS: u64 = 5000;
+
+fn history_of(seed: u64, happenings: &[u64]) -> History {
+    let mut history = History::new(seed);
+    history.talk(60);
+    happenings.iter().for_each(|&what| history.happens(what));
+    history
+}
 
 fn history(seed: u64) -> History {
     let mut history = History::new(seed);
@@ -118,7 +127,10 @@ impl Stream {
 }
 
 fn run(seed: u64) -> Result<(), String> {
-    let mut history = history(seed);
+    tell(seed, history(seed))
+}
+
+fn tell(seed: u64, mut history: History) -> Result<(), String> {
     judge(&mut history).map_err(|wrong| {
         let config = &history.config;
         let (policy, srtp) = (config.policy, config.srtp.is_some());
@@ -145,6 +157,16 @@ fn run_all(seeds: core::ops::Range<u64>) {
     }
     println!("{histories} histories, {} of them wrong", wrong.len());
     assert!(wrong.is_empty(), "{} of {histories}, {}", wrong.len(), wrong[0]);
+}
+
+#[test]
+fn and_after_any_that_is_drawn_which_shrinks_to_what_matters() {
+    // The same at each run: what chance finds belongs into the soak.
+    let drawn = (any::<u64>(), prop::collection::vec(0u64..30, 1..12));
+    let run = |(seed, happenings): (u64, Vec<u64>)| {
+        tell(seed, history_of(seed, &happenings)).map_err(TestCaseError::fail)
+    };
+    TestRunner::deterministic().run(&drawn, run).unwrap();
 }
 
 #[test]

@@ -25,8 +25,7 @@ const OVERLAP: Duration = Duration::from_secs(2);
 /// (RFC 3261 §17.1.1.2, 64 · T1).
 const PATIENCE: Duration = Duration::from_secs(32);
 
-/// Packets in a row that show that a far end has begun anew under its key, and how often one does in a call.
-const BELIEVED_ANEW: u32 = 3;
+/// How often a far end begins anew under its key in a call.
 const MOST_BEGINNINGS: usize = 8;
 
 /// Why a packet is refused. It has changed nothing.
@@ -88,14 +87,12 @@ struct Source {
     trail: Trail,
     /// Where it had been before it began anew.
     former: Vec<Trail>,
-    /// The index that would be the next of a new beginning, and how many of it have come.
-    anew: Option<(u64, u32)>,
 }
 
 impl Source {
     fn new(ssrc: Ssrc) -> Source {
         let (rtp, rtcp) = (Window::default(), Window::default());
-        Source { ssrc, rtp, rtcp, trail: Trail::default(), former: Vec::new(), anew: None }
+        Source { ssrc, rtp, rtcp, trail: Trail::default(), former: Vec::new() }
     }
 
     /// Whether a packet of that index may still come. What it said before it began anew may not.
@@ -114,22 +111,12 @@ impl Source {
     fn note(&mut self, index: u64, timestamp: RtpTime) {
         self.rtp.note(index);
         self.trail.note(index, timestamp);
-        self.anew = None;
     }
 
-    /// A genuine packet of a new beginning came; true if it is believed.
-    fn begin_anew(&mut self, index: u64) -> bool {
-        let count = match self.anew {
-            Some((next, count)) if next == index => count + 1,
-            _ => 1,
-        };
-        self.anew = Some((index + 1, count));
-        if count < BELIEVED_ANEW {
-            return false;
-        }
+    /// A genuine packet came that is no copy of another, and is not where it would go on.
+    fn begin_anew(&mut self) {
         self.former.push(core::mem::take(&mut self.trail));
         self.rtp = Window::default();
-        true
     }
 }
 
@@ -211,8 +198,8 @@ impl Receiver {
                 (left, self.tries) = (left - 1, self.tries + 1);
                 if key.transform.open_rtp(packet, header, ssrc, index, mki_len).is_ok() {
                     let source = key.source_mut(ssrc)?;
-                    if anew && !source.begin_anew(index) {
-                        return Err(Rejected::Replayed);
+                    if anew {
+                        source.begin_anew();
                     }
                     source.note(index, timestamp);
                     self.used(now, at);

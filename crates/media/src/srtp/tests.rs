@@ -427,7 +427,7 @@ fn a_far_end_that_begins_anew_and_forgot_that_its_sequence_turned_is_heard_again
             }
             let mut far = Beginning::new(suite, again, 0x8000_0000);
             let heard: Vec<bool> = (0..200).map(|_| open(&mut near, &far.say()).is_ok()).collect();
-            assert!(heard[2..].iter().all(|heard| *heard), "{suite:?} {first} {again}: {heard:?}");
+            assert!(heard.iter().all(|heard| *heard), "{suite:?} {first} {again}: {heard:?}");
         }
     }
 }

@@ -18,9 +18,9 @@ const MOST: usize = 256;
 /// at less.
 const LONGEST_STEP: u32 = 1 << 23;
 
-/// Timestamps are uneven by less than this many ticks: half a second at 8 kHz. A sender whose numbers alone step back is
+/// Timestamps are uneven by less than this many ticks: 25 ms at 8 kHz. A sender whose numbers alone step back is
 /// unheard for as long.
-const UNEVEN: u32 = 4000;
+const UNEVEN: u32 = 200;
 
 /// See the [module](self).
 #[derive(Clone, Debug, Default)]

@@ -187,9 +187,15 @@ impl History {
 
     /// Anything that the field does, once.
     pub fn happen(&mut self) {
+        let what = self.rng.next_u64();
+        self.happens(what);
+    }
+
+    /// The one of these that a number stands for.
+    pub fn happens(&mut self, what: u64) {
         let length = 1 + self.rng.next_u64() % 50;
         let ms = |rng: &mut Rng, most: u64| 1 + rng.next_u64() % most;
-        match self.rng.next_u64() % 30 {
+        match what % 30 {
             0 => self.talk(length),
             1 => {
                 let exponent = self.rng.next_u64() % 7;
