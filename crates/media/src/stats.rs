@@ -100,11 +100,11 @@ pub struct Stats {
     /// Packets that came, and too late or too many at once to be heard (RFC 3611 §4.7.1).
     pub discarded: u64,
 
-    /// Audio packets after their time.
+    /// Audio packets that came when something newer had been played.
     pub late: u64,
     /// Packets that came twice.
     pub duplicate: u64,
-    /// Packets dropped because the jitter buffer was full.
+    /// Packets skipped since too much waited.
     pub overflow: u64,
     /// Payloads that no codec could decode.
     pub undecodable: u64,

@@ -126,10 +126,10 @@ class RTPStats(Mapping[str, "int | float | None"]):
 
     # Refused, by reason.
     late: int = 0
-    """Audio packets that came after their time."""
+    """Audio packets that came when something newer had been played."""
     duplicate: int = 0
     overflow: int = 0
-    """Packets for which the jitter buffer had no room."""
+    """Packets that were skipped since more than half a second beyond `buffer_target_ms` waited."""
     undecodable: int = 0
     comfort_noise_invalid: int = 0
     """Payloads of comfort noise that describe none (RFC 3389 §3)."""
