@@ -45,10 +45,14 @@ struct Point {
 }
 
 impl Trail {
-    /// A packet came that is genuine; one that is not newer than all before it says nothing new.
+    /// A packet came that is genuine. From now on it is one of this stream, whatever else comes.
     pub(super) fn note(&mut self, index: u64, timestamp: RtpTime) {
         let Some(newest) = self.newest else { return self.begin(index, timestamp) };
         if index <= newest.index {
+            if !self.leads_over(index, timestamp) {
+                // It was overtaken, right at the beginning or where timestamps jump.
+                self.put_between(index, timestamp);
+            }
             return;
         }
         let jumps = ticks_from(newest.timestamp, timestamp) > LONGEST_STEP;
@@ -77,17 +81,33 @@ impl Trail {
         let near = |from: RtpTime, length: u32| {
             ticks_from(from.back(UNEVEN), timestamp) <= length.saturating_add(2 * UNEVEN)
         };
+        if behind.blurred {
+            return true;
+        }
         if behind.jumps {
             // What lies between the two is on either side of the jump, if it came at all.
             return near(before.timestamp, 0) || near(behind.timestamp, 0);
         }
-        behind.blurred || near(before.timestamp, length)
+        near(before.timestamp, length)
     }
 
     fn begin(&mut self, index: u64, timestamp: RtpTime) {
         let point = Point { index, timestamp, jumps: false, blurred: false };
         self.newest = Some(point);
         self.points.push(point);
+    }
+
+    fn put_between(&mut self, index: u64, timestamp: RtpTime) {
+        if self.points.len() == MOST {
+            self.thin_out();
+        }
+        let at = self.points.partition_point(|point| point.index < index);
+        // What came between the points on either side may now be nearer to neither.
+        match self.points.get_mut(at) {
+            Some(behind) => (behind.jumps, behind.blurred) = (false, true),
+            None => self.blurred = true,
+        }
+        self.points.insert(at, Point { index, timestamp, jumps: false, blurred: at > 0 });
     }
 
     fn push(&mut self, point: Point) {
@@ -145,8 +165,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_history_of_jumps_and_pauses_hides_a_packet_that_was_sent(
-            steps in proptest::collection::vec((1u64..20, any::<u32>(), 0u8..20), 1..3000)
+        fn no_history_of_jumps_pauses_and_overtaking_hides_a_packet_that_came(
+            steps in proptest::collection::vec((1u64..20, any::<u32>(), 0u8..20), 1..3000),
+            overtaken in 1usize..60,
         ) {
             let (mut trail, mut sent) = (Trail::default(), vec![]);
             let (mut index, mut timestamp) = (7, RtpTime(1));
@@ -157,8 +178,15 @@ mod tests {
                     1 => ticks % (1 << 22),
                     _ => 160,
                 });
-                trail.note(index, timestamp);
                 sent.push((index, timestamp));
+            }
+            for (n, some) in sent.chunks_mut(overtaken).enumerate() {
+                if n % 3 == 0 {
+                    some.reverse();
+                }
+            }
+            for &(index, timestamp) in &sent {
+                trail.note(index, timestamp);
             }
             prop_assert!(trail.points.len() <= MOST);
             for (index, timestamp) in sent {
