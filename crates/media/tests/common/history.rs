@@ -4,6 +4,7 @@
 //! knows nothing of how packets are played.
 
 use super::{A, B};
+use roomkit_media::codec::opus::Settings;
 use roomkit_media::codec::CodecSpec;
 use roomkit_media::rng::Rng;
 use roomkit_media::rtp::RtpHeader;
@@ -24,6 +25,7 @@ pub fn codecs() -> Vec<CodecSpec> {
         CodecSpec::l16(96, 8000, 1),
         CodecSpec::l16(97, 16_000, 1),
         CodecSpec::G722,
+        CodecSpec::opus(111, 48_000, 1, Settings { complexity: 0, ..Settings::default() }),
     ]
 }
 
@@ -141,7 +143,7 @@ impl History {
             ssrc: rng.next_u32(),
             seq: rng.next_u16(),
             timestamp: rng.next_u32(),
-            codec: pick(&mut rng, &[0, 0, 1, 2, 3, 4]),
+            codec: pick(&mut rng, &[0, 0, 1, 2, 3, 4, 5]),
             levels: (0..codecs().len()).map(levels).collect(),
             ptime_ms: pick(&mut rng, &[20, 20, 20, 10, 30, 40, 60]),
             ppm: 0,
