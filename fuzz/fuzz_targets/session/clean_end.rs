@@ -17,8 +17,11 @@ impl Run {
             return;
         }
         self.perform(&Operation::Mask(false));
+        self.perform(&Operation::Mute(false));
         self.config.receive_codecs = codecs().to_vec();
         self.config.direction = Direction::SendRecv;
+        // Signalling says where it is: it may have said otherwise in between.
+        self.config.remote = Some(addr);
         self.session.update(self.now, &self.config).expect("a configuration that fits");
         let frame = Duration::from_millis(20);
         let (mut told, mut heard, mut made_up) = (0, 0, 0);
