@@ -25,8 +25,11 @@ const PLENTY: Duration = Duration::from_millis(60);
 /// A pause counts as this much time at the most.
 const LONGEST_STEP: Duration = Duration::from_millis(100);
 
-/// The present delay may be this much below the target: half of what packets of the usual length are off by.
-pub(crate) const TOLERANCE: Duration = Duration::from_millis(10);
+/// The present delay may be this much off the target: a sender's pace is not exact, and audio that is changed for less is
+/// changed for nothing. Who asks for a long delay has it within a tenth.
+fn tolerance(target: Duration) -> Duration {
+    (target / 10).max(Duration::from_millis(20))
+}
 
 /// See the [module](self).
 #[derive(Debug, Default)]
@@ -82,8 +85,10 @@ impl Waits {
 
     /// Delay beyond the target that nobody needs in frames of that length, if there is any.
     pub fn spare(&self, target: Duration, frame: Duration) -> Option<Duration> {
-        // The quickest packet of all may come yet.
-        let beyond_target = (self.short.extent()?.most + MARGIN).checked_sub(target)?;
+        let beyond_target = self.short.extent()?.most.checked_sub(target)?;
+        if beyond_target < tolerance(target) {
+            return None;
+        }
         let beyond = |window: &Window, keep: Duration| {
             let left = window.extent()?.least.checked_sub(keep)?;
             Some(left.min(beyond_target))
@@ -93,7 +98,7 @@ impl Waits {
 
     /// How much the delay is below the target, if it is.
     pub fn lack(&self, target: Duration) -> Option<Duration> {
-        target.checked_sub(self.short.extent()?.most).filter(|lack| *lack >= TOLERANCE)
+        target.checked_sub(self.short.extent()?.most).filter(|lack| *lack >= tolerance(target))
     }
 }
 
@@ -194,13 +199,13 @@ mod tests {
             "the long window remembers the late packet"
         );
         run(&mut waits, 3000, 4000, |_| 500);
-        assert_eq!(waits.spare(TARGET, FRAME), Some(MS(445)));
+        assert_eq!(waits.spare(TARGET, FRAME), Some(MS(440)));
     }
 
     #[test]
     fn too_little_is_lacking_and_a_pause_proves_nothing() {
         let mut waits = Waits::default();
-        run(&mut waits, 0, 400, |at| 35 + at % 40);
+        run(&mut waits, 0, 400, |at| 25 + at % 40);
         run(&mut waits, 60_000, 60_100, |_| 20);
         assert_eq!(waits.lack(TARGET), None, "the quickest were within the tolerance");
         run(&mut waits, 60_100, 61_200, |_| 20);
@@ -211,6 +216,9 @@ mod tests {
         assert_eq!(waits.lack(TARGET), None);
         waits.earlier(MS(45));
         assert_eq!(waits.lack(TARGET), Some(MS(45)));
+        waits.later(MS(26));
+        assert_eq!(waits.lack(TARGET), None, "19 ms are within the tolerance");
+        assert_eq!(waits.lack(MS(500)), Some(MS(459)));
         waits.forget();
         assert_eq!(waits.delay(), None);
     }

@@ -43,7 +43,7 @@ const BACKLOG_SLACK: Duration = Duration::from_millis(120);
 
 /// A hole is closed where the packet behind it would wait for longer than this beyond what it needs: half a usual packet,
 /// which the start of playout is off by.
-const UNCONFIRMED: Duration = crate::delay::TOLERANCE;
+const UNCONFIRMED: Duration = Duration::from_millis(10);
 
 /// Between packets in a row a hole up to this long, and up to a quarter of the packet, is the sender's rounding.
 const LONGEST_ROUNDING: Duration = Duration::from_millis(5);

@@ -83,10 +83,10 @@ fn judge(history: &mut History) -> Result<(), String> {
         .collect();
     delays.sort_unstable();
     let Some(&most) = delays.last() else { return Err("nothing to be heard".into()) };
-    // Within 20 ms of the target; where that is less than the jitter and a whole frame take, of these.
+    // Within 20 ms of the target, as far as half a second of packets tells; where that is less than the jitter and a whole frame take, of these.
     let takes = target.max(Duration::from_nanos(history.jitter) + history.config.ptime + MS(10));
-    let within = if takes > target { MS(26) } else { MS(21) };
-    let (least, longest) = (target.saturating_sub(MS(21)), takes + within);
+    let within = if takes > target { MS(30) } else { MS(25) };
+    let (least, longest) = (target.saturating_sub(MS(22)), takes + within);
     if most < least.as_micros() as i64 || most > longest.as_micros() as i64 {
         return Err(format!("{most} µs of delay, where {target:?} to {takes:?} are wanted"));
     }
