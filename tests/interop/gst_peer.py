@@ -53,7 +53,9 @@ SUITES = {
 
 
 def say(what, **values):
-    print(json.dumps({"what": what, **values}), flush=True)
+    # Threads of GStreamer say things at once: a line and its end are written together.
+    sys.stdout.write(json.dumps({"what": what, **values}) + "\n")
+    sys.stdout.flush()
 
 
 class Call:
