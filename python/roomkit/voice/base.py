@@ -28,6 +28,8 @@ __all__ = [
     "ClientUnheardCallback",
     "DTMFReceivedCallback",
     "DisconnectReason",
+    "Mark",
+    "PathDelay",
     "PlaybackPosition",
     "SessionReadyCallback",
     "Unsubscribe",
@@ -128,6 +130,35 @@ class VoiceSession:
         return self.state is VoiceSessionState.ENDED
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place in audio where something that is said begins: a word, or a sentence.
+
+    Raises `ValueError` (`TypeError` for a text that is none) naming the field.
+    """
+
+    text: str = field(repr=False)
+    """What is heard from there on, as it stands in the text that is spoken; it may be empty: a
+    place that is to be told."""
+    offset_ms: float
+    """Where it begins, in ms from the first sample of the chunk that has it, 0 or more."""
+    end_ms: float | None = None
+    """Where it has been said, in ms from the same sample; None: where the next mark begins, or
+    the playback ends."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str):
+            raise TypeError(f"text: {type(self.text).__name__}; a str fits")
+        check_timestamp(self.offset_ms)
+        check_timestamp(self.end_ms)
+        if not self.offset_ms >= 0:
+            raise ValueError(f"offset_ms: {self.offset_ms!r}; 0 or more fits")
+        if self.end_ms is not None and self.end_ms < self.offset_ms:
+            raise ValueError(
+                f"end_ms: {self.end_ms!r}; {self.offset_ms!r} (offset_ms) or more fits"
+            )
+
+
 @dataclass(slots=True)
 class AudioChunk:
     """Audio to be played: any length, in its own sample rate; the backend converts and paces it.
@@ -148,17 +179,35 @@ class AudioChunk:
     """Where it belongs in its source, in ms from the start; playing does not need it."""
     is_final: bool = False
     """The source says that nothing follows."""
+    marks: tuple[Mark, ...] = ()
+    """What is said where in this audio, in rising order; a mark may lie past the chunk's end, in
+    the audio that follows. Told when it leaves: `Playback.on_mark`."""
 
     def __post_init__(self) -> None:
         if self.format != "pcm_s16le":
             raise ValueError(f"format: {shown(self.format)}; only 'pcm_s16le' fits")
         self.data = check_pcm(self.data, self.sample_rate, self.channels, whole=False)
         check_timestamp(self.timestamp_ms)
+        if type(self.marks) is not tuple:
+            self.marks = tuple(self.marks)
+        for mark in self.marks:
+            if not isinstance(mark, Mark):
+                raise TypeError(f"marks: {type(mark).__name__}; a Mark fits")
 
     @property
     def duration_ms(self) -> float:
         """Length of the audio in ms."""
         return len(self.data) / (2 * self.channels) * 1000 / self.sample_rate
+
+
+@dataclass(frozen=True, slots=True)
+class PathDelay:
+    """How long audio takes from leaving here until it is heard at the far end, in ms: the way, and
+    the far end's buffer."""
+
+    least_ms: float
+    likely_ms: float
+    most_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +218,16 @@ class PlaybackPosition:
     """Number of the playback within its session, rising; 0: nothing was played yet."""
     played_ms: float
     """What of it has left for the far end, in ms of audio."""
+    started_at: float | None = None
+    """When its first packet left, in seconds of `time.monotonic`; None: not yet, or not known."""
+    at: float | None = None
+    """When the newest packet of it left, in the same clock: `played_ms` was the position then."""
+    over: bool = False
+    """Nothing more of it will leave."""
+    cancelled: bool = False
+    """It was cut short."""
+    paused: bool = False
+    """Held back by `Playback.pause`."""
 
 
 Unsubscribe = Callable[[], None]

@@ -40,6 +40,10 @@ class AudioFrame:
     metadata: dict[str, Any] = field(default_factory=dict)
     """`"kind"` is one of `FRAME_KINDS` (absent: received). Stages may add their own keys: the
     dict belongs to this frame alone."""
+    clock_ms: float | None = None
+    """When its first sample was due on the media clock, in ms since the session opened: one clock
+    for what is heard (`on_audio_received`) and what is played (`on_audio_played`); None: not
+    known."""
 
     def __post_init__(self) -> None:
         if self.sample_width != 2:
@@ -85,4 +89,5 @@ def frame_from_media(
     frame.sample_width = 2
     frame.timestamp_ms = timestamp_ms
     frame.metadata = {} if metadata is None else metadata
+    frame.clock_ms = None
     return frame

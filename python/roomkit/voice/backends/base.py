@@ -19,6 +19,7 @@ from roomkit.voice.base import (
     ClientResumedCallback,
     ClientUnheardCallback,
     DTMFReceivedCallback,
+    PathDelay,
     PlaybackPosition,
     SessionReadyCallback,
     Unsubscribe,
@@ -28,6 +29,7 @@ from roomkit.voice.base import (
 )
 from roomkit.voice.callbacks import CallbackList
 from roomkit.voice.events import DTMFEvent
+from roomkit.voice.playback import Playback, SentPlayback
 
 __all__ = ["VoiceBackend"]
 
@@ -136,6 +138,18 @@ class VoiceBackend(ABC):
         (`aclose`) however playing ends; what it raises reaches the caller.
         """
 
+    def start_playback(
+        self,
+        session: VoiceSession,
+        audio: bytes | bytearray | memoryview | AsyncIterator[AudioChunk],
+    ) -> Playback:
+        """Begins to play `audio` and returns at once with what tells of it and commands it: its
+        position, pause, marks, its end. Otherwise as `send_audio`.
+
+        Here it is made of `send_audio` and `playback_position`.
+        """
+        return SentPlayback(self, self.require(session), audio)
+
     def send_audio_sync(self, session: VoiceSession, chunk: AudioChunk) -> int:
         """Queues one chunk without blocking, from any thread: frame-wise forwarding. Returns the
         bytes of it that were taken."""
@@ -167,6 +181,12 @@ class VoiceBackend(ABC):
         Raises `NotImplementedError` where the backend does not know.
         """
         raise NotImplementedError(f"{self.name} does not know what was played")
+
+    def path_delay(self, session: VoiceSession) -> PathDelay | None:
+        """How long audio takes from here until it is heard, as far as it is known; None: not at
+        all."""
+        self.require(session)
+        return None
 
     # --- beside the audio ---------------------------------------------------------------------
 

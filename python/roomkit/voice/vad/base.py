@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
 from roomkit.voice.frame import AudioFrame
 
-__all__ = ["VADEvent", "VADEventType", "VADProvider"]
+__all__ = ["VADEvent", "VADEventType", "VADProvider", "VADStream"]
 
 
 class VADEventType(StrEnum):
@@ -50,8 +51,40 @@ class VADProvider(ABC):
         """Forgets everything heard: the next frame starts afresh."""
 
     def new_session(self) -> Self:
-        """A detector with the same settings for another call. This one makes a deep copy and
-        resets that; a detector that shares a model between calls does better."""
-        fresh = copy.deepcopy(self)
+        """A detector with the same settings for another call: a shallow copy of this one, reset. It
+        shares what this one refers to, such as a model; `reset` must therefore make its state
+        anew, not empty what it finds."""
+        fresh = copy.copy(self)
         fresh.reset()
         return fresh
+
+    def open(self, tell: Callable[[VADEvent], None]) -> VADStream:
+        """What one call feeds. `tell` is to be called on the event loop, in the order of the audio,
+        during `feed` or later.
+
+        This one takes a detector of its own (`new_session`) and asks it frame by frame; a detector
+        that decides elsewhere (a thread, a batch of many calls) has its own.
+        """
+        return _OneByOne(self.new_session(), tell)
+
+
+class VADStream(ABC):
+    """One call's side of a detector."""
+
+    @abstractmethod
+    def feed(self, frame: AudioFrame) -> None:
+        """Takes the next frame, on the event loop. Must not block."""
+
+    def close(self) -> None:  # noqa: B027 (most hold nothing)
+        """No more frames come, and nothing is told any longer. Idempotent."""
+
+
+class _OneByOne(VADStream):
+    def __init__(self, detector: VADProvider, tell: Callable[[VADEvent], None]) -> None:
+        self._detector = detector
+        self._tell = tell
+
+    def feed(self, frame: AudioFrame) -> None:
+        event = self._detector.process(frame)
+        if event is not None:
+            self._tell(event)
