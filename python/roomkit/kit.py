@@ -258,9 +258,8 @@ class RoomKit:
         hooks five seconds. Idempotent; concurrent calls wait for the first. All parts are closed
         even if some fail; `CloseError` then says which."""
         if self._closing is None:
-            # A hook that closes the kit cannot be waited for: it waits for us.
-            caller = asyncio.current_task()
-            self._closing = asyncio.create_task(self._close(caller), name="RoomKit.close")
+            # In the context of whoever closes: a hook that does so is not waited for.
+            self._closing = asyncio.create_task(self._close(), name="RoomKit.close")
         # Shielded: giving up waiting does not leave half of it open.
         await asyncio.shield(self._closing)
 
@@ -353,7 +352,7 @@ class RoomKit:
         ended = await asyncio.gather(*ending, return_exceptions=True)
         return [each for each in ended if each is not None]
 
-    async def _close(self, caller: asyncio.Task[Any] | None) -> None:
+    async def _close(self) -> None:
         errors: list[BaseException] = []
         for room in self.list_rooms():
             errors += await self._end_calls(room)
@@ -365,7 +364,7 @@ class RoomKit:
             except Exception as error:  # noqa: BLE001 (the other channels are closed too)
                 _log.exception("%r did not close cleanly", channel)
                 errors.append(error)
-        await self.hooks.drain(_DRAIN_SECONDS, caller)
+        await self.hooks.drain(_DRAIN_SECONDS)
         self._rooms.clear()
         if errors:
             raise CloseError("this RoomKit", errors)
