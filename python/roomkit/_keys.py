@@ -7,7 +7,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["KEYS", "Keys", "Press", "check_keys"]
+from roomkit.errors import shown
+
+__all__ = [
+    "KEYS",
+    "Keys",
+    "Press",
+    "check_digits",
+    "check_ends",
+    "check_keys",
+    "check_retries",
+]
 
 KEYS: Final = "0123456789*#ABCD"
 """The keys of a telephone."""
@@ -34,7 +44,7 @@ class Keys:
         self.pressed = 0
         """Keys pressed so far: the number of the next one."""
         self.dropped = 0
-        """Keys that found no room: nobody types ahead so far, and a machine must not fill memory."""
+        """Keys that found no room: a machine that dials on must not fill memory."""
         self._waiting: deque[Press] = deque()
 
     def press(self, digit: str) -> bool:
@@ -80,3 +90,22 @@ def check_keys(keys: object, name: str) -> str:
     if not keys or any(key not in KEYS for key in keys.upper()):
         raise ValueError(f"{name}: something that is no key of {KEYS} is in it, or nothing")
     return keys.upper()
+
+
+def check_digits(digits: object, most: int) -> None:
+    """Raises for anything but None or a number of keys that can wait."""
+    if digits is not None and (type(digits) is not int or not 1 <= digits <= most):
+        raise ValueError(f"digits: {shown(digits)}; 1 to {most} (CallOptions.keys), or None, fits")
+
+
+def check_ends(terminator: object) -> str:
+    """The keys that end a number; "" for None."""
+    return "" if terminator is None else check_keys(terminator, "terminator")
+
+
+def check_retries(retries: object, prompt: object) -> None:
+    """Raises for anything but a small number, and for a prompt that cannot be given again."""
+    if type(retries) is not int or not 0 <= retries <= 100:
+        raise ValueError(f"retries: {shown(retries)}; 0 to 100 fits")
+    if retries and (hasattr(prompt, "__next__") or hasattr(prompt, "__anext__")):
+        raise TypeError("prompt: an iterator cannot be played again; a text, path or list fits")

@@ -1,4 +1,4 @@
-"""What the methods of `Call` return, what it may be told, and the events that are its own."""
+"""What the methods of `Call` return, and what a `Call` is told to keep."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from roomkit.errors import shown
-from roomkit.voice.base import AudioChunk, VoiceSession
+from roomkit.voice.base import AudioChunk
 
 if TYPE_CHECKING:
-    from roomkit.voice.marks import HeardText
+    from roomkit.voice.marks import HeardText  # type: ignore[import-not-found]
 
 __all__ = [
     "Answer",
     "CallOptions",
     "Collected",
     "Cut",
-    "EndingSoonEvent",
-    "IdleEvent",
     "Played",
     "Recorded",
     "Said",
@@ -134,25 +132,6 @@ class Recorded:
 
     def __bool__(self) -> bool:
         return bool(self.audio.data)
-
-
-@dataclass(slots=True)
-class IdleEvent:
-    """Nobody has spoken, no key was pressed and nothing was played for `CallOptions.idle_ms`. Told
-    once; again when something was played since and nothing came of it."""
-
-    session: VoiceSession
-    count: int
-    """How many times in a row: the caller has said and pressed nothing since the first."""
-
-
-@dataclass(slots=True)
-class EndingSoonEvent:
-    """The call will be as long as it may be (`CallOptions.max_duration_ms`)."""
-
-    session: VoiceSession
-    left_ms: float
-    """In so many ms it is hung up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,10 +10,15 @@ from array import array
 from collections.abc import Sequence
 from operator import mul
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from roomkit._outcomes import Recorded
 from roomkit.voice.base import AudioChunk
 from roomkit.voice.frame import AudioFrame
+
+if TYPE_CHECKING:
+    from roomkit._ears import Ears
+    from roomkit._keys import Press
 
 __all__ = ["Take", "joined", "level_db", "write_wav"]
 
@@ -27,10 +32,19 @@ _MARGIN_MS: Final = 100.0
 
 
 class Take:
-    """Takes frames, in order. The first gives the rate and channels; frames of others, which come
-    when a codec is changed in mid-call, are left out."""
+    """Takes frames, in order, until one of the keys `ends` is pressed from now on, all was quiet
+    for `silence` seconds, or there are `max_seconds`.
 
-    def __init__(self) -> None:
+    The first frame gives the rate and channels; frames of others, which come when a codec is
+    changed in mid-call, are left out.
+    """
+
+    def __init__(self, ears: Ears, ends: str, max_seconds: float, silence: float | None) -> None:
+        self._ears = ears
+        self._ends = ends
+        self._since = ears.keys.pressed
+        self._max_ms = max_seconds * 1000
+        self._silence_ms = None if silence is None else silence * 1000
         self.taken_ms = 0.0
         """Length so far."""
         self.quiet_ms = 0.0
@@ -62,6 +76,26 @@ class Take:
             self._loud = (self._loud[0] if self._loud else began_ms, self.taken_ms)
         else:
             self.quiet_ms += frame.duration_ms
+        if self.ended:
+            self._ears.wake()
+
+    @property
+    def press(self) -> Press | None:
+        """The key that ended it."""
+        return self._ears.keys.first_of(self._ends, self._since)
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more is to be taken."""
+        return self._was_quiet or self.taken_ms >= self._max_ms or self.press is not None
+
+    @property
+    def _was_quiet(self) -> bool:
+        return (
+            self._silence_ms is not None
+            and self.quiet_ms >= self._silence_ms
+            and not self._ears.speaking
+        )
 
     def audio(self) -> AudioChunk:
         """All of it without the quiet before and behind; empty if all was quiet."""
@@ -73,6 +107,15 @@ class Take:
             for ms in (self._loud[0] - _MARGIN_MS, self._loud[1] + _MARGIN_MS)
         )
         return AudioChunk(b"".join(self._frames)[low:high], rate, channels)
+
+    def recorded(self, audio: AudioChunk, path: Path | None) -> Recorded:
+        """What it came to. The key that ended it is taken."""
+        if (press := self.press) is not None:
+            self._ears.keys.remove(press)
+            return Recorded(audio, "key", press.digit, path)
+        if self._ears.over:
+            return Recorded(audio, "hangup", None, path)
+        return Recorded(audio, "silence" if self._was_quiet else "time", None, path)
 
 
 def level_db(pcm: bytes) -> float:

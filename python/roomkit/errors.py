@@ -184,8 +184,8 @@ class SessionEndedError(SessionError, RuntimeError):
 
 
 class CallEnded(SessionEndedError):  # noqa: N818 (no error of anybody's: people hang up)
-    """The call ended while a method of `Call` waited, or before it was called. `reason` says why, as
-    `SessionEndedEvent.reason` does."""
+    """The call ended while a method of `Call` waited, or before it was called. `reason` says why,
+    as `SessionEndedEvent.reason` does."""
 
     def __init__(self, session_id: str, reason: str, doing: str = "use it") -> None:
         super().__init__(session_id, doing)

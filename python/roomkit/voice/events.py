@@ -23,8 +23,10 @@ __all__ = [
     "ClientUnheardEvent",
     "DTMFDetectedEvent",
     "DTMFEvent",
+    "EndingSoonEvent",
     "ErrorEvent",
     "HookEvent",
+    "IdleEvent",
     "PartialTranscriptionEvent",
     "SessionEndedEvent",
     "SessionStartedEvent",
@@ -220,6 +222,27 @@ class BargeInEvent:
 
 
 @dataclass(slots=True)
+class IdleEvent:
+    """ON_IDLE: nobody has spoken, no key was pressed and nothing was played for
+    `CallOptions.idle_ms`. Told once; again when something was played since and nothing came of
+    it."""
+
+    session: VoiceSession
+    count: int
+    """How many times in a row: the caller has said and pressed nothing since the first."""
+
+
+@dataclass(slots=True)
+class EndingSoonEvent:
+    """The call will be as old as it may become (`CallOptions.max_duration_ms`). Told to its
+    `Call`."""
+
+    session: VoiceSession
+    left_ms: float
+    """In so many ms it is hung up."""
+
+
+@dataclass(slots=True)
 class ErrorEvent:
     """ON_ERROR: something failed where no caller could catch it. The call goes on."""
 
@@ -245,6 +268,7 @@ HookEvent = (
     | AfterTTSEvent
     | TTSCancelledEvent
     | BargeInEvent
+    | IdleEvent
     | ErrorEvent
 )
 """What a hook may receive; the trigger says which."""
