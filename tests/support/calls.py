@@ -4,9 +4,9 @@ process that also masks, sends digits, takes live audio and holds."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from roomkit import AudioPipelineConfig, Call, CallOptions, RoomKit, VoiceChannel
 from roomkit.voice.base import AudioChunk, VoiceSession, VoiceSessionState
@@ -16,7 +16,9 @@ from roomkit.voice.vad.energy import EnergyVAD
 from support.loopback import LoopbackBackend
 from support.sound import silence, tone
 
-__all__ = ["Letters", "Line", "a_call", "say_words"]
+__all__ = ["Letters", "Line", "a_call", "say_words", "soon", "texts", "until_playing"]
+
+_T = TypeVar("_T")
 
 
 class Line(LoopbackBackend):
@@ -94,6 +96,18 @@ def say_words(call: Call, backend: Line, ms: float = 600, *, at_ms: float = 0.0)
     """The caller says something and is quiet behind it; the media time of its end."""
     pcm = silence(200) + tone(ms) + silence(1200)
     return backend.speak(call.session, pcm, at_ms=at_ms)
+
+
+def texts(call: Call) -> list[str]:
+    """What was said."""
+    assert isinstance(call.channel.tts, Letters)
+    return call.channel.tts.texts
+
+
+async def soon(work: Awaitable[_T]) -> _T:
+    """What it gives, within five seconds."""
+    async with asyncio.timeout(5):
+        return await work
 
 
 async def until_playing(backend: Line) -> None:
