@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from roomkit.testing.clock import StuckError, VirtualTimeLoop, run, virtual_time
     from roomkit.testing.phone import Heard, Path
     from roomkit.testing.providers import FakeModel, FakeSTT, FakeTTS, ScriptedVAD
+    from roomkit.testing.talk import Talk, conversation
     from roomkit.testing.words import Ear, HeardWord, speech, words_in
 
 __all__ = [
@@ -30,7 +31,9 @@ __all__ = [
     "Said",
     "ScriptedVAD",
     "StuckError",
+    "Talk",
     "VirtualTimeLoop",
+    "conversation",
     "run",
     "speech",
     "virtual_time",
@@ -51,7 +54,9 @@ _HOMES = {
     "Said": "caller",
     "ScriptedVAD": "providers",
     "StuckError": "clock",
+    "Talk": "talk",
     "VirtualTimeLoop": "clock",
+    "conversation": "talk",
     "run": "clock",
     "speech": "words",
     "virtual_time": "clock",

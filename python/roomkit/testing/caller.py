@@ -83,6 +83,11 @@ class Caller:
         return self._line.session
 
     @property
+    def opened_at(self) -> float:
+        """When the call was opened, in s of the event loop's clock."""
+        return self._line.opened
+
+    @property
     def now_ms(self) -> float:
         """Time since the call was opened."""
         return self._line.now_ms

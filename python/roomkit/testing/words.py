@@ -45,6 +45,8 @@ _QUIET: Final = 512
 """What is nearer to zero than this, of 32768, has no sign: noise on a line that is silent."""
 _LONGEST_MS: Final = 5000.0
 """What began so long ago and has not ended is no word: nobody pauses in one for longer."""
+_CHECKSUM: Final = 2
+"""Bytes of it."""
 _CUT: Final = "…"
 
 
@@ -232,7 +234,7 @@ def _sound_of(word: str, length_ms: float, rate: int, dbfs: float) -> tuple[byte
     data = word.encode()
     # As often as it fits, and then each pitch for as long as there is room.
     room = (length_ms - _GAP_MS) * _RATE / 1000 - _EDGE * (_BEGIN + _END)
-    once = 4 * (len(data) + 1) * _LEAST * sum(_PITCHES) / len(_PITCHES)
+    once = 4 * (len(data) + _CHECKSUM) * _LEAST * sum(_PITCHES) / len(_PITCHES)
     times = min(255, max(1, int(room / once)))
     pitches, now = [], 0
     for turn in range(times):
@@ -262,7 +264,7 @@ def _sound_of(word: str, length_ms: float, rate: int, dbfs: float) -> tuple[byte
 
 
 def _checksum(data: bytes, turn: int, times: int) -> bytes:
-    return bytes([zlib.crc32(data + bytes([turn, times])) & 0xFF])
+    return (zlib.crc32(data + bytes([turn, times])) & 0xFFFF).to_bytes(_CHECKSUM, "big")
 
 
 @functools.lru_cache(maxsize=1024)
@@ -293,11 +295,12 @@ def _text_of(symbols: list[int]) -> str | None:
         bits[n] << 6 | bits[n + 1] << 4 | bits[n + 2] << 2 | bits[n + 3]
         for n in range(0, len(bits), 4)
     )
-    for times in range(1, min(255, len(coded)) + 1):
+    # What was said often first: what was said once may look like it, and not the other way.
+    for times in range(min(255, len(coded) // (_CHECKSUM + 1)), 0, -1):
         length = len(coded) // times
         if length * times != len(coded):
             continue
-        data = coded[: length - 1]
+        data = coded[: length - _CHECKSUM]
         if coded == b"".join(data + _checksum(data, turn, times) for turn in range(times)):
             try:
                 return data.decode()
