@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from interop.peers import until
 from roomkit import Call, CallOptions, HookTrigger
 from roomkit._apps import run_app
 from roomkit.errors import CallEnded, SynthesisError
@@ -69,7 +70,8 @@ async def test_one_that_raises_plays_the_fallback_and_hangs_up(
 async def test_a_fallback_that_fails_too_still_hangs_up() -> None:
     class Hoarse(Letters):
         async def synthesize_stream(self, text: str, *, voice: str | None = None) -> Any:
-            raise SynthesisError("no voice today")
+            for _ in text:
+                raise SynthesisError("no voice today")
             yield
 
     async def app(call: Call) -> None:
@@ -93,9 +95,7 @@ async def test_what_it_left_playing_does_not_delay_the_fallback() -> None:
         backend.running.clear()
         running = asyncio.create_task(run_app(call, app, fallback="Sorry."))
         await until_playing(backend)
-        async with asyncio.timeout(5):
-            while texts(call)[-1] != "Sorry.":
-                await asyncio.sleep(0)
+        await until(lambda: texts(call)[-1] == "Sorry.", "the fallback begins")
         backend.running.set()
         await soon(running)
         assert (await tasks[0]).cut == "interrupt"
@@ -122,7 +122,7 @@ async def test_when_the_caller_leaves_what_it_waits_for_ends_and_so_does_it(wait
 
 
 async def test_what_it_has_can_be_kept_after_the_caller_has_left() -> None:
-    kept = []
+    kept: list[tuple[str, str]] = []
 
     async def app(call: Call) -> None:
         got = await call.collect(4)
@@ -162,10 +162,12 @@ async def test_one_that_will_not_be_cancelled_is_abandoned_and_told(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     release = asyncio.Event()
-    stubborn = []
+    stubborn: list[asyncio.Task[Any]] = []
 
     async def app(call: Call) -> None:
-        stubborn.append(asyncio.current_task())
+        task = asyncio.current_task()
+        assert task is not None
+        stubborn.append(task)
         while not release.is_set():
             try:
                 await release.wait()

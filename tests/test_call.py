@@ -99,7 +99,7 @@ async def test_the_caller_s_voice_stops_what_it_may_stop() -> None:
         backend.running.clear()
         playing = asyncio.create_task(call.play(AUDIO, stop_on=("key", "voice")))
         await until_playing(backend)
-        say_words(call, backend)
+        await say_words(call, backend)
         assert (await soon(playing)).cut == "voice"
 
 
@@ -414,15 +414,18 @@ async def test_what_plays_or_collects_at_the_end_tells_what_there_was() -> None:
 
 async def test_the_channel_already_gone_is_the_end_too() -> None:
     """Between the moment at which a channel forgets a call and that at which its end is told."""
-    async with a_call() as (call, _):
+    async with a_call() as (call, backend):
+        backend.gone.clear()
         leaving = asyncio.create_task(call.kit.leave(call.session))
-        for _ in range(100):
-            if call.session.id not in call.channel._calls:
-                break
+        while backend.sessions:
             await asyncio.sleep(0)
+        saying = asyncio.create_task(call.say("Hello."))
+        await asyncio.sleep(0)
         assert not call.over
+        assert not saying.done()
+        backend.gone.set()
         with pytest.raises(CallEnded, match="left"):
-            await soon(call.say("Hello."))
+            await soon(saying)
         await leaving
 
 
