@@ -98,6 +98,12 @@ class Script:
     def of(self, *kinds: type) -> list[Command]:
         return [command for _, command in self.commands if isinstance(command, kinds)]
 
+    def last(self) -> tuple[float, Command]:
+        return self.commands[-1]
+
+    def last_two(self) -> list[tuple[float, Command]]:
+        return self.commands[-2:]
+
     def when(self, kind: type) -> float:
         return next(at for at, command in self.commands if isinstance(command, kind))
 
@@ -309,13 +315,13 @@ def test_he_interrupts_by_speaking_for_long_enough() -> None:
     s.plays(2500, 1)
     assert s.phase() is Phase.SPEAKING
     s.starts(4000)
-    assert s.commands[-2:] == [
+    assert s.last_two() == [
         (4060, OpenUtterance(2, 4000)),
         (4060, PausePlayback(1)),
     ]
     assert s.phase() is Phase.PAUSED
     s.to(4800)
-    assert s.commands[-2:] == [
+    assert s.last_two() == [
         (4700, BargedIn(2, 1, 4000, "speech")),
         (4700, CancelPlayback(1)),
     ]
@@ -332,7 +338,7 @@ def test_a_cough_resumes_at_once_where_nothing_is_recognised() -> None:
     s = asked(recognises=False)
     s.plays(2500, 1)
     s.speaks(4000, 4300)
-    assert s.commands[-1] == (4500, ResumePlayback(1, "false_alarm"))
+    assert s.last() == (4500, ResumePlayback(1, "false_alarm"))
     s.played(9000, 1)
     s.answered(9000, 1)
     s.to(20_000)
@@ -354,7 +360,7 @@ def test_a_back_channel_does_not_interrupt_and_is_no_turn() -> None:
     s.plays(2500, 1)
     s.speaks(4000, 4400)
     s.hears(4900, 2, "Mm-hm.")
-    assert s.commands[-1] == (4900, ResumePlayback(1, "back_channel"))
+    assert s.last() == (4900, ResumePlayback(1, "back_channel"))
     s.played(9000, 1)
     s.answered(9000, 1)
     s.to(20_000)
@@ -433,7 +439,7 @@ def test_immediate_cancels_with_the_first_sound() -> None:
     s.plays(2500, 1)
     s.starts(4000)
     assert s.of(PausePlayback) == []
-    assert s.commands[-2:] == [
+    assert s.last_two() == [
         (4060, BargedIn(2, 1, 4000, "immediate")),
         (4060, CancelPlayback(1)),
     ]
@@ -478,7 +484,7 @@ def test_he_goes_on_before_anything_of_the_answer_is_heard() -> None:
     assert s.phase() is Phase.THINKING
     s.starts(2200)
     s.plays(2300, 7)
-    assert s.commands[-1] == (2300, PausePlayback(7))
+    assert s.last() == (2300, PausePlayback(7))
     s.ends(2900)
     s.hears(3400, 2, "in Tokyo")
     assert s.of(DropAnswer, CancelPlayback, BargedIn) == [DropAnswer(1), CancelPlayback(7)]
@@ -492,7 +498,7 @@ def test_a_cough_before_the_answer_only_delays_it() -> None:
     s.plays(2300, 7)
     s.ends(2400)
     s.hears(2900, 2, "")
-    assert s.commands[-1] == (2900, ResumePlayback(7, "false_alarm"))
+    assert s.last() == (2900, ResumePlayback(7, "false_alarm"))
     s.played(5000, 7)
     s.answered(5000, 1)
     s.to(9000)
@@ -503,7 +509,7 @@ def test_an_answer_waits_for_the_text_of_what_was_just_said() -> None:
     s = asked()
     s.speaks(2200, 2500)
     s.plays(2750, 7)
-    assert s.commands[-1] == (2750, PausePlayback(7))
+    assert s.last() == (2750, PausePlayback(7))
     s.to(9000)
     assert s.of(ResumePlayback) == [ResumePlayback(7, "silence")]
 
@@ -546,7 +552,7 @@ def test_the_end_closes_what_is_open_and_commands_nothing_more() -> None:
     s.to(1500)
     s.conversation.finish(1500)
     s.drain()
-    assert s.commands[-1] == (1500, CloseUtterance(1, 1500, "finished"))
+    assert s.last() == (1500, CloseUtterance(1, 1500, "finished"))
     count = len(s.commands)
     s.conversation.speech_ended(1600, 1550)
     s.conversation.speech_started(1700, 1650)

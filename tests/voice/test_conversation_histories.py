@@ -166,15 +166,17 @@ class History:
 
     def stray(self, told: float) -> None:
         c, number = self.conversation, self.dice.choice([0, -1, 10**6])
-        self.dice.choice(
-            [
-                lambda: c.recognised(told, number, "x"),
-                lambda: c.partial(told, number, "x"),
-                lambda: c.played(told, number),
-                lambda: c.answering(told, number),
-                lambda: c.answered(told, number),
-            ]
-        )()
+        match self.dice.randrange(5):
+            case 0:
+                c.recognised(told, number, "x")
+            case 1:
+                c.partial(told, number, "x")
+            case 2:
+                c.played(told, number)
+            case 3:
+                c.answering(told, number)
+            case _:
+                c.answered(told, number)
 
     def pass_time(self, span: float) -> None:
         until = self.now + span

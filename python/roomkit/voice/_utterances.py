@@ -1,11 +1,18 @@
-"""The caller's side of a `Conversation`: his utterances and turns."""
+"""The caller's side of a `Conversation`: his utterances and turns, their texts, his pauses."""
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable
+from typing import Final
 
-__all__ = ["Turn", "Utterance", "joined"]
+from roomkit.voice.turns import PAUSES_KEPT, Turns, TurnSoFar
+
+__all__ = ["Pauses", "Texts", "Turn", "Utterance", "joined"]
+
+# Utterances whose text is overdue and still welcome.
+_OVERDUE: Final = 64
 
 
 class Utterance:
@@ -75,3 +82,77 @@ class Turn:
 def joined(utterances: Iterable[Utterance]) -> str:
     """Their texts, as far as they are known."""
     return " ".join(one.heard for one in utterances if one.heard)
+
+
+class Texts:
+    """The utterances that are with the recogniser."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[int, Utterance] = {}
+        """Those whose turn waits for their text, in order."""
+        self._overdue: dict[int, Utterance] = {}
+
+    def take(self, number: int) -> tuple[Utterance | None, bool]:
+        """The utterance whose text has come, and whether it is overdue; None: nobody's."""
+        utterance = self.waiting.pop(number, None)
+        if utterance is not None:
+            return utterance, False
+        return self._overdue.pop(number, None), True
+
+    def due(self) -> float:
+        """When one of them is not waited for any longer."""
+        return min((one.due for one in self.waiting.values()), default=math.inf)
+
+    def lapse(self, now: float) -> list[Utterance]:
+        """Those that are not waited for any longer. Their text becomes "", and what will come for
+        them all the same is another utterance's."""
+        lapsed = [one for one in self.waiting.values() if one.due <= now]
+        for utterance in lapsed:
+            del self.waiting[utterance.number]
+            if len(self._overdue) >= _OVERDUE:
+                del self._overdue[next(iter(self._overdue))]
+            self._overdue[utterance.number] = Utterance.again(utterance)
+            utterance.text = ""
+        return lapsed
+
+    def clear(self) -> None:
+        """The call is over."""
+        self.waiting.clear()
+        self._overdue.clear()
+
+
+class Pauses:
+    """How the caller pauses within his turns, and what ends them therefore."""
+
+    def __init__(self, rules: Turns) -> None:
+        self._rules = rules
+        self._pauses: deque[float] = deque(maxlen=PAUSES_KEPT)
+
+    def learn(self, pause_ms: float, turn: Turn | None) -> None:
+        """After a pause that lay within `turn`, or cut it off (None), he speaks on."""
+        if pause_ms <= self._rules.max_silence_ms:
+            self._pauses.append(pause_ms)
+            if turn is not None:
+                turn.pauses.append(pause_ms)
+
+    def silence_ms(self, turn: Turn) -> tuple[float, Exception | None]:
+        """How much quiet ends that turn, and what the detector raised."""
+        detector = self._rules.detector
+        failed: Exception | None = None
+        if detector is not None:
+            so_far = TurnSoFar(
+                text=joined(turn.utterances),
+                recognised=all(one.text is not None for one in turn.utterances),
+                speech_ms=sum(one.speech_ms for one in turn.utterances),
+                pauses_ms=tuple(turn.pauses),
+                utterances=len(turn.utterances),
+                past_pauses_ms=tuple(self._pauses),
+            )
+            try:
+                asked_ms = float(detector.silence_ms(so_far))
+                if not math.isnan(asked_ms):
+                    return self._rules.within(asked_ms), None
+                failed = ValueError("silence_ms: nan; a number of ms fits")
+            except Exception as error:  # noqa: BLE001 (a detector that fails must not hold a call)
+                failed = error
+        return self._rules.builtin_silence_ms(tuple(self._pauses)), failed

@@ -24,7 +24,6 @@ so soon after them that they may be the reply to it ("…, is that right?" "Yes"
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable
 from typing import Final, Literal, TypeVar
@@ -32,7 +31,7 @@ from typing import Final, Literal, TypeVar
 from roomkit.errors import shown
 from roomkit.voice._floor import Floor, Playing
 from roomkit.voice._timers import NEVER, Timers
-from roomkit.voice._utterances import Turn, Utterance, joined
+from roomkit.voice._utterances import Pauses, Texts, Turn, Utterance, joined
 from roomkit.voice.commands import (
     BargedIn,
     CancelPlayback,
@@ -46,7 +45,7 @@ from roomkit.voice.commands import (
     ResumePlayback,
     TraceEntry,
 )
-from roomkit.voice.turns import PAUSES_KEPT, BargeIn, Turns, TurnSoFar, count_words
+from roomkit.voice.turns import BargeIn, Turns, count_words
 
 __all__ = [
     "BargedIn",
@@ -73,8 +72,6 @@ _REPLY_MS: Final = 1500.0
 # Utterances of one turn, with those joined from dropped answers. Whoever speaks on for longer has
 # said enough for an answer: it is not dropped.
 _UTTERANCES: Final = 100
-# Utterances whose text is overdue and still welcome.
-_OVERDUE: Final = 64
 # Turns that wait for the end of what plays.
 _TURNS: Final = 64
 
@@ -110,10 +107,9 @@ class Conversation:
         self._hangover_ms = _HANGOVER_MS
         self._utterance: Utterance | None = None
         self._opened = 0
-        self._waiting: dict[int, Utterance] = {}  # for their texts, in order
-        self._overdue: dict[int, Utterance] = {}
+        self._texts = Texts()
         self._turns: deque[Turn] = deque([Turn()])  # the last is going on
-        self._pauses: deque[float] = deque(maxlen=PAUSES_KEPT)
+        self._pauses = Pauses(self._rules)
         self._partials = False  # the recogniser gives some
         # What we do.
         self._floor = Floor(self._command)
@@ -177,7 +173,7 @@ class Conversation:
         _check_text(text)
         self._time.enter(now_ms)
         self._time.advance(self._time.now_ms)
-        found = self._waiting.get(utterance)
+        found = self._texts.waiting.get(utterance)
         if found is None:
             self._note("stray", f"partial {utterance}")
             return
@@ -194,16 +190,15 @@ class Conversation:
         self._time.enter(now_ms)
         self._time.advance(self._time.now_ms)
         text = text.strip()
-        found = self._waiting.pop(utterance, None)
-        if found is None:
-            found = self._overdue.pop(utterance, None)
-            if found is None or not text:
-                self._note("stray", f"recognised {utterance}")
-                return
+        found, overdue = self._texts.take(utterance)
+        if found is None or (overdue and not text):
+            self._note("stray", f"recognised {utterance}")
+            return
+        if overdue:
             self._welcome(found)
         self._note("recognised", f"utterance {utterance}{'' if text else ' nothing'}")
         found.text = text
-        self._next_text()
+        self._due["text"] = self._texts.due()
         if text and found.over and self._floor.busy and self._barge_in.is_back_channel(text):
             found.back_channel = True
             self._due["reply"] = self._time.now + _REPLY_MS
@@ -297,8 +292,7 @@ class Conversation:
         self._finished = True
         self._speech = None
         self._time.stop()
-        self._waiting.clear()
-        self._overdue.clear()
+        self._texts.clear()
         self._floor.clear()
         self._turns = deque([Turn()])
 
@@ -357,7 +351,7 @@ class Conversation:
         self._utterance = utterance
         self._turns[-1].utterances.append(utterance)
         if self._recognises:
-            self._waiting[self._opened] = utterance
+            self._texts.waiting[self._opened] = utterance
         self._command(
             OpenUtterance(self._opened, at_ms), "open_utterance", f"utterance {self._opened}"
         )
@@ -374,7 +368,7 @@ class Conversation:
             utterance.text = ""
         elif utterance.text is None:
             utterance.due = self._time.now + self._rules.text_within_ms
-            self._next_text()
+            self._due["text"] = self._texts.due()
         self._command(
             CloseUtterance(utterance.number, utterance.ended_ms, reason),
             "close_utterance",
@@ -398,34 +392,17 @@ class Conversation:
         # The turn was told, and he was not finished.
         cut = not within and bool(self._told_turn.utterances) and not self._floor.audible
         pause_ms = at - (turn if within else self._told_turn).ended
-        if (within or cut) and pause_ms <= self._rules.max_silence_ms:
-            if within:
-                turn.pauses.append(pause_ms)
-            self._pauses.append(pause_ms)
+        if within or cut:
+            self._pauses.learn(pause_ms, turn if within else None)
 
     def _ask(self) -> None:
         """How much quiet ends the turn that is going on, by what is known of it now."""
         turn = self._turns[-1]
         if self._speech is not None or not turn.utterances:
             return
-        needed_ms = self._rules.builtin_silence_ms(tuple(self._pauses))
-        detector = self._rules.detector
-        if detector is not None:
-            so_far = TurnSoFar(
-                text=joined(turn.utterances),
-                recognised=all(one.text is not None for one in turn.utterances),
-                speech_ms=sum(one.speech_ms for one in turn.utterances),
-                pauses_ms=tuple(turn.pauses),
-                utterances=len(turn.utterances),
-                past_pauses_ms=tuple(self._pauses),
-            )
-            try:
-                asked_ms = float(detector.silence_ms(so_far))
-                if math.isnan(asked_ms):
-                    raise ValueError("silence_ms: nan; a number of ms fits")
-                needed_ms = self._rules.within(asked_ms)
-            except Exception as error:  # noqa: BLE001 (a detector that fails must not hold a call)
-                self._note("detector_failed", type(error).__name__)
+        needed_ms, failed = self._pauses.silence_ms(turn)
+        if failed is not None:
+            self._note("detector_failed", type(failed).__name__)
         ends = turn.ended + needed_ms
         if turn.decided_ms is None or ends > self._time.now:
             turn.decided_ms = None
@@ -516,19 +493,11 @@ class Conversation:
         turn.utterances.append(utterance)
         turn.utterances.sort(key=lambda one: one.number)
 
-    def _next_text(self) -> None:
-        self._due["text"] = min((one.due for one in self._waiting.values()), default=NEVER)
-
     def _text_overdue(self) -> None:
-        for utterance in [one for one in self._waiting.values() if one.due <= self._time.now]:
-            del self._waiting[utterance.number]
+        for utterance in self._texts.lapse(self._time.now):
             self._note("text_overdue", f"utterance {utterance.number}")
-            while len(self._overdue) >= _OVERDUE:
-                del self._overdue[next(iter(self._overdue))]
-            self._overdue[utterance.number] = Utterance.again(utterance)
-            utterance.text = ""
             self._settle_pause(utterance)
-        self._next_text()
+        self._due["text"] = self._texts.due()
         self._settle()
 
     # --- what plays ------------------------------------------------------------------------------
@@ -636,7 +605,7 @@ class Conversation:
         if self._speech is not None or not self._floor.any_paused:
             return
         if self._recognises and (
-            self._waiting or (self._utterance is not None and self._utterance.text is None)
+            self._texts.waiting or (self._utterance is not None and self._utterance.text is None)
         ):
             return
         decided = self._turns[-1].decided_ms is not None
