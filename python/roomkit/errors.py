@@ -15,6 +15,7 @@
     ├── ParticipantExistsError (ValueError)      join with a participant id already in the room
     ├── SessionError
     │   ├── SessionEndedError (RuntimeError)     the call is over: nothing leaves ENDED
+    │   │   └── CallEnded                        the same, told to who waits in a `Call`; `.reason`
     │   ├── SessionNotFoundError (LookupError)   the backend, channel or kit has no such session
     │   └── SessionFaultError (RuntimeError)     the media core ended the session by itself
     ├── BackendError
@@ -42,6 +43,7 @@ __all__ = [
     "AddressConflictError",
     "BackendClosedError",
     "BackendError",
+    "CallEnded",
     "ChannelError",
     "ChannelExistsError",
     "ChannelNotAttachedError",
@@ -179,6 +181,16 @@ class SessionEndedError(SessionError, RuntimeError):
         super().__init__(
             session_id, f"session {session_id} has ended; cannot {doing} (open a new session)"
         )
+
+
+class CallEnded(SessionEndedError):  # noqa: N818 (no error of anybody's: people hang up)
+    """The call ended while a method of `Call` waited, or before it was called. `reason` says why,
+    as `SessionEndedEvent.reason` does."""
+
+    def __init__(self, session_id: str, reason: str, doing: str = "use it") -> None:
+        super().__init__(session_id, doing)
+        self.args = (f"the call is over ({reason}); cannot {doing}",)
+        self.reason = reason
 
 
 class SessionNotFoundError(SessionError, LookupError):

@@ -312,23 +312,12 @@ class RoomKit:
             for channel_id in room.bindings:
                 self._channels[channel_id].session_ended(session)
 
-    async def heard(self, session: VoiceSession, text: str) -> None:
-        """Called by a channel with a transcript that the hooks let pass: the room's models answer,
-        in the order in which they were attached."""
+    def models_of(self, session: VoiceSession) -> list[AIChannel]:
+        """The models that answer what is said in a session, in the order in which they were
+        attached."""
         room = self._rooms.get(session.room_id)
-        speaker = self._channels.get(session.channel_id)
-        if room is None or not isinstance(speaker, VoiceChannel):
-            return
-        for channel_id in list(room.bindings):
-            model = self._channels[channel_id]
-            if isinstance(model, AIChannel) and not session.ended:
-                try:
-                    await speaker.say(session, model.reply(session, text))
-                except SessionNotFoundError:
-                    return  # hung up meanwhile
-                except Exception as error:  # noqa: BLE001 (a model may raise anything)
-                    _log.exception("session %s: %r could not answer", session.id, model)
-                    self.hooks.report(session, f"ai {channel_id}", error)
+        bound = [] if room is None else [self._channels[each] for each in room.bindings]
+        return [channel for channel in bound if isinstance(channel, AIChannel)]
 
     # --- helpers ------------------------------------------------------------------------------
 

@@ -131,9 +131,7 @@ class Answering:
             self._settle(model, speech, event, forget=not self._closed)
             raise
         except Exception as error:  # noqa: BLE001 (a model, hook or voice may raise anything)
-            _log.error(
-                "session %s: %r could not answer: %r", self._session.id, model, error
-            )
+            _log.error("session %s: %r could not answer: %r", self._session.id, model, error)
             self._settle(model, speech, event)
             event.error = error
             self._hooks.report(self._session, f"ai {model.channel_id}", error)

@@ -240,9 +240,7 @@ class Hearing:
         if goes_on:
             self._floor_ms = self._at_ms
         utterance.close()
-        event = SpeechEndEvent(
-            self._session, utterance.audio, utterance.at_ms, utterance.truncated
-        )
+        event = SpeechEndEvent(self._session, utterance.audio, utterance.at_ms, utterance.truncated)
         self._hooks.emit(HookTrigger.ON_SPEECH_END, event)
         self._flush()
 
@@ -302,7 +300,10 @@ class Hearing:
             return
         if result.is_final:
             pending.texts.append(text)
-        self._sink.partial(pending.utterance.number, " ".join([*pending.texts, *([] if result.is_final else [text])]))
+        self._sink.partial(
+            pending.utterance.number,
+            " ".join([*pending.texts, *([] if result.is_final else [text])]),
+        )
         pending.results.append(result)
         self._flush()
 

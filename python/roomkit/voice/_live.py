@@ -63,9 +63,7 @@ class LiveCall:
         self.started = False
         """ON_SESSION_STARTED was told."""
         limits = channel.limits
-        self.answers = Answering(
-            session, kit.hooks, self, beside, seconds=limits.model
-        )
+        self.answers = Answering(session, kit.hooks, self, beside, seconds=limits.model)
         self.hearing = Hearing(
             session,
             kit.hooks,
@@ -178,7 +176,7 @@ class LiveCall:
             "vad": None if engine is None else engine.vad_name,
             "phase": str(self.dialogue.conversation.phase),
             "frames_dropped": self.hearing.dropped,
-            "stages": {} if engine is None else engine.stats(),
+            "stages": {} if engine is None else engine.stats,
         }
 
     # --- what speaking tells (SpeakingSink) ---------------------------------------------------

@@ -290,7 +290,7 @@ class Speaking:
         self._numbers = 0
         # A backend that has no more than `send_audio` may not keep several apart.
         plain = type(backend).start_playback is VoiceBackend.start_playback
-        self._turn = asyncio.Lock() if plain else None
+        self._turn: AbstractAsyncContextManager[Any] | None = asyncio.Lock() if plain else None
         self._closed = False
 
     @property

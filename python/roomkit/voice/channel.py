@@ -245,7 +245,7 @@ class VoiceChannel(Channel):
             backend.on_client_heard_again(self._heard_again),
             backend.on_barge_in(self._barged_in),
         ]
-        if self.pipeline.wants_played:
+        if self.pipeline.recorder is not None or (self.pipeline.vad and self.pipeline.echo_guard):
             self._subscriptions.append(backend.on_audio_played(self._played))
 
     async def connect(

@@ -27,6 +27,7 @@ __all__ = [
     "ClientUnheardEvent",
     "DTMFDetectedEvent",
     "DTMFEvent",
+    "EndingSoonEvent",
     "ErrorEvent",
     "HookEvent",
     "IdleEvent",
@@ -257,12 +258,23 @@ class TurnEndedEvent:
 
 @dataclass(slots=True)
 class IdleEvent:
-    """ON_IDLE: nobody has spoken, no key was pressed and nothing was played for a while. Once for
-    each such while."""
+    """ON_IDLE: nobody has spoken, no key was pressed and nothing was played for
+    `CallOptions.idle_ms`. Told once; again when something was played since and nothing came of
+    it."""
 
     session: VoiceSession
-    idle_ms: float
-    """How long it has been."""
+    count: int
+    """How many times in a row: the caller has said and pressed nothing since the first."""
+
+
+@dataclass(slots=True)
+class EndingSoonEvent:
+    """The call will be as old as it may become (`CallOptions.max_duration_ms`). Told to its
+    `Call`."""
+
+    session: VoiceSession
+    left_ms: float
+    """In so many ms it is hung up."""
 
 
 @dataclass(slots=True)
