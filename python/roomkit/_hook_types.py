@@ -7,7 +7,7 @@ nothing of this is there at run time.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
-from typing import Literal, Protocol, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Literal, Protocol, TypedDict, TypeVar, Unpack, overload
 
 from roomkit.hooks import HookContext, HookExecution, HookResult, HookTrigger
 from roomkit.voice.base import Unsubscribe
@@ -21,7 +21,6 @@ from roomkit.voice.events import (
     ClientUnheardEvent,
     DTMFDetectedEvent,
     ErrorEvent,
-    HookEvent,
     IdleEvent,
     PartialTranscriptionEvent,
     SessionEndedEvent,
@@ -35,11 +34,11 @@ from roomkit.voice.events import (
 
 __all__ = ["AddHook", "HookDecorator", "Registers"]
 
-_E = TypeVar("_E", contravariant=True)
+_E = TypeVar("_E")
 _R = TypeVar("_R", bound=HookResult | None)
-_Any = TypeVar("_Any")
+_T = TypeVar("_T")
 
-_Handler = Callable[[_Any, HookContext], Awaitable[HookResult | None]]
+_Handler = Callable[[_T, HookContext], Awaitable[HookResult | None]]
 
 
 class Registers(Protocol[_E]):
@@ -254,7 +253,7 @@ class HookDecorator(Protocol):
         name: str = ...,
         timeout: float | None = ...,
         **where: Unpack[_Where],
-    ) -> Registers[HookEvent]: ...
+    ) -> Registers[Any]: ...
 
 
 class AddHook(Protocol):
@@ -388,5 +387,8 @@ class AddHook(Protocol):
     ) -> Unsubscribe: ...
     @overload
     def __call__(
-        self, trigger: HookTrigger, handler: _Handler[HookEvent], **options: Unpack[_Options]
+        self,
+        trigger: HookTrigger,
+        handler: _Handler[Any],
+        **options: Unpack[_Options],
     ) -> Unsubscribe: ...

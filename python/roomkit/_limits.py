@@ -10,6 +10,7 @@ looked at once more when its owner closes.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections import deque
 from collections.abc import AsyncIterable, Coroutine
@@ -34,9 +35,16 @@ class Beside:
         self._what = what
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def run(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
-        """Runs `work` beside everything else; what it raises is logged."""
-        task = asyncio.get_running_loop().create_task(work, name=name)
+    def run(
+        self,
+        work: Coroutine[Any, Any, Any],
+        name: str,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.Task[Any]:
+        """Runs `work` beside everything else, in a copy of `context` or of the present one; what it
+        raises is logged."""
+        within = None if context is None else context.copy()
+        task = asyncio.get_running_loop().create_task(work, name=name, context=within)
         self.adopt(task)
         return task
 

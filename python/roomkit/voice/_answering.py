@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Sequence
@@ -51,7 +52,6 @@ class Answering:
         sink: AnsweringSink,
         beside: Beside,
         *,
-        models: Sequence[AIChannel] | None = None,
         seconds: float,
     ) -> None:
         self._session = session
@@ -72,11 +72,14 @@ class Answering:
         while len(self._texts) > _TEXTS:
             self._texts.popitem(last=False)
 
-    def end_turn(self, turn: EndTurn, models: Sequence[AIChannel]) -> None:
-        """It is our move."""
+    def end_turn(
+        self, turn: EndTurn, models: Sequence[AIChannel], context: contextvars.Context
+    ) -> None:
+        """It is our move: the models answer, in a copy of `context`."""
         if self._closed:
             return
-        task = self._beside.run(self._answer(turn, models), f"answer to turn {turn.turn}")
+        name = f"answer to turn {turn.turn}"
+        task = self._beside.run(self._answer(turn, models), name, context)
         self._turns[turn.turn] = task
         task.add_done_callback(lambda _: self._turns.pop(turn.turn, None))
 

@@ -1,5 +1,5 @@
-"""`Hearing`: one call's inbound side inside a `VoiceChannel`: from frames to utterances, from those to
-text. It decides nothing: what speech is the detector says, what an utterance is the `Conversation`.
+"""`Hearing`: one call's inbound side inside a `VoiceChannel`: from frames to utterances, from those
+to text. It decides nothing: what is speech the detector says, what an utterance the `Conversation`.
 """
 
 from __future__ import annotations
@@ -107,8 +107,8 @@ class _Pending:
 class Hearing:
     """Runs the pipeline of one call and tells its hooks and its `sink` what was heard.
 
-    `transcribed(utterance, work)` gets, for each final transcript, the coroutine that runs its hooks
-    and returns the text that they let pass.
+    `transcribed(utterance, work)` gets, for each final transcript, the coroutine that runs its
+    hooks and returns the text that they let pass.
     """
 
     def __init__(
@@ -142,6 +142,7 @@ class Hearing:
         # frame may be late and never early.
         self._offset_ms: float | None = None
         self._at_ms = 0.0  # the end of the frame that is being processed, on the loop's clock
+        # What was heard last, with the media time of each frame: that has no jumps.
         self._recent: deque[tuple[float, AudioFrame]] = deque()
         self._floor_ms = float("-inf")
         self._utterance: Utterance | None = None
@@ -210,11 +211,12 @@ class Hearing:
     def open_utterance(self, number: int, at_ms: float) -> None:
         """The audio from `at_ms` on is an utterance, and what came a little before."""
         utterance = self._utterance = Utterance(number, self._config.max_utterance_ms)
-        from_ms = max(at_ms - self._config.pre_roll_ms, self._floor_ms)
+        begins_ms = at_ms - (self._offset_ms or 0.0)
+        from_ms = max(begins_ms - self._config.pre_roll_ms, self._floor_ms)
         for frame_ms, frame in self._recent:
             if frame_ms + frame.duration_ms > from_ms + _EDGE_MS:
                 utterance.add(_chunk(frame))
-        media_ms = None if self._offset_ms is None else at_ms - self._offset_ms
+        media_ms = None if self._offset_ms is None else begins_ms
         self._hooks.emit(HookTrigger.ON_SPEECH_START, SpeechStartEvent(self._session, media_ms))
         if self._stt is not None:
             pending = _Pending(utterance)
@@ -228,7 +230,7 @@ class Hearing:
                 failed=self._stt_failed,
             )
             work = self._recognise(recognition, pending)
-            self.context.run(self._beside.run, work, f"utterance {number}")
+            self._beside.run(work, f"utterance {number}", self.context)
 
     def close_utterance(self, number: int, *, goes_on: bool) -> None:
         """The utterance is complete. `goes_on`: the caller still speaks, and what follows is the
@@ -237,8 +239,9 @@ class Hearing:
         if utterance is None or utterance.number != number:
             return
         self._utterance = None
-        if goes_on:
-            self._floor_ms = self._at_ms
+        if goes_on and self._recent:
+            last_ms, frame = self._recent[-1]
+            self._floor_ms = last_ms + frame.duration_ms
         utterance.close()
         event = SpeechEndEvent(self._session, utterance.audio, utterance.at_ms, utterance.truncated)
         self._hooks.emit(HookTrigger.ON_SPEECH_END, event)
@@ -267,7 +270,8 @@ class Hearing:
         )
 
     def frame(self, frame: AudioFrame, at_ms: float) -> None:
-        begins_ms = at_ms + self._began_ms
+        timestamp_ms = frame.timestamp_ms
+        begins_ms = at_ms + self._began_ms if timestamp_ms is None else timestamp_ms
         self._recent.append((begins_ms, frame))
         keep_ms = self._config.pre_roll_ms + _DETECTED_WITHIN_MS
         while self._recent and self._recent[0][0] < begins_ms - keep_ms:

@@ -263,7 +263,7 @@ class LiveCall:
                 self.speaking.interrupt("barge_in")
             case EndTurn():
                 models = self.kit.models_of(self.session)
-                self.hearing.context.run(self.answers.end_turn, command, models)
+                self.answers.end_turn(command, models, self.hearing.context)
             case DropAnswer(turn):
                 self.answers.drop(turn)
 

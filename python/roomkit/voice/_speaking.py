@@ -20,6 +20,7 @@ from roomkit._limits import Beside, Pump
 from roomkit.hooks import speaking
 from roomkit.voice.backends.base import VoiceBackend
 from roomkit.voice.base import AudioChunk, Mark, PlaybackPosition, Unsubscribe, VoiceSession
+from roomkit.voice.marks import HeardText, heard_text
 from roomkit.voice.playback import MarkCallback, Playback, SentPlayback
 
 __all__ = ["Part", "Reason", "Speaking", "SpeakingSink", "Speech"]
@@ -172,6 +173,14 @@ class Speech:
         at = self.position.started_at
         return None if at is None else at * 1000
 
+    def heard(self) -> HeardText | None:
+        """What of the text the caller has heard by now, as far as it can be known; None for a
+        recording, and where the backend does not say what was played."""
+        if self.text is None or self.played_ms is None:
+            return None
+        path = None if self.session.ended else self._speaking.backend.path_delay(self.session)
+        return heard_text(self.sentences, self.position, path, now_ms())
+
     def on_mark(self, callback: MarkCallback) -> Unsubscribe:
         """`callback(mark, at)` for the marks of its audio as they leave, as `Playback.on_mark`."""
         self._mark_callbacks.append(callback)
@@ -290,14 +299,15 @@ class Speaking:
         self._numbers = 0
         # A backend that has no more than `send_audio` may not keep several apart.
         plain = type(backend).start_playback is VoiceBackend.start_playback
-        self._turn: AbstractAsyncContextManager[Any] | None = asyncio.Lock() if plain else None
+        self._turn = asyncio.Lock() if plain else None
         self._closed = False
 
     @property
     def current(self) -> Speech | None:
         """What is being played; None when it is quiet."""
         first = self._speeches[0] if self._speeches else None
-        return first if first is not None and first.is_playing else None
+        plays = first is not None and first.is_playing and first.cancelled is None
+        return first if plays else None
 
     @property
     def busy(self) -> bool:
@@ -431,11 +441,9 @@ class Speaking:
                 continue
             assert part.audio is not None
             sentence = None if part.text is None else speech.add(part.text)
-            while (chunk := await _next(part.audio, part.within_seconds)) is not None:
-                if sentence is not None:
-                    chunk = sentence.mark(chunk)
-                speech.given_ms += chunk.duration_ms
-                yield chunk
+            while (made := await _next(part.audio, part.within_seconds)) is not None:
+                speech.given_ms += made.duration_ms
+                yield made if sentence is None else sentence.mark(made)
         speech.complete = True
 
     async def _end_when_played(self, inner: Speech) -> None:

@@ -310,8 +310,8 @@ class VoiceChannel(Channel):
         """Ends every call, then closes the backend and the providers. Idempotent."""
         errors: list[BaseException] = []
         ending = [self.disconnect(call.session) for call in list(self._calls.values())]
-        ending += [asyncio.shield(task) for task in self._ending.values()]
-        ended = await asyncio.gather(*ending, return_exceptions=True)
+        others = map(asyncio.shield, list(self._ending.values()))
+        ended = await asyncio.gather(*ending, *others, return_exceptions=True)
         errors += [each for each in ended if each is not None]
         while self._subscriptions:
             self._subscriptions.pop()()

@@ -11,9 +11,11 @@ __all__ = ["ProviderLimits"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderLimits:
-    """How long a call waits for its providers, in seconds, each above 0 and up to 600. Whoever takes
-    longer is given up and told of by ON_ERROR, and the caller hears the channel's `fallback` where
-    there is nothing else to hear. None of them ever delays silence, hang-up or another call.
+    """How long a call waits for its providers, in seconds, each above 0 and up to 600.
+
+    Whoever takes longer is given up and told of by ON_ERROR, and the caller hears the channel's
+    `fallback` where there is nothing else to hear. None of them ever delays silence, hang-up or
+    another call.
 
     Raises `ValueError` naming the field.
     """

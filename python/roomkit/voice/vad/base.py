@@ -39,6 +39,11 @@ class VADProvider(ABC):
     pipeline takes a detector of its own for every session by `new_session`.
     """
 
+    @property
+    def name(self) -> str:
+        """For logs and statistics."""
+        return type(self).__name__
+
     @abstractmethod
     def process(self, frame: AudioFrame) -> VADEvent | None:
         """Takes the next frame; an event when speech begins or ends with it.
