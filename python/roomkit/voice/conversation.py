@@ -466,13 +466,8 @@ class Conversation:
             utterance.over = True
 
     def _may_pause(self, playing: Playing) -> bool:
-        utterance = self._utterance
-        return (
-            playing.interruptible
-            and self._barge_in.pause
-            and self._barge_in.mode != "off"
-            and not (utterance is not None and utterance.given_up)
-        )
+        given_up = self._utterance is not None and self._utterance.given_up
+        return playing.interruptible and self._barge_in.pauses and not given_up
 
     def _hold_back(self) -> None:
         """He speaks while something plays."""

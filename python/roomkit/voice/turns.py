@@ -180,6 +180,11 @@ class BargeIn:
                     raise ValueError(f"back_channels: {shown(phrase)}; a str with a word fits")
             object.__setattr__(self, "back_channels", phrases)
 
+    @property
+    def pauses(self) -> bool:
+        """What plays is held back while he speaks."""
+        return self.pause and self.mode != "off"
+
     def is_back_channel(self, text: str) -> bool:
         """Whether that is all that `text` is."""
         return is_back_channel(
