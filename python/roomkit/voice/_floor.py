@@ -23,9 +23,9 @@ class Playing:
 
 
 class Floor:
-    """What plays and what is being answered. `command(command, what, detail)` sends and traces."""
+    """What plays and what is being answered. `command` sends one."""
 
-    def __init__(self, command: Callable[[Command, str, str], None]) -> None:
+    def __init__(self, command: Callable[[Command], None]) -> None:
         self._command = command
         self.playing: dict[int, Playing] = {}
         self.told = 0
@@ -77,7 +77,7 @@ class Floor:
     def pause(self, playback: int) -> None:
         """Holds it back."""
         self.playing[playback].paused = True
-        self._command(PausePlayback(playback), "pause_playback", f"playback {playback}")
+        self._command(PausePlayback(playback))
 
     def resume(
         self, reason: Literal["false_alarm", "back_channel", "silence"], begun: bool = False
@@ -86,17 +86,13 @@ class Floor:
         for number, playing in self.playing.items():
             if playing.paused and (playing.audible or not begun):
                 self.sound(playing)
-                self._command(
-                    ResumePlayback(number, reason),
-                    "resume_playback",
-                    f"playback {number} {reason}",
-                )
+                self._command(ResumePlayback(number, reason))
 
     def cancel(self) -> None:
         """Cuts off all that may be interrupted."""
         for number in [n for n, one in self.playing.items() if one.interruptible]:
             del self.playing[number]
-            self._command(CancelPlayback(number), "cancel_playback", f"playback {number}")
+            self._command(CancelPlayback(number))
 
     def interruptible(self) -> int | None:
         """The newest playback that is heard and may be interrupted."""

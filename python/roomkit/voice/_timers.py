@@ -43,6 +43,11 @@ class Timers:
         if self._held_since is None:
             self.now = self.now_ms - self._held_ms
 
+    def advance_to(self, now_ms: float) -> None:
+        """It is `now_ms`: does what was due."""
+        self.enter(now_ms)
+        self.advance(self.now_ms)
+
     def hold(self, held: bool) -> None:
         """Stops the clock, or lets it go on."""
         if held and self._held_since is None:

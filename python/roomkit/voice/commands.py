@@ -18,6 +18,7 @@ __all__ = [
     "Phase",
     "ResumePlayback",
     "TraceEntry",
+    "traced",
 ]
 
 
@@ -137,3 +138,24 @@ class TraceEntry:
     """A word such as `"speech_started"`, `"open_utterance"`, `"turn_ended"`."""
     detail: str = ""
     """What it was about, such as `"utterance 3 silence"`."""
+
+
+def traced(command: Command) -> tuple[str, str]:
+    """How a command stands in the trace: what, and about what."""
+    match command:
+        case OpenUtterance(number):
+            return "open_utterance", f"utterance {number}"
+        case CloseUtterance(number, _, reason):
+            return "close_utterance", f"utterance {number} {reason}"
+        case PausePlayback(number):
+            return "pause_playback", f"playback {number}"
+        case ResumePlayback(number, why):
+            return "resume_playback", f"playback {number} {why}"
+        case CancelPlayback(number):
+            return "cancel_playback", f"playback {number}"
+        case BargedIn(number, playback, _, by):
+            return "barged_in", f"utterance {number} playback {playback} {by}"
+        case EndTurn(number, utterances):
+            return "turn_ended", f"turn {number} {command.reason} utterances {utterances}"
+        case DropAnswer(number):
+            return "drop_answer", f"turn {number}"

@@ -26,12 +26,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal
 
-from roomkit.errors import shown
+from roomkit.errors import check_text
+from roomkit.voice._caller import Pauses, Texts, Turn, TurnQueue, Utterance, joined
 from roomkit.voice._floor import Floor, Playing
 from roomkit.voice._timers import NEVER, Timers
-from roomkit.voice._utterances import Pauses, Texts, Turn, Utterance, joined
 from roomkit.voice.commands import (
     BargedIn,
     CancelPlayback,
@@ -44,8 +44,9 @@ from roomkit.voice.commands import (
     Phase,
     ResumePlayback,
     TraceEntry,
+    traced,
 )
-from roomkit.voice.turns import BargeIn, Turns, count_words
+from roomkit.voice.turns import BargeIn, Turns, check_rules, count_words
 
 __all__ = [
     "BargedIn",
@@ -72,10 +73,6 @@ _REPLY_MS: Final = 1500.0
 # Utterances of one turn, with those joined from dropped answers. Whoever speaks on for longer has
 # said enough for an answer: it is not dropped.
 _UTTERANCES: Final = 100
-# Turns that wait for the end of what plays.
-_TURNS: Final = 64
-
-_T = TypeVar("_T")
 
 
 class Conversation:
@@ -94,8 +91,9 @@ class Conversation:
         *,
         recognises: bool = False,
     ) -> None:
-        self._rules = _given(turns, Turns, "turns")
-        self._barge_in = _given(barge_in, BargeIn, "barge_in")
+        check_rules(turns, barge_in)
+        self._rules = Turns() if turns is None else turns
+        self._barge_in = BargeIn() if barge_in is None else barge_in
         self._recognises = recognises
         self._commands: deque[Command] = deque()
         self._trace: deque[TraceEntry] = deque(maxlen=_TRACE)
@@ -108,7 +106,7 @@ class Conversation:
         self._utterance: Utterance | None = None
         self._opened = 0
         self._texts = Texts()
-        self._turns: deque[Turn] = deque([Turn()])  # the last is going on
+        self._turns = TurnQueue(recognises)
         self._pauses = Pauses(self._rules)
         self._partials = False  # the recogniser gives some
         # What we do.
@@ -129,7 +127,7 @@ class Conversation:
         self._note("speech_started")
         self._speech, self._speech_at_ms = at, at_ms
         self._learn_pause(at)
-        turn = self._turns[-1]
+        turn = self._turns.current
         turn.decided_ms = None
         self._due["close"] = self._due["silence"] = self._due["resume"] = NEVER
         if self._due["watchdog"] == NEVER:
@@ -152,7 +150,7 @@ class Conversation:
         self._note("speech_ended")
         if not self._time.held:
             self._hangover_ms = min(self._time.now - at, _LONGEST_HANGOVER_MS)
-        utterance, turn = self._utterance, self._turns[-1]
+        utterance, turn = self._utterance, self._turns.current
         assert utterance is not None
         spoke_ms = at - self._speech
         utterance.speech_ms += spoke_ms
@@ -170,9 +168,8 @@ class Conversation:
 
     def partial(self, now_ms: float, utterance: int, text: str) -> None:
         """The recogniser's text of that utterance so far."""
-        _check_text(text)
-        self._time.enter(now_ms)
-        self._time.advance(self._time.now_ms)
+        check_text(text, "text")
+        self._time.advance_to(now_ms)
         found = self._texts.waiting.get(utterance)
         if found is None:
             self._note("stray", f"partial {utterance}")
@@ -186,16 +183,15 @@ class Conversation:
 
     def recognised(self, now_ms: float, utterance: int, text: str) -> None:
         """The whole text of that utterance; "" for nothing, also when the recogniser failed."""
-        _check_text(text)
-        self._time.enter(now_ms)
-        self._time.advance(self._time.now_ms)
+        check_text(text, "text")
+        self._time.advance_to(now_ms)
         text = text.strip()
         found, overdue = self._texts.take(utterance)
         if found is None or (overdue and not text):
             self._note("stray", f"recognised {utterance}")
             return
         if overdue:
-            self._welcome(found)
+            self._turns.welcome(found, self._time.now_ms)
         self._note("recognised", f"utterance {utterance}{'' if text else ' nothing'}")
         found.text = text
         self._due["text"] = self._texts.due()
@@ -210,16 +206,14 @@ class Conversation:
 
     def key(self, now_ms: float) -> None:
         """The caller pressed a key. What that interrupts is not a rule of turns: it is noted."""
-        self._time.enter(now_ms)
-        self._time.advance(self._time.now_ms)
+        self._time.advance_to(now_ms)
         self._note("key")
 
     # --- told by speaking, and by whoever answers -----------------------------------------------
 
     def playing(self, now_ms: float, playback: int, *, interruptible: bool = True) -> None:
         """The first audio of that playback is about to leave."""
-        self._time.enter(now_ms)
-        self._time.advance(self._time.now_ms)
+        self._time.advance_to(now_ms)
         if self._finished or playback in self._floor.playing:
             self._note("stray", f"playing {playback}")
             return
@@ -233,12 +227,12 @@ class Conversation:
             self._floor.sound(begun)
             if self._speech is not None:
                 self._over(self._utterance)
+                self._due["confirm"] = self._time.now + self._barge_in.after_ms
         self._time.advance(self._time.now_ms)
 
     def played(self, now_ms: float, playback: int) -> None:
         """That playback is over, however it ended."""
-        self._time.enter(now_ms)
-        self._time.advance(self._time.now_ms)
+        self._time.advance_to(now_ms)
         if self._floor.playing.pop(playback, None) is None:
             self._note("stray", f"played {playback}")
             return
@@ -249,21 +243,19 @@ class Conversation:
 
     def answering(self, now_ms: float, turn: int) -> None:
         """Somebody begins to make an answer to that turn."""
-        self._time.enter(now_ms)
-        self._time.advance(self._time.now_ms)
+        self._time.advance_to(now_ms)
         if self._finished or not self._floor.answering(turn):
             self._note("stray", f"answering {turn}")
             return
         self._note("answering", f"turn {turn}")
         self._over(self._utterance)
-        for utterance in [one for each in self._turns for one in each.utterances]:
+        for utterance in self._turns.utterances():
             self._judge(utterance)
         self._time.advance(self._time.now_ms)
 
     def answered(self, now_ms: float, turn: int) -> None:
         """No more of that answer will come: its playbacks are over."""
-        self._time.enter(now_ms)
-        self._time.advance(self._time.now_ms)
+        self._time.advance_to(now_ms)
         if not self._floor.answered(turn):
             self._note("stray", f"answered {turn}")
             return
@@ -273,8 +265,7 @@ class Conversation:
 
     def hold(self, now_ms: float, held: bool) -> None:
         """The call is on hold, or no longer: until then all timers stop. Idempotent."""
-        self._time.enter(now_ms)
-        self._time.advance(self._time.now_ms)
+        self._time.advance_to(now_ms)
         if held != self._time.held:
             self._note("hold" if held else "unhold")
             self._time.hold(held)
@@ -282,8 +273,7 @@ class Conversation:
     def finish(self, now_ms: float) -> None:
         """The call is over: an open utterance is closed, and nothing is commanded after that.
         Idempotent."""
-        self._time.enter(now_ms)
-        self._time.advance(self._time.now_ms)
+        self._time.advance_to(now_ms)
         if self._finished:
             return
         if self._utterance is not None:
@@ -294,14 +284,13 @@ class Conversation:
         self._time.stop()
         self._texts.clear()
         self._floor.clear()
-        self._turns = deque([Turn()])
+        self._turns.clear()
 
     # --- drained ---------------------------------------------------------------------------------
 
     def tick(self, now_ms: float) -> None:
         """Does what has become due."""
-        self._time.enter(now_ms)
-        self._time.advance(self._time.now_ms)
+        self._time.advance_to(now_ms)
 
     def deadline_ms(self) -> float | None:
         """When `tick` is wanted next; None: not before something is told."""
@@ -339,9 +328,9 @@ class Conversation:
     def _note(self, what: str, detail: str = "") -> None:
         self._trace.append(TraceEntry(self._time.now_ms, what, detail))
 
-    def _command(self, command: Command, what: str, detail: str) -> None:
+    def _command(self, command: Command) -> None:
         self._commands.append(command)
-        self._trace.append(TraceEntry(self._time.now_ms, what, detail))
+        self._note(*traced(command))
 
     # --- utterances and turns --------------------------------------------------------------------
 
@@ -349,12 +338,10 @@ class Conversation:
         self._opened += 1
         utterance = Utterance(self._opened, at_ms)
         self._utterance = utterance
-        self._turns[-1].utterances.append(utterance)
+        self._turns.current.utterances.append(utterance)
         if self._recognises:
             self._texts.waiting[self._opened] = utterance
-        self._command(
-            OpenUtterance(self._opened, at_ms), "open_utterance", f"utterance {self._opened}"
-        )
+        self._command(OpenUtterance(self._opened, at_ms))
 
     def _close(self, reason: Literal["silence", "watchdog", "finished"]) -> None:
         utterance = self._utterance
@@ -369,11 +356,7 @@ class Conversation:
         elif utterance.text is None:
             utterance.due = self._time.now + self._rules.text_within_ms
             self._due["text"] = self._texts.due()
-        self._command(
-            CloseUtterance(utterance.number, utterance.ended_ms, reason),
-            "close_utterance",
-            f"utterance {utterance.number} {reason}",
-        )
+        self._command(CloseUtterance(utterance.number, utterance.ended_ms, reason))
 
     def _quiet(self) -> None:
         """Quiet for long enough that the utterance is over."""
@@ -387,7 +370,7 @@ class Conversation:
 
     def _learn_pause(self, at: float) -> None:
         """He speaks on: if the quiet before lay within a turn, that is how he pauses."""
-        turn = self._turns[-1]
+        turn = self._turns.current
         within = bool(turn.utterances)
         # The turn was told, and he was not finished.
         cut = not within and bool(self._told_turn.utterances) and not self._floor.audible
@@ -397,7 +380,7 @@ class Conversation:
 
     def _ask(self) -> None:
         """How much quiet ends the turn that is going on, by what is known of it now."""
-        turn = self._turns[-1]
+        turn = self._turns.current
         if self._speech is not None or not turn.utterances:
             return
         needed_ms, failed = self._pauses.silence_ms(turn)
@@ -412,7 +395,7 @@ class Conversation:
 
     def _decide(self) -> None:
         """Quiet for long enough that the turn is over."""
-        self._turns[-1].decided_ms = self._time.now_ms
+        self._turns.current.decided_ms = self._time.now_ms
         self._due["watchdog"] = NEVER
         self._note("turn_decided")
         if not self._in_doubt():
@@ -421,17 +404,18 @@ class Conversation:
         self._settle()
 
     def _watchdog(self) -> None:
-        utterance, speech, turn = self._utterance, self._speech, self._turns[-1]
+        utterance, speech, turn = self._utterance, self._speech, self._turns.current
         if utterance is not None:
             if speech is not None:
                 utterance.speech_ms += self._time.now - speech
             self._close("watchdog")
         if speech is not None:
             turn.ended, turn.ended_ms = self._time.now, self._time.now_ms
-        turn.decided_ms, turn.closed = self._time.now_ms, True
+        turn.decided_ms = self._time.now_ms
         self._due["silence"] = NEVER
         self._note("turn_decided", "watchdog")
-        self._turns.append(Turn())
+        if not self._turns.close():
+            self._note("turn_lost")
         if speech is not None and utterance is not None:
             self._speech, self._speech_at_ms = self._time.now, self._time.now_ms
             self._open(self._time.now_ms)
@@ -439,59 +423,34 @@ class Conversation:
             self._utterance.given_up = utterance.given_up
             self._over(self._utterance)
             self._due["watchdog"] = self._time.now + self._rules.longest_ms
-        if len(self._turns) > _TURNS:
-            self._note("turn_lost")
-            self._turns.popleft()
         self._settle()
 
     def _settle(self) -> None:
         """Tells the turns that can be told."""
         while not self._finished:
-            turn = self._turns[0]
-            if turn.decided_ms is None or any(one.text is None for one in turn.utterances):
+            turn = self._turns.take(self._floor.busy)
+            if turn is None or turn.decided_ms is None:
                 return
-            said = [one for one in turn.utterances if self._counts(one)]
-            if said and self._floor.busy:
-                return  # a turn of its own after what plays
-            self._turns.popleft()
-            if not self._turns:
-                self._turns.append(Turn())
-            if not said:
+            if not turn.utterances:
                 self._note("nothing_said")
                 continue
-            turn.utterances = said
             self._told_turn = turn
-            number = self._floor.tell_turn()
-            reason: Literal["silence", "watchdog"] = "watchdog" if turn.closed else "silence"
-            numbers = tuple(one.number for one in said)
             self._command(
-                EndTurn(number, numbers, joined(said), turn.ended_ms, turn.decided_ms, reason),
-                "turn_ended",
-                f"turn {number} {reason} utterances {numbers}",
+                EndTurn(
+                    self._floor.tell_turn(),
+                    tuple(one.number for one in turn.utterances),
+                    joined(turn.utterances),
+                    turn.ended_ms,
+                    turn.decided_ms,
+                    "watchdog" if turn.closed else "silence",
+                )
             )
-
-    def _counts(self, utterance: Utterance) -> bool:
-        """Whether that is something said to us."""
-        if self._recognises:
-            return bool(utterance.text)
-        # Where nothing is recognised: any speech, but not the cough that did not interrupt.
-        return utterance.long or utterance.confirmed or not utterance.over
 
     def _no_reply(self) -> None:
         """What played went on after the back-channels: they were no more than that."""
         if self._floor.busy:
-            for turn in self._turns:
-                turn.utterances = [one for one in turn.utterances if not one.back_channel]
+            self._turns.forget_back_channels()
         self._settle()
-
-    def _welcome(self, utterance: Utterance) -> None:
-        """Its text comes after all, too late for its turn: it is of the one that is going on."""
-        turn = self._turns[-1]
-        if not turn.utterances:
-            turn.ended, turn.ended_ms = utterance.ended, utterance.ended_ms
-            turn.decided_ms = self._time.now_ms
-        turn.utterances.append(utterance)
-        turn.utterances.sort(key=lambda one: one.number)
 
     def _text_overdue(self) -> None:
         for utterance in self._texts.lapse(self._time.now):
@@ -507,13 +466,8 @@ class Conversation:
             utterance.over = True
 
     def _may_pause(self, playing: Playing) -> bool:
-        utterance = self._utterance
-        return (
-            playing.interruptible
-            and self._barge_in.pause
-            and self._barge_in.mode != "off"
-            and not (utterance is not None and utterance.given_up)
-        )
+        given_up = self._utterance is not None and self._utterance.given_up
+        return playing.interruptible and self._barge_in.pauses and not given_up
 
     def _hold_back(self) -> None:
         """He speaks while something plays."""
@@ -531,9 +485,9 @@ class Conversation:
 
     def _confirm(self) -> None:
         """He has spoken for long enough."""
-        assert self._utterance is not None
-        self._utterance.long = True
-        self._judge(self._utterance)
+        if self._utterance is not None:
+            self._utterance.long = True
+            self._judge(self._utterance)
 
     def _judge(self, utterance: Utterance) -> None:
         """Whether this, by what is known of it now, takes the word."""
@@ -561,11 +515,7 @@ class Conversation:
         if playback is None or not utterance.over:
             return False
         utterance.confirmed = True
-        self._command(
-            BargedIn(utterance.number, playback, self._speech_at_ms, by),
-            "barged_in",
-            f"utterance {utterance.number} playback {playback} {by}",
-        )
+        self._command(BargedIn(utterance.number, playback, self._speech_at_ms, by))
         self._floor.drop_answers()
         self._cancel()
         return True
@@ -579,19 +529,19 @@ class Conversation:
         """Whether his newest turn is being answered and nothing of that was heard."""
         if not self._floor.unheard:
             return False
-        utterances = len(self._told_turn.utterances) + len(self._turns[0].utterances)
+        utterances = len(self._told_turn.utterances) + len(self._turns.oldest.utterances)
         return utterances <= _UTTERANCES
 
     def _in_doubt(self) -> bool:
         """Whether it is still to be seen if he went on with a turn that is being answered."""
-        return self._droppable() and any(one.text is None for one in self._turns[-1].utterances)
+        return self._droppable() and any(one.text is None for one in self._turns.current.utterances)
 
     def _drop(self) -> None:
-        told, turn = self._told_turn, self._turns[0]
+        told, turn = self._told_turn, self._turns.oldest
         self._told_turn = Turn()
         dropped = self._floor.told
         self._floor.answered(dropped)
-        self._command(DropAnswer(dropped), "drop_answer", f"turn {dropped}")
+        self._command(DropAnswer(dropped))
         turn.utterances = sorted(told.utterances + turn.utterances, key=lambda one: one.number)
         turn.pauses = told.pauses + turn.pauses
         for one in turn.utterances:
@@ -608,7 +558,7 @@ class Conversation:
             self._texts.waiting or (self._utterance is not None and self._utterance.text is None)
         ):
             return
-        decided = self._turns[-1].decided_ms is not None
+        decided = self._turns.current.decided_ms is not None
         said = bool(utterance.text) if self._recognises else utterance.long
         if utterance.back_channel:
             self._resume("back_channel")
@@ -644,16 +594,3 @@ class Conversation:
                 return
             utterance.given_up = True
         self._resume("silence")
-
-
-def _given(value: _T | None, kind: type[_T], name: str) -> _T:
-    if value is None:
-        return kind()
-    if not isinstance(value, kind):
-        raise TypeError(f"{name}: {shown(value)}; a {kind.__name__} or None fits")
-    return value
-
-
-def _check_text(text: object) -> None:
-    if not isinstance(text, str):
-        raise TypeError(f"text: {shown(text)}; a str fits")

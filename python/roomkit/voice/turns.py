@@ -19,6 +19,7 @@ __all__ = [
     "TurnDetector",
     "TurnSoFar",
     "Turns",
+    "check_rules",
     "count_words",
     "is_back_channel",
 ]
@@ -179,6 +180,11 @@ class BargeIn:
                     raise ValueError(f"back_channels: {shown(phrase)}; a str with a word fits")
             object.__setattr__(self, "back_channels", phrases)
 
+    @property
+    def pauses(self) -> bool:
+        """What plays is held back while he speaks."""
+        return self.pause and self.mode != "off"
+
     def is_back_channel(self, text: str) -> bool:
         """Whether that is all that `text` is."""
         return is_back_channel(
@@ -261,6 +267,14 @@ def _known(phrases: frozenset[str]) -> frozenset[tuple[str, ...]]:
 def _words(text: str) -> tuple[str, ...]:
     plain = unicodedata.normalize("NFC", text).casefold().replace("’", "'")
     return tuple(_DRAWN_OUT.sub(r"\1", word) for word in _WORD.findall(plain))
+
+
+def check_rules(turns: Any, barge_in: Any) -> None:
+    """Raises `TypeError` for settings that are none."""
+    if turns is not None and not isinstance(turns, Turns):
+        raise TypeError(f"turns: {shown(turns)}; a Turns or None fits")
+    if barge_in is not None and not isinstance(barge_in, BargeIn):
+        raise TypeError(f"barge_in: {shown(barge_in)}; a BargeIn or None fits")
 
 
 def _check_ms(value: Any, name: str, least: float, most: float) -> None:

@@ -9,8 +9,10 @@ from typing import Final
 
 from roomkit.voice.turns import PAUSES_KEPT, Turns, TurnSoFar
 
-__all__ = ["Pauses", "Texts", "Turn", "Utterance", "joined"]
+__all__ = ["Pauses", "Texts", "Turn", "TurnQueue", "Utterance", "joined"]
 
+# Turns that wait for the end of what plays.
+_TURNS: Final = 64
 # Utterances whose text is overdue and still welcome.
 _OVERDUE: Final = 64
 
@@ -156,3 +158,73 @@ class Pauses:
             except Exception as error:  # noqa: BLE001 (a detector that fails must not hold a call)
                 failed = error
         return self._rules.builtin_silence_ms(tuple(self._pauses)), failed
+
+
+class TurnQueue:
+    """The turns that were not told yet, oldest first; the last is going on."""
+
+    def __init__(self, recognises: bool) -> None:
+        self._recognises = recognises
+        self._turns = deque([Turn()])
+
+    @property
+    def oldest(self) -> Turn:
+        """The one that is told next."""
+        return self._turns[0]
+
+    @property
+    def current(self) -> Turn:
+        """The one that is going on; it may be empty."""
+        return self._turns[-1]
+
+    def utterances(self) -> list[Utterance]:
+        """Those of all turns."""
+        return [utterance for turn in self._turns for utterance in turn.utterances]
+
+    def close(self) -> bool:
+        """Nothing is added any longer to the one that is going on; False: one was lost for that."""
+        self.current.closed = True
+        self._turns.append(Turn())
+        if len(self._turns) <= _TURNS:
+            return True
+        self._turns.popleft()
+        return False
+
+    def take(self, busy: bool) -> Turn | None:
+        """The next turn that is over and has its texts, left with what was said to us, which may be
+        nothing. While we are `busy`, only one with nothing."""
+        turn = self._turns[0]
+        if turn.decided_ms is None or any(one.text is None for one in turn.utterances):
+            return None
+        turn.utterances = [one for one in turn.utterances if self._counts(one)]
+        if turn.utterances and busy:
+            return None
+        self._turns.popleft()
+        if not self._turns:
+            self._turns.append(Turn())
+        return turn
+
+    def _counts(self, utterance: Utterance) -> bool:
+        """Whether that is something said to us."""
+        if self._recognises:
+            return bool(utterance.text)
+        # Where nothing is recognised: any speech, but not the cough that did not interrupt.
+        return utterance.long or utterance.confirmed or not utterance.over
+
+    def forget_back_channels(self) -> None:
+        """They were no more than that."""
+        for turn in self._turns:
+            turn.utterances = [one for one in turn.utterances if not one.back_channel]
+
+    def welcome(self, utterance: Utterance, now_ms: float) -> None:
+        """Its text comes after all, too late for its turn: it is of the one that is going on."""
+        turn = self.current
+        if not turn.utterances:
+            turn.ended, turn.ended_ms = utterance.ended, utterance.ended_ms
+            turn.decided_ms = now_ms
+        turn.utterances.append(utterance)
+        turn.utterances.sort(key=lambda one: one.number)
+
+    def clear(self) -> None:
+        """The call is over."""
+        self._turns = deque([Turn()])
