@@ -192,7 +192,7 @@ class LiveCall:
         if speech.is_playing:
             number, conversation = speech.number, self.dialogue.conversation
             self.dialogue.tell(lambda now: conversation.played(now, number))
-        if speech.cancelled is not None:
+        if speech.cancelled is not None and speech.text != "":
             cancelled = TTSCancelledEvent(
                 self.session, speech.cancelled, speech.text, speech.played_ms, speech.heard()
             )
