@@ -25,7 +25,12 @@ _READ: Final = frozenset({"remote_addr", "sdp", "offer_sdp"})
 """What metadata is read for. Names of options beside these are read too, for now, with a warning,
 if their values fit: `{"direction": "inbound"}` is the application's own."""
 _NAMES: Final = frozenset(_OPTIONS) | _READ
-_TOLD: Final = frozenset({"backend", "codec", "sdp_answer"})
+_TOLD: Final = frozenset(
+    {
+        *("backend", "codec", "sdp_answer", "local_addr", "payload_type", "clock_rate"),
+        *("sample_rate", "channels", "srtp"),
+    }
+)
 """What the backend itself writes there, and so may come back with a copy of the metadata."""
 _ANOTHER_WORD: Final = {"sdp_offer": "sdp", "offer": "sdp"}
 _NEAR: Final = 0.85
@@ -92,13 +97,14 @@ class SessionMetadata:
         asked: dict[str, Any] = {
             name: value for name, value in options.items() if value is not None
         }
+        told = given.get("backend") == "rtp"  # a copy of what `describe` wrote
         for name in _OPTIONS:
             value = given.get(name)
-            if value is None or name in asked:
+            if value is None or name in asked or (told and name in _TOLD):
                 continue
             if name == "remote_addr":
                 asked[name] = value
-            elif self._fits(name, value):
+            elif name == "srtp" or self._fits(name, value):
                 asked[name] = value
                 self._warn_once(
                     name,
@@ -154,14 +160,14 @@ class SessionMetadata:
     def _warn_of_misspelt(self, given: Mapping[Any, Any]) -> None:
         """A key that is almost an option's may be the application's own: so it is no error."""
         for key in given:
-            if not isinstance(key, str) or key in _NAMES or key in _TOLD or key in self._warned:
+            if not isinstance(key, str) or key in _NAMES | _TOLD or key in self._warned:
                 continue
             near = get_close_matches(key, _READ, 1, _NEAR)
             meant = _ANOTHER_WORD.get(key, near[0] if near else None)
             if meant is not None:
                 self._warn_once(
                     key,
-                    "metadata: %r is not read, and kept as the application's own; %r is",
+                    "metadata: %r is no option, and kept as the application's own; %r is one",
                     key,
                     meant,
                 )
