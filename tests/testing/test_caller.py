@@ -183,12 +183,15 @@ async def test_nothing_comes_from_him_when_he_has_hung_up() -> None:
 
 
 @virtual_time
-async def test_he_notices_that_we_hang_up_when_it_has_come_to_him() -> None:
-    here = await scene(path=Path(delay_ms=100))
+async def test_he_notices_that_we_hang_up_when_it_has_come_to_him_and_he_heard_the_rest() -> None:
+    here = await scene(path=Path(delay_ms=100, buffer_ms=40))
+    await here.backend.send_audio(here.session, speech("bye").data)
+    sent_ms = here.caller.now_ms
     await here.backend.disconnect(here.session)
     assert not here.caller.hung_up_on
     await here.caller.waits_to_be_hung_up_on()
-    assert here.caller.now_ms == 100
+    assert here.caller.now_ms - sent_ms == 140
+    assert here.caller.heard_text == "bye"
     with pytest.raises(TimeoutError):
         await (await scene()).caller.waits_to_be_hung_up_on(within=1)
 
