@@ -24,6 +24,7 @@ from roomkit.rtp.checks import flag
 from roomkit.rtp.codecs import Codec
 from roomkit.rtp.events import Disconnected, HeardAgain, Resumed, RTPEvent, Unheard
 from roomkit.rtp.options import DTMFMethod, MediaDirection, RTPExtra, RTPOptions, check_names
+from roomkit.rtp.playback import RTPPlayback
 from roomkit.rtp.session import RTPSession
 from roomkit.rtp.stats import RTPStats
 from roomkit.voice.backends._metadata import SessionMetadata
@@ -128,7 +129,8 @@ class RTPVoiceBackend(VoiceBackend):
     @property
     def capabilities(self) -> VoiceCapability:
         inband = VoiceCapability.DTMF_INBAND if self._options.dtmf_inband else VoiceCapability.NONE
-        return VoiceCapability.DTMF_SIGNALING | VoiceCapability.INTERRUPTION | inband
+        always = VoiceCapability.INTERRUPTION | VoiceCapability.PAUSE
+        return VoiceCapability.DTMF_SIGNALING | always | inband
 
     @property
     def options(self) -> RTPOptions:
@@ -239,6 +241,11 @@ class RTPVoiceBackend(VoiceBackend):
         queued of it is dropped. Concurrent calls for a session play one after another.
         """
         await self._require(session, "send audio").play(audio)
+
+    def start_playback(self, session: VoiceSession, audio: Audio) -> RTPPlayback:
+        """Begins to play `audio`, as `send_audio` does, and returns at once with what tells of it
+        and commands it: see `RTPSession.start_play`."""
+        return self._require(session, "send audio").start_play(audio)
 
     def send_audio_sync(self, session: VoiceSession, chunk: Live) -> int:
         """Queues a frame or so of live audio without waiting, from any thread, and returns the
