@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Callable, Coroutine
-from typing import Any, ClassVar
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, ClassVar, Final
+
+import pytest
 
 from roomkit.cli import g711
-from roomkit.testing import FakeBackend, Path, run, words_in
+from roomkit.testing import FakeBackend, Path, run, speech, words_in
 from roomkit.voice.backends.base import VoiceBackend
 from roomkit.voice.backends.rtp import RTPVoiceBackend
 from roomkit.voice.base import AudioChunk, VoiceSession
 from rtp.wire import Peer
 
-__all__ = ["ENDS", "End", "FakeEnd", "RTPEnd"]
+__all__ = ["SOUND", "End", "FakeEnd", "RTPEnd", "Source", "on_both", "say"]
 
 
 class End(ABC):
@@ -208,4 +210,51 @@ class RTPEnd(End):
         pass
 
 
-ENDS: tuple[type[End], ...] = (FakeEnd, RTPEnd)
+_ENDS: Final[tuple[type[End], ...]] = (FakeEnd, RTPEnd)
+
+
+def on_both(behaviour: Callable[[End], Coroutine[Any, Any, None]]) -> Callable[[type[End]], None]:
+    """A test of each: the one on virtual time, the other with real sockets."""
+
+    @pytest.mark.parametrize("kind", _ENDS, ids=lambda kind: kind.name)
+    def test(kind: type[End]) -> None:
+        async def main() -> None:
+            async with kind() as end:
+                await asyncio.wait_for(behaviour(end), 20)
+
+        kind.run(main())
+
+    test.__name__ = behaviour.__name__
+    test.__doc__ = behaviour.__doc__
+    return test
+
+
+def say(text: str, **options: Any) -> bytes:
+    """Short words, of 120 ms and more."""
+    return speech(text, per_word_ms=120, **options).data
+
+
+SOUND: Final = AudioChunk(b"\x11\x22" * 800, 8000)
+"""100 ms of anything."""
+
+
+class Source:
+    """An endless voice that is faster than real time; it counts what is read of it."""
+
+    def __init__(self, *, fail_after: int | None = None, stall_after: int | None = None) -> None:
+        self.read = 0
+        self.closed = False
+        self._fail_after = fail_after
+        self._stall_after = stall_after
+
+    async def chunks(self) -> AsyncIterator[AudioChunk]:
+        try:
+            while True:
+                if self.read == self._fail_after:
+                    raise ConnectionResetError("the voice is gone")
+                if self.read == self._stall_after:
+                    await asyncio.Event().wait()
+                self.read += 1
+                yield SOUND
+        finally:
+            self.closed = True

@@ -1,4 +1,4 @@
-"""The fake backend behaves as the real one: one table, run over both.
+"""The fake backend behaves as the real one: life, and audio that goes out. Each is run over both.
 
 The real one talks to a peer of bare sockets, in real time; so what is played is short.
 """
@@ -6,85 +6,27 @@ The real one talks to a peer of bare sockets, in real time; so what is played is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from roomkit.errors import (
-    BackendClosedError,
-    QueueFullError,
-    SessionEndedError,
-    SessionNotFoundError,
-)
-from roomkit.testing import speech
+from roomkit.errors import BackendClosedError, SessionEndedError, SessionNotFoundError
 from roomkit.voice.base import (
     AudioChunk,
-    DisconnectReason,
     PlaybackPosition,
     VoiceCapability,
     VoiceSession,
     VoiceSessionState,
 )
-from roomkit.voice.events import DTMFEvent
 from roomkit.voice.frame import AudioFrame
-from testing.ends import ENDS, End
-
-Behaviour = Callable[[End], Awaitable[None]]
-BEHAVIOURS: list[Behaviour] = []
-
-
-def behaviour(function: Behaviour) -> Behaviour:
-    BEHAVIOURS.append(function)
-    return function
-
-
-@pytest.mark.parametrize("kind", ENDS, ids=lambda end: end.name)
-@pytest.mark.parametrize("each", BEHAVIOURS, ids=lambda each: each.__name__)
-def test_both_behave_so(each: Behaviour, kind: type[End]) -> None:
-    async def main() -> None:
-        async with kind() as end:
-            await asyncio.wait_for(each(end), 20)
-
-    kind.run(main())
-
-
-def say(text: str, **options: Any) -> bytes:
-    """Short words, of 120 ms and more."""
-    return speech(text, per_word_ms=120, **options).data
-
-
-SOUND = AudioChunk(b"\x11\x22" * 800, 8000)
-"""100 ms of anything."""
-
-
-class Source:
-    """An endless voice that is faster than real time; it counts what is read of it."""
-
-    def __init__(self, *, fail_after: int | None = None, stall_after: int | None = None) -> None:
-        self.read = 0
-        self.closed = False
-        self._fail_after = fail_after
-        self._stall_after = stall_after
-
-    async def chunks(self) -> AsyncIterator[AudioChunk]:
-        try:
-            while True:
-                if self.read == self._fail_after:
-                    raise ConnectionResetError("the voice is gone")
-                if self.read == self._stall_after:
-                    await asyncio.Event().wait()
-                self.read += 1
-                yield SOUND
-        finally:
-            self.closed = True
-
+from testing.ends import SOUND, End, Source, on_both, say
 
 # --- life ----------------------------------------------------------------------------------------
 
 
-@behaviour
-async def a_session_is_up_when_connect_returns(end: End) -> None:
+@on_both
+async def test_a_session_is_up_when_connect_returns(end: End) -> None:
     ready: list[VoiceSession] = []
     end.backend.on_session_ready(ready.append)
     given = {"tenant": "acme"}
@@ -107,8 +49,8 @@ async def a_session_is_up_when_connect_returns(end: End) -> None:
     assert end.backend.capabilities & wanted == wanted
 
 
-@behaviour
-async def what_is_asked_of_a_session_that_has_ended_says_so(end: End) -> None:
+@on_both
+async def test_what_is_asked_of_a_session_that_has_ended_says_so(end: End) -> None:
     backend, session = end.backend, await end.connect()
     await backend.disconnect(session)
     await backend.disconnect(session)
@@ -136,8 +78,8 @@ async def what_is_asked_of_a_session_that_has_ended_says_so(end: End) -> None:
     backend.end_of_response(session)
 
 
-@behaviour
-async def a_session_of_another_backend_is_not_found(end: End) -> None:
+@on_both
+async def test_a_session_of_another_backend_is_not_found(end: End) -> None:
     stranger = VoiceSession("x", "room", "caller", "voice", VoiceSessionState.ACTIVE)
     with pytest.raises(SessionNotFoundError):
         await end.backend.send_audio(stranger, b"\0\0")
@@ -147,8 +89,8 @@ async def a_session_of_another_backend_is_not_found(end: End) -> None:
         end.backend.is_playing("x")  # type: ignore[arg-type]
 
 
-@behaviour
-async def a_closed_backend_connects_no_more(end: End) -> None:
+@on_both
+async def test_a_closed_backend_connects_no_more(end: End) -> None:
     session = await end.connect()
     await end.backend.close()
     await end.backend.close()
@@ -160,8 +102,8 @@ async def a_closed_backend_connects_no_more(end: End) -> None:
 # --- audio out -----------------------------------------------------------------------------------
 
 
-@behaviour
-async def what_is_sent_is_heard_and_its_end_awaited(end: End) -> None:
+@on_both
+async def test_what_is_sent_is_heard_and_its_end_awaited(end: End) -> None:
     backend, session = end.backend, await end.connect()
     assert backend.playback_position(session) == PlaybackPosition(0, 0.0)
     assert not backend.is_playing(session)
@@ -178,8 +120,8 @@ async def what_is_sent_is_heard_and_its_end_awaited(end: End) -> None:
     assert end.heard_text == "one two three"
 
 
-@behaviour
-async def playbacks_at_the_same_time_follow_one_another_without_a_gap(end: End) -> None:
+@on_both
+async def test_playbacks_at_the_same_time_follow_one_another_without_a_gap(end: End) -> None:
     backend, session = end.backend, await end.connect()
     # Neither length is one of whole frames.
     first, second = say("one")[: -2 * 30], say("two")
@@ -190,8 +132,8 @@ async def playbacks_at_the_same_time_follow_one_another_without_a_gap(end: End) 
     assert backend.playback_position(session).playback == 2
 
 
-@behaviour
-async def a_source_of_any_kind_is_played_to_its_end(end: End) -> None:
+@on_both
+async def test_a_source_of_any_kind_is_played_to_its_end(end: End) -> None:
     async def stream() -> AsyncIterator[Any]:
         pcm = say("stream")
         yield AudioChunk(pcm[:101], 8000)
@@ -213,8 +155,8 @@ async def a_source_of_any_kind_is_played_to_its_end(end: End) -> None:
     assert end.heard_text == "bytearray memoryview chunk frame list of all generator stream"
 
 
-@behaviour
-async def audio_in_another_rate_is_converted(end: End) -> None:
+@on_both
+async def test_audio_in_another_rate_is_converted(end: End) -> None:
     session = await end.connect()
     for rate in (16_000, 24_000, 48_000):
         pcm = say(f"{rate}", sample_rate=rate)
@@ -226,8 +168,8 @@ async def audio_in_another_rate_is_converted(end: End) -> None:
     assert end.heard_text == "16000 24000 48000"
 
 
-@behaviour
-async def what_is_no_audio_is_refused(end: End) -> None:
+@on_both
+async def test_what_is_no_audio_is_refused(end: End) -> None:
     async def wrong() -> AsyncIterator[Any]:
         yield "text"
 
@@ -246,8 +188,8 @@ async def what_is_no_audio_is_refused(end: End) -> None:
     assert not end.backend.is_playing(session)
 
 
-@behaviour
-async def nothing_at_all_is_played_at_once(end: End) -> None:
+@on_both
+async def test_nothing_at_all_is_played_at_once(end: End) -> None:
     async def empty() -> AsyncIterator[AudioChunk]:
         yield AudioChunk(b"", 8000, is_final=True)
 
@@ -258,8 +200,8 @@ async def nothing_at_all_is_played_at_once(end: End) -> None:
     assert not end.backend.is_playing(session)
 
 
-@behaviour
-async def a_fast_source_is_read_ahead_by_the_lead_and_no_further(end: End) -> None:
+@on_both
+async def test_a_fast_source_is_read_ahead_by_the_lead_and_no_further(end: End) -> None:
     session, source = await end.connect(), Source()
     sending = asyncio.create_task(end.backend.send_audio(session, source.chunks()))
     await end.until(lambda: end.packets >= 10)
@@ -270,8 +212,8 @@ async def a_fast_source_is_read_ahead_by_the_lead_and_no_further(end: End) -> No
     assert source.closed
 
 
-@behaviour
-async def a_cancel_silences_what_plays_and_forgets_what_waits(end: End) -> None:
+@on_both
+async def test_a_cancel_silences_what_plays_and_forgets_what_waits(end: End) -> None:
     backend, session = end.backend, await end.connect()
     assert await backend.cancel_audio(session) is False
     source, waits = Source(), Source()
@@ -299,8 +241,8 @@ async def a_cancel_silences_what_plays_and_forgets_what_waits(end: End) -> None:
     assert backend.playback_position(session).playback == 3
 
 
-@behaviour
-async def interrupting_does_the_same_without_waiting(end: End) -> None:
+@on_both
+async def test_interrupting_does_the_same_without_waiting(end: End) -> None:
     backend, session = end.backend, await end.connect()
     sending = asyncio.create_task(backend.send_audio(session, Source().chunks()))
     await end.until(lambda: end.packets >= 2)
@@ -309,8 +251,8 @@ async def interrupting_does_the_same_without_waiting(end: End) -> None:
     assert not backend.is_playing(session)
 
 
-@behaviour
-async def a_cancel_reaches_a_source_that_gives_nothing(end: End) -> None:
+@on_both
+async def test_a_cancel_reaches_a_source_that_gives_nothing(end: End) -> None:
     session, source = await end.connect(), Source(stall_after=0)
     sending = asyncio.create_task(end.backend.send_audio(session, source.chunks()))
     await end.passes(30)
@@ -320,8 +262,8 @@ async def a_cancel_reaches_a_source_that_gives_nothing(end: End) -> None:
     assert source.closed
 
 
-@behaviour
-async def cancelling_a_task_drops_its_audio_and_not_that_before_or_behind(end: End) -> None:
+@on_both
+async def test_cancelling_a_task_drops_its_audio_and_not_that_before_or_behind(end: End) -> None:
     backend, session = end.backend, await end.connect()
     sending = [
         asyncio.create_task(backend.send_audio(session, say(text)))
@@ -334,8 +276,8 @@ async def cancelling_a_task_drops_its_audio_and_not_that_before_or_behind(end: E
     assert end.heard_text == "one two five six"
 
 
-@behaviour
-async def what_the_source_raises_is_raised_and_its_audio_dropped(end: End) -> None:
+@on_both
+async def test_what_the_source_raises_is_raised_and_its_audio_dropped(end: End) -> None:
     session, source = await end.connect(), Source(fail_after=2)
     with pytest.raises(ConnectionResetError, match="the voice is gone"):
         await end.backend.send_audio(session, source.chunks())
@@ -345,8 +287,8 @@ async def what_the_source_raises_is_raised_and_its_audio_dropped(end: End) -> No
     await end.until(lambda: end.heard_text.endswith("next"))
 
 
-@behaviour
-async def a_source_that_is_slow_loses_nothing(end: End) -> None:
+@on_both
+async def test_a_source_that_is_slow_loses_nothing(end: End) -> None:
     async def slow() -> AsyncIterator[AudioChunk]:
         pcm = say("one two three")
         for at in range(0, len(pcm), 1000):
@@ -361,8 +303,8 @@ async def a_source_that_is_slow_loses_nothing(end: End) -> None:
     assert played == pytest.approx(len(say("one two three")) / 16, abs=1)
 
 
-@behaviour
-async def disconnecting_ends_what_plays_and_waits(end: End) -> None:
+@on_both
+async def test_disconnecting_ends_what_plays_and_waits(end: End) -> None:
     backend, session = end.backend, await end.connect()
     source = Source()
     sending = [
@@ -380,8 +322,8 @@ async def disconnecting_ends_what_plays_and_waits(end: End) -> None:
     assert end.packets <= left + 1
 
 
-@behaviour
-async def waiting_tells_whether_all_was_played(end: End) -> None:
+@on_both
+async def test_waiting_tells_whether_all_was_played(end: End) -> None:
     backend, session = end.backend, await end.connect()
     assert await backend.wait_playback(session) is True
     sending = asyncio.create_task(backend.send_audio(session, say("one")))
@@ -390,8 +332,8 @@ async def waiting_tells_whether_all_was_played(end: End) -> None:
     await sending
 
 
-@behaviour
-async def what_left_is_told_as_frames(end: End) -> None:
+@on_both
+async def test_what_left_is_told_as_frames(end: End) -> None:
     backend = end.backend
     told: list[AudioFrame] = []
     backend.on_audio_played(lambda session, frame: told.append(frame))
@@ -409,8 +351,8 @@ async def what_left_is_told_as_frames(end: End) -> None:
 # --- live audio ----------------------------------------------------------------------------------
 
 
-@behaviour
-async def live_audio_is_taken_whole_or_not_at_all(end: End) -> None:
+@on_both
+async def test_live_audio_is_taken_whole_or_not_at_all(end: End) -> None:
     backend, session = end.backend, await end.connect()
     pcm = say("one two")
     taken = await asyncio.to_thread(backend.send_audio_sync, session, AudioChunk(pcm, 8000))
@@ -427,8 +369,8 @@ async def live_audio_is_taken_whole_or_not_at_all(end: End) -> None:
     assert await backend.wait_playback(session) is False
 
 
-@behaviour
-async def live_audio_yields_to_a_playback(end: End) -> None:
+@on_both
+async def test_live_audio_yields_to_a_playback(end: End) -> None:
     backend, session = end.backend, await end.connect()
     sending = asyncio.create_task(backend.send_audio(session, say("one two")))
     await end.until(lambda: end.packets >= 1)
@@ -437,192 +379,3 @@ async def live_audio_yields_to_a_playback(end: End) -> None:
     assert backend.send_audio_sync(session, AudioChunk(say("now"), 8000)) > 0
     await end.until(lambda: end.heard_text.endswith("now"))
     assert end.heard_text == "one two now"
-
-
-# --- audio in ------------------------------------------------------------------------------------
-
-
-@behaviour
-async def frames_that_come_in_are_contiguous(end: End) -> None:
-    frames: list[AudioFrame] = []
-    end.backend.on_audio_received(lambda session, frame: frames.append(frame))
-    await end.connect()
-    await end.speaks(15)
-    await end.until(lambda: sum(frame.kind == "received" for frame in frames) >= 10)
-    assert {frame.duration_ms for frame in frames} == {20.0}
-    assert {(frame.sample_rate, frame.channels) for frame in frames} == {(8000, 1)}
-    assert [frame.timestamp_ms for frame in frames] == [20.0 * n for n in range(len(frames))]
-    loud = [frame for frame in frames if frame.data.strip(b"\0")]
-    assert len(loud) >= 10
-
-
-@behaviour
-async def while_muted_the_caller_is_not_heard_and_time_goes_on(end: End) -> None:
-    frames: list[AudioFrame] = []
-    session = await end.connect()
-    end.backend.set_input_muted(session, True)
-    await end.passes(60)
-    end.backend.on_audio_received(lambda session, frame: frames.append(frame))
-    await end.speaks(15)
-    await end.until(lambda: len(frames) >= 10)
-    assert {frame.data for frame in frames} == {bytes(320)}
-    end.backend.set_input_muted(session, False)
-    frames.clear()
-    await end.speaks(10)
-    await end.until(lambda: any(frame.data.strip(b"\0") for frame in frames))
-
-
-@behaviour
-async def a_call_on_hold_is_paused_and_hears_music(end: End) -> None:
-    backend, session = end.backend, await end.connect()
-    frames: list[AudioFrame] = []
-    await end.speaks(10)
-    await backend.hold(session)
-    await backend.hold(session)
-    states = [session.state]
-    await end.passes(150)  # what is on its way is heard
-    backend.on_audio_received(lambda session, frame: frames.append(frame))
-    await backend.send_audio(session, say("music"))
-    await end.speaks(10)
-    assert {frame.data for frame in frames} == {bytes(320)}
-    await backend.resume(session)
-    await backend.resume(session)
-    assert [*states, session.state] == ["paused", "active"]
-    await end.until(lambda: end.heard_text == "music")
-
-
-@behaviour
-async def on_hold_inactive_what_is_to_be_played_waits(end: End) -> None:
-    backend: Any = end.backend
-    session = await end.connect()
-    await backend.hold(session, "inactive")
-    sending = asyncio.create_task(backend.send_audio(session, say("later")))
-    await end.passes(100)
-    assert end.packets == 0
-    assert not sending.done()
-    await backend.resume(session)
-    await sending
-    await end.until(lambda: end.heard_text == "later")
-
-
-# --- digits --------------------------------------------------------------------------------------
-
-
-@behaviour
-async def keys_are_told_with_how_long_they_were_held(end: End) -> None:
-    got: list[tuple[VoiceSession, DTMFEvent]] = []
-    end.backend.on_dtmf_received(lambda session, event: got.append((session, event)))
-    session = await end.connect()
-    await end.speaks(10)
-    for count, key in enumerate("1#D", 1):
-        end.presses(key)
-        await end.until(lambda count=count: len(got) == count)  # type: ignore[misc]
-    assert got == [(session, DTMFEvent(key, 100.0)) for key in "1#D"]
-
-
-@behaviour
-async def keys_pressed_while_masked_say_so(end: End) -> None:
-    got: list[DTMFEvent] = []
-    end.backend.on_dtmf_received(lambda session, event: got.append(event))
-    session = await end.connect()
-    await end.speaks(10)
-    end.backend.mask_digits(session)
-    await end.passes(60)
-    end.presses("5")
-    await end.until(lambda: got)
-    assert (got[0].digit, got[0].masked) == ("5", True)
-
-
-@behaviour
-async def a_key_that_signalling_tells_of_arrives_like_any_other(end: End) -> None:
-    got: list[DTMFEvent] = []
-    end.backend.on_dtmf_received(lambda session, event: got.append(event))
-    session = await end.connect()
-    end.backend.inject_dtmf(session, "d", 120)
-    await end.until(lambda: got)
-    assert got == [DTMFEvent("D", 120)]
-    for wrong in ("", "12", "E"):
-        with pytest.raises(ValueError, match="^digit: "):
-            end.backend.inject_dtmf(session, wrong)
-
-
-@behaviour
-async def digits_are_sent_in_order_and_awaited(end: End) -> None:
-    backend, session = end.backend, await end.connect()
-    assert await backend.wait_dtmf(session) is True
-    for digit in ("1", "2", "a"):
-        backend.send_dtmf(session, digit, 60)
-    assert await backend.wait_dtmf(session) is True
-    await end.until(lambda: end.keys == "12A")
-    assert backend.cancel_dtmf(session) is False
-
-
-@behaviour
-async def digits_that_wait_can_be_dropped(end: End) -> None:
-    backend, session = end.backend, await end.connect()
-    backend.send_dtmf(session, "123456789", 100)
-    waiting = asyncio.create_task(backend.wait_dtmf(session))
-    await end.passes(130)
-    assert backend.cancel_dtmf(session) is True
-    assert await waiting is False
-    await end.passes(100)
-    assert len(end.keys) < 4
-
-
-@behaviour
-async def what_is_no_digit_is_refused_and_so_are_too_many(end: End) -> None:
-    session = await end.connect()
-    for wrong in ("", "E", "1 ", None, 1):
-        with pytest.raises(ValueError, match=r"^digit.*0123456789\*#ABCD"):
-            end.backend.send_dtmf(session, wrong)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="^duration_ms: "):
-        end.backend.send_dtmf(session, "1", 19)
-    with pytest.raises(QueueFullError):
-        end.backend.send_dtmf(session, "1" * 129)
-
-
-@behaviour
-async def a_digit_takes_the_place_of_the_audio_and_none_of_it_is_lost(end: End) -> None:
-    backend, session = end.backend, await end.connect()
-    sending = asyncio.create_task(backend.send_audio(session, say("one two three four")))
-    await end.until(lambda: end.packets >= 3)
-    backend.send_dtmf(session, "7", 100)
-    await sending
-    await end.until(lambda: end.heard_text.endswith("four"))
-    assert end.heard_text == "one two three four"
-    assert end.keys == "7"
-
-
-# --- the far end goes ----------------------------------------------------------------------------
-
-
-@behaviour
-async def a_bye_is_told_and_the_session_stays_until_disconnected(end: End) -> None:
-    told: list[tuple[VoiceSession, str]] = []
-    end.backend.on_client_disconnected(lambda session, why: told.append((session, why)))
-    session = await end.connect()
-    await end.speaks(10)
-    end.says_bye("hung up")
-    await end.until(lambda: told)
-    assert told == [(session, "bye")]
-    why = told[0][1]
-    assert isinstance(why, DisconnectReason)
-    assert why.detail == "hung up"
-    assert session.state is VoiceSessionState.ACTIVE
-    await end.backend.disconnect(session)
-    assert len(told) == 1
-
-
-@behaviour
-async def a_peer_that_was_silent_and_speaks_again_is_told(end: End) -> None:
-    told: list[str] = []
-    end.backend.on_client_disconnected(lambda session, why: told.append(why))
-    end.backend.on_client_resumed(lambda session: told.append("back"))
-    await end.connect()
-    await end.speaks(10)
-    end.falls_silent()
-    await end.until(lambda: told)
-    assert told == ["rtp_timeout"]
-    await end.speaks(10)
-    await end.until(lambda: len(told) > 1)
-    assert told == ["rtp_timeout", "back"]
