@@ -197,7 +197,7 @@ class LiveCall:
                 self.session, speech.cancelled, speech.text, speech.played_ms, speech.heard()
             )
             self.hooks.emit(HookTrigger.ON_TTS_CANCELLED, cancelled)
-        elif speech.sentences:
+        elif speech.said.said:
             after = AfterTTSEvent(self.session, speech.text or "", speech.played_ms)
             self.hooks.emit(HookTrigger.AFTER_TTS, after)
 

@@ -12,7 +12,7 @@ import contextvars
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from contextlib import aclosing, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, Protocol, TypeVar
 
 from roomkit._clock import now_ms
@@ -20,7 +20,7 @@ from roomkit._limits import Beside, Pump
 from roomkit.hooks import speaking
 from roomkit.voice.backends.base import VoiceBackend
 from roomkit.voice.base import AudioChunk, Mark, PlaybackPosition, Unsubscribe, VoiceSession
-from roomkit.voice.marks import HeardText, heard_text
+from roomkit.voice.marks import Heard, HeardText
 from roomkit.voice.playback import MarkCallback, Playback, SentPlayback
 
 __all__ = ["Part", "Reason", "Speaking", "SpeakingSink", "Speech"]
@@ -87,8 +87,8 @@ class Speech:
         self.audio_ms: float | None = None
         self.playback: Playback | None = None
         """What the backend plays; None until it does."""
-        self.sentences: list[Sentence] = []
-        """What was given to be played of the text, in order."""
+        self.said = Heard()
+        """What was given to be played of the text, and where in the audio it lies."""
         self.outer = _within.get()
         """The speech from within which this one was asked for."""
         self.context = contextvars.copy_context()
@@ -106,6 +106,7 @@ class Speech:
         self.inside: list[Speech] = []
         """Speeches that came from within it."""
         self._speaking = speaking
+        self._sentence: str | None = None
         self.ended = asyncio.Event()
         """Set when nothing more of it will be heard."""
         self._waiting: deque[Speech] = deque()
@@ -129,7 +130,7 @@ class Speech:
             await self.ended.wait()
         if self.error is not None:
             raise self.error
-        return self.cancelled is None and (self.text is None or bool(self.sentences))
+        return self.cancelled is None and (self.text is None or bool(self.said.said))
 
     def cancel(self, reason: Reason = "interrupt") -> bool:
         """Cuts it short, before the next packet leaves; True if it was not over. One that is spoken
@@ -174,12 +175,16 @@ class Speech:
         return None if at is None else at * 1000
 
     def heard(self) -> HeardText | None:
-        """What of the text the caller has heard by now, as far as it can be known; None for a
-        recording, and where the backend does not say what was played."""
+        """What of the text the caller has heard: by now, while it plays; in the end, once it is
+        over. As far as it can be known; None for a recording, and where the backend does not say
+        what was played."""
         if self.text is None or self.played_ms is None:
             return None
-        path = None if self.session.ended else self._speaking.backend.path_delay(self.session)
-        return heard_text(self.sentences, self.position, path, now_ms())
+        position = self.position
+        if self.over or self.cancelled is not None:
+            return self.said.in_the_end(position)
+        path = self._speaking.backend.path_delay(self.session)
+        return self.said.up_to(position, now_ms() / 1000, path)
 
     def on_mark(self, callback: MarkCallback) -> Unsubscribe:
         """`callback(mark, at)` for the marks of its audio as they leave, as `Playback.on_mark`."""
@@ -223,11 +228,37 @@ class Speech:
         self._pumps.append(pump)
         return pump
 
-    def add(self, sentence: str) -> Sentence:
+    def add(self, sentence: str) -> None:
         """A sentence of it is about to be played."""
-        self.text = f"{self.text} {sentence}" if self.sentences else sentence
-        self.sentences.append(Sentence(sentence, self.given_ms))
-        return self.sentences[-1]
+        before = self.said.said
+        self.said.add_text(f" {sentence}" if before else sentence)
+        self.text = self.said.said
+        self._sentence = sentence
+
+    def give(self, chunk: AudioChunk) -> AudioChunk:
+        """`chunk` is its next audio. The first of a sentence gets a mark of that, unless the voice
+        has set its own."""
+        if self._sentence is not None:
+            if not chunk.marks:
+                chunk = replace(chunk, marks=(Mark(self._sentence, 0.0),))
+            self._sentence = None
+        if self.text is not None:
+            for mark in chunk.marks:
+                self.said.add_mark(mark, self.given_ms)
+            self.said.add_audio(chunk.data, chunk.sample_rate, chunk.channels)
+        self.given_ms += chunk.duration_ms
+        return chunk
+
+    def give_way(self, inner: Speech) -> None:
+        """Another was played within it."""
+        if self.text is not None:
+            self.said.add_audio(bytes(2 * round(inner.given_ms * 8)), 8000)
+        self.given_ms += inner.given_ms
+
+    def given(self) -> None:
+        """All of it was given."""
+        self.complete = True
+        self.said.end(self.given_ms)
 
     # --- for `Speaking` -----------------------------------------------------------------------
 
@@ -261,28 +292,6 @@ class Speech:
             cancelled = self.cancelled is not None
             self._last = replace(self.position, over=True, cancelled=cancelled)
             self.ended.set()
-
-
-@dataclass(slots=True)
-class Sentence:
-    """A sentence of a speech, and where it lies in its audio."""
-
-    text: str
-    at_ms: float
-    length_ms: float = 0.0
-    marks: list[Mark] = field(default_factory=list)
-    """What the voice told of it, from where it begins."""
-
-    def mark(self, chunk: AudioChunk) -> AudioChunk:
-        """`chunk` is its next piece. The first has a mark of the sentence, unless the voice has set
-        its own."""
-        for mark in chunk.marks:
-            end_ms = None if mark.end_ms is None else self.length_ms + mark.end_ms
-            self.marks.append(Mark(mark.text, self.length_ms + mark.offset_ms, end_ms))
-        if self.length_ms == 0 and not chunk.marks:
-            chunk = replace(chunk, marks=(Mark(self.text, 0.0),))
-        self.length_ms += chunk.duration_ms
-        return chunk
 
 
 class Speaking:
@@ -433,18 +442,15 @@ class Speaking:
                 async with aclosing(self._chunks(inner, given_ms)) as chunks:
                     async for chunk in chunks:
                         yield chunk
+                speech.give_way(inner)
                 self.beside.run(self._end_when_played(inner), f"end of speech {inner.number}")
-                continue
-            if part.chunk is not None:
-                speech.given_ms += part.chunk.duration_ms
-                yield part.chunk
-                continue
-            assert part.audio is not None
-            sentence = None if part.text is None else speech.add(part.text)
-            while (made := await _next(part.audio, part.within_seconds)) is not None:
-                speech.given_ms += made.duration_ms
-                yield made if sentence is None else sentence.mark(made)
-        speech.complete = True
+            elif part.chunk is not None:
+                yield speech.give(part.chunk)
+            elif part.audio is not None:
+                speech.add(part.text or "")
+                while (made := await _next(part.audio, part.within_seconds)) is not None:
+                    yield speech.give(made)
+        speech.given()
 
     async def _end_when_played(self, inner: Speech) -> None:
         """A speech within another is over when that has come so far."""
