@@ -166,6 +166,9 @@ class _Queue:
         if self.running is not None and self.running.is_speaking:
             delivery.release()
 
+    def encloses(self, delivery: Delivery | None) -> bool:
+        return self.running is not None and self.running.encloses(delivery)
+
     def advance(self) -> None:
         """Begins the next one, if it may begin."""
         if self.running is not None:
@@ -203,10 +206,13 @@ class Handlers:
         """Events that a queue had no room for."""
         self._queues: dict[Hashable, _Queue] = {}
 
-    def reserve(self, key: Hashable, name: str) -> Delivery | None:
+    def reserve(self, key: Hashable, name: str, *, waited_for: bool = False) -> Delivery | None:
         """A place in the queue of the handler `key`, to be opened or cancelled; None where too many
-        wait."""
+        wait, or where the handler would wait for itself: what is `waited_for` from within it cannot
+        wait for its end."""
         queue = self._queues.get(key)
+        if waited_for and queue is not None and queue.encloses(_current.get()):
+            return None
         if queue is None:
             queue = self._queues[key] = _Queue(f"hook {name}", lambda: self._queues.pop(key, None))
         if len(queue.waiting) >= self.limit + (queue.running is None):
@@ -229,6 +235,6 @@ class Handlers:
         for queue in self._queues.values():
             if queue.running is None:
                 found += queue.waiting
-            elif not queue.running.encloses(asking):
+            elif not queue.encloses(asking):
                 found += [queue.running, *queue.waiting]
         return [delivery for delivery in found if not delivery.over.is_set()]

@@ -9,6 +9,7 @@
     │   └── RoomNotFoundError (LookupError)      no room of that id
     ├── ChannelError
     │   ├── ChannelExistsError (ValueError)      register_channel with an id that is taken
+    │   ├── ChannelBoundError (ValueError)       the channel is another kit's
     │   ├── ChannelNotRegisteredError (LookupError)  no channel of that id
     │   ├── ChannelNotAttachedError (LookupError)    the channel is not in that room
     │   └── ChannelTypeError (TypeError)         the channel is of a kind that cannot do that
@@ -44,6 +45,7 @@ __all__ = [
     "BackendClosedError",
     "BackendError",
     "CallEnded",
+    "ChannelBoundError",
     "ChannelError",
     "ChannelExistsError",
     "ChannelNotAttachedError",
@@ -125,6 +127,17 @@ class ChannelExistsError(ChannelError, ValueError):
 
     def __init__(self, channel_id: str) -> None:
         super().__init__(channel_id, f"channel_id: {channel_id!r} is registered already")
+
+
+class ChannelBoundError(ChannelError, ValueError):
+    """The channel is registered with another kit: a channel belongs to one."""
+
+    def __init__(self, channel_id: str) -> None:
+        super().__init__(
+            channel_id,
+            f"channel: {channel_id!r} is registered with another RoomKit already; a channel of its"
+            " own for each kit fits",
+        )
 
 
 class ChannelNotRegisteredError(ChannelError, LookupError):

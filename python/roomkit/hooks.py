@@ -360,7 +360,8 @@ class HookRunner:
         for hook in hooks:
             sync = hook.execution is HookExecution.SYNC
             key = (session.id, hook.handler, hook.trigger if sync and waited_for else None)
-            place = (hook, self._handlers.reserve(key, hook.name))
+            waits = sync and waited_for
+            place = (hook, self._handlers.reserve(key, hook.name, waited_for=waits))
             (chain if sync else observers).append(place)
         return chain, observers
 

@@ -111,8 +111,8 @@ class Line:
         while self._dialled:
             self._dialled.popleft().done.set_result(False)
         self.playout.end()
-        # What is on its way arrives.
-        self.loop.call_later(self.phone.path.delay_ms / 1000, self._told_of_the_end)
+        # What is on its way arrives, and his phone plays what it has.
+        self.loop.call_later(self.phone.path.heard_after_ms / 1000, self._told_of_the_end)
 
     # --- digits -------------------------------------------------------------------------------
 
@@ -159,7 +159,8 @@ class Line:
             self._backend.client_disconnected.fire(self.session, reason)
 
     def _told_of_the_end(self) -> None:
-        self.phone.heard.until(self.now_sample)
+        self.phone.heard.until(self.now_sample + self._samples)
+        self.phone.heard.hang_up()
         self.hung_up.set()
 
     # --- the clock ----------------------------------------------------------------------------

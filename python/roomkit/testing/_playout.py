@@ -246,6 +246,9 @@ class Playout:
         except Exception as error:  # noqa: BLE001 (it is raised to whoever waits)
             entry.error = error
             self.drop(entry)
+        except asyncio.CancelledError:
+            self.drop(entry)  # the source may have done it
+            raise
         finally:
             entry.fed = True
             self._pass_turn()
