@@ -37,6 +37,7 @@ def told(call: Call, kind: type[Any]) -> list[Any]:
 # --- events --------------------------------------------------------------------------------------
 
 
+@virtual_time
 async def test_all_events_come_in_order_and_end_with_the_call() -> None:
     async with a_call() as (call, backend):
         backend.press(call.session, "1")  # before anybody looked

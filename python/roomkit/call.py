@@ -206,8 +206,8 @@ class Call:
         return await self._mouth.play(audio, stops, interruptible)
 
     def pause(self) -> bool:
-        """Holds back what this `Call` plays, before the next packet leaves; True if there was
-        something that can be paused."""
+        """Holds back what plays, whoever plays it, before the next packet leaves; True if there was
+        something that can be held back."""
         return self._mouth.pause()
 
     def resume(self) -> bool:
@@ -457,7 +457,7 @@ class Call:
     async def hang_up(self, reason: str = "left") -> None:
         """Ends the call; `reason` is what `SessionEndedEvent` and `call.reason` say. Idempotent."""
         if not self.over:
-            await self.channel.disconnect(self.session, reason)
+            await self.kit.leave(self.session, reason)
 
     async def ended(self) -> str:
         """Returns when the call is over: why."""
@@ -570,4 +570,4 @@ class Call:
 
 def _barges_in(channel: VoiceChannel) -> bool:
     """Whether the channel itself stops what plays when the caller speaks, by rules of its own."""
-    return bool(channel.barge_in)
+    return channel.barge_in.mode != "off"
