@@ -415,7 +415,7 @@ def test_every_part_that_fails_is_named_and_none_harms_another() -> None:
 
 def test_a_sink_that_raises_does_not_stop_the_audio() -> None:
     sink, detector = Sink(), Detector()
-    sink.frame = sink.stage_failed = raises  # type: ignore[method-assign]
+    sink.frame = sink.stage_failed = raises  # type: ignore[method-assign,assignment]
     run(PipelineEngine(AudioPipelineConfig(vad=detector, stages=[fails]), sink), silence(100))
     assert len(detector.fed) == 5
 

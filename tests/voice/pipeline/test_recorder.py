@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import random
 import stat
-import struct
 import subprocess
 import sys
-import threading
 import wave
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,57 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roomkit.voice.base import VoiceSession
 from roomkit.voice.frame import AudioFrame
 from roomkit.voice.pipeline import WavRecorder
 from roomkit.voice.pipeline.writer import WRITER
-
-Pcm = np.ndarray[Any, np.dtype[np.int16]]
-
-
-def session(name: str = "s", **metadata: Any) -> VoiceSession:
-    return VoiceSession(name, "room", "ann", "phone", metadata={"sample_rate": 8000, **metadata})
-
-
-def frame(
-    value: int, clock_ms: float | None, ms: float = 20, rate: int = 8000, channels: int = 1
-) -> AudioFrame:
-    data = struct.pack("<h", value) * (round(rate * ms / 1000) * channels)
-    return AudioFrame(data, rate, channels, clock_ms=clock_ms)
-
-
-def read(path: Path | str) -> Pcm:
-    """A column for each channel."""
-    with wave.open(str(path)) as file:
-        assert file.getframerate() == 8000
-        data = np.frombuffer(file.readframes(file.getnframes()), "<i2")
-        return data.reshape(-1, file.getnchannels())
-
-
-def expected(length: int, *spans: tuple[int, int, int]) -> list[int]:
-    """Samples at 8 kHz: silence, and `value` from one ms to another."""
-    made = np.zeros(length, "<i2")
-    for value, begins, ends in spans:
-        made[begins * 8 : ends * 8] = value
-    return list(made)
-
-
-async def told(errors: list[Exception], count: int = 1) -> None:
-    """Waits, with a bound, until that many errors were told."""
-    for _ in range(100_000):
-        if len(errors) >= count:
-            return
-        await asyncio.to_thread(lambda: None)
-    raise AssertionError(f"{len(errors)} errors, {count} expected")
-
-
-async def written() -> None:
-    """Waits until the thread has done what it was given, and the loop was told."""
-    done = threading.Event()
-    WRITER.submit(done.set)
-    assert await asyncio.to_thread(done.wait, 30)
-    await asyncio.sleep(0)
-
+from support.recorded import expected, frame, read, session, until, written
 
 # --- where things stand ---------------------------------------------------------------------------
 
@@ -406,8 +356,4 @@ def test_options_that_do_not_fit_are_named(wrong: dict[str, Any], tmp_path: Path
 @pytest.fixture(autouse=True)
 async def the_thread_ends() -> AsyncIterator[None]:
     yield
-    for _ in range(10_000):
-        if not WRITER.running:
-            return
-        await asyncio.to_thread(lambda: None)
-    raise AssertionError("the writing thread goes on without a recording")
+    await until(lambda: not WRITER.running)
