@@ -274,6 +274,19 @@ async def test_no_file_is_ever_overwritten(tmp_path: Path) -> None:
     assert (tmp_path / "s.wav").read_bytes() == b"dear"
 
 
+async def test_nor_by_two_who_choose_a_name_at_the_same_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "exists", lambda path: False)  # not yet
+    recordings = [WavRecorder(tmp_path, channels="split").open(session()) for _ in range(2)]
+    for n, recording in enumerate(recordings):
+        recording.inbound(frame(n, 0))
+        recording.played(frame(n + 5, 0))
+    names = [[path.name for path in await recording.close()] for recording in recordings]
+    assert names == [["s-in.wav", "s-out.wav"], ["s.2-in.wav", "s.2-out.wav"]]
+    assert [read(tmp_path / path)[0, 0] for two in names for path in two] == [0, 5, 1, 6]
+
+
 async def test_a_full_file_is_followed_by_another_that_begins_with_the_next_sample(
     tmp_path: Path,
 ) -> None:

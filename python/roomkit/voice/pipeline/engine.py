@@ -102,9 +102,9 @@ async def open_recording(
             async with asyncio.timeout(_READY_S):
                 await recording.ready()
         except BaseException:
-            with_limit = asyncio.ensure_future(recording.close())
-            await asyncio.wait([with_limit], timeout=_READY_S)
-            with_limit.cancel()
+            closing = asyncio.ensure_future(recording.close())
+            await asyncio.wait([closing], timeout=_READY_S)
+            closing.cancel()
             raise
     return recording
 

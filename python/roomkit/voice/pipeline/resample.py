@@ -6,7 +6,7 @@ interpreter's time, of which there is one for all calls.
 
 A polyphase filter is, for every phase of the output, a sum of convolutions of strided copies of the
 input. A long integer is here a vector of samples, 32 bits each, and the product of two is their
-convolution, done in C: some twenty times as fast as a dot product for every sample.
+convolution, done in C, where a dot product for every sample would be a loop in Python.
 """
 
 from __future__ import annotations
