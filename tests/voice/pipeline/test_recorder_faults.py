@@ -294,15 +294,17 @@ def test_what_waits_in_all_is_bounded() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_writes_nothing_into_its_parents_recording(tmp_path: Path) -> None:
     script = """
-import asyncio, os, sys
+import asyncio, gc, os, sys
 sys.path.insert(0, sys.argv[2])
 from support.recorded import frame, session
 from roomkit.voice.pipeline import WavRecorder
 async def main():
     recording = WavRecorder(sys.argv[1]).open(session())
+    dropped = WavRecorder(sys.argv[1]).open(session("t"))
     for n in range(100):
         recording.inbound(frame(1, 20.0 * n))
     await recording.ready()
+    await dropped.ready()
     child = os.fork()
     if not child:
         async def goes_on():
@@ -310,8 +312,12 @@ async def main():
                 recording.inbound(frame(2, 20.0 * n))
             await recording.close()
         asyncio.run(goes_on())
+        del dropped
+        gc.collect()
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
+    dropped.inbound(frame(3, 0))
+    await dropped.close()
     await recording.close()
 asyncio.run(main())
 """
@@ -319,6 +325,7 @@ asyncio.run(main())
     command = [sys.executable, "-W", "ignore", "-c", script, str(tmp_path), str(tests)]
     subprocess.run(command, check=True, timeout=60)
     assert list(read(tmp_path / "s.wav")[:, 0]) == expected(16_000, (1, 0, 2000))
+    assert list(read(tmp_path / "t.wav")[:, 0]) == expected(160, (3, 0, 20))
 
 
 # --- a recording that must be there, and one that need not ---------------------------------------

@@ -41,6 +41,8 @@ class WavRecorder(RecorderProvider):
     """Writes every call into `directory` (made if missing) as `<session id>.wav`, 16 bit PCM at the
     call's rate: the caller on the left, what was played to him on the right.
 
+    Of a side that has several channels itself their mean is recorded.
+
     `channels`: `"stereo"`; `"mixed"`, one channel with both; or `"split"`, a file for each,
     `<name>-in.wav` and `<name>-out.wav`. `name`: the files' name without `.wav`, with
     `{session_id}`, `{room_id}`, `{participant_id}`, `{channel_id}`, `{date}` and `{time}` (of the
@@ -151,7 +153,7 @@ class WavRecording(Recording):
         self._asking: asyncio.Task[None] | None = None
         self._agreed = consent is None
         WRITER.acquire()
-        self._dropped = weakref.finalize(self, _abandoned, tape)
+        self._dropped = weakref.finalize(self, _abandoned, tape, os.getpid())
         self._dropped.atexit = False
         self._session.metadata["recordings"] = []
         if consent is not None and self._loop is not None:
@@ -351,8 +353,10 @@ class WavRecording(Recording):
             self._tell(error)
 
 
-def _abandoned(tape: Tape) -> None:
+def _abandoned(tape: Tape, process: int) -> None:
     """Nobody closed it, and nobody can any longer."""
+    if os.getpid() != process:
+        return
     WRITER.submit(_logged, tape.finish, tape)
     WRITER.release()
 
@@ -360,7 +364,7 @@ def _abandoned(tape: Tape) -> None:
 def _logged(job: Callable[[], None], tape: Tape) -> None:
     try:
         job()
-    except OSError as error:
+    except Exception as error:  # noqa: BLE001 (there is nobody else to be told)
         _log.error("recording %s: %s", tape.stem, error)
 
 
