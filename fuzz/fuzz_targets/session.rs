@@ -300,6 +300,7 @@ impl Run {
                     channels: channels % 10,
                     last: *last,
                     live: samples % 2 == 1,
+                    marks: vec![],
                 };
                 let fits = (8_000..=192_000).contains(&chunk.sample_rate)
                     && (1..=8).contains(&chunk.channels)

@@ -60,8 +60,10 @@ def configure_media(*, threads: int = 1, realtime: bool = True) -> None:
 class Receiver(Protocol):
     """What a session does with its items, on the event loop's thread."""
 
-    def on_media_frame(self, pcm: bytes, timestamp_ms: float, kind: int) -> None: ...
-    def on_media_item(self, kind: int, a: Any, b: Any, c: Any) -> None: ...
+    def on_media_frame(
+        self, pcm: bytes, timestamp_ms: float, kind: int, clock_ms: float
+    ) -> None: ...
+    def on_media_item(self, kind: int, a: Any, b: Any, c: Any, d: Any) -> None: ...
     def on_loop_end(self) -> None:
         """The loop ends with the session still open: close it, without awaiting."""
 
@@ -97,7 +99,7 @@ class LoopBridge:
         self._receivers: dict[int, Receiver] = {}
         self._natives: dict[int, _native.Session] = {}
         # The bound methods of the same receivers: one look-up per frame.
-        self._frames: dict[int, Callable[[bytes, float, int], None]] = {}
+        self._frames: dict[int, Callable[[bytes, float, int, float], None]] = {}
         self._closing: set[int] = set()  # sessions that are being closed, by whichever loop
         self._ended: set[int] = set()  # sessions whose last item was handed out
         self._ending = False
@@ -176,18 +178,18 @@ class LoopBridge:
             return
         frames = self._frames
         frame_kind, closed_kind = _native.FRAME, _native.CLOSED
-        for key, kind, a, b, c in self._inbox.drain(_DRAIN_LIMIT):
+        for key, kind, a, b, c, d in self._inbox.drain(_DRAIN_LIMIT):
             try:
                 if kind == frame_kind:
                     on_frame = frames.get(key)
                     if on_frame is not None:
-                        on_frame(a, b, c)
+                        on_frame(a, b, c, d)
                 else:
                     receiver = self._receivers.get(key)
                     if receiver is not None:
                         if kind == closed_kind:
                             self._ended.add(key)
-                        receiver.on_media_item(kind, a, b, c)
+                        receiver.on_media_item(kind, a, b, c, d)
             except Exception as error:  # noqa: BLE001 (one session's failure is not the others')
                 log_fault(_log, error, "session %d: receiving failed", key)
 

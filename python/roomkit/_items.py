@@ -11,6 +11,7 @@ import threading
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import Any, Final
 
+from roomkit._clock import outside
 from roomkit._faults import log_fault
 
 __all__ = ["Items"]
@@ -139,7 +140,8 @@ class _Thread:
     async def _ask(self, *, reads: bool) -> Any:
         answer: asyncio.Future[tuple[Any, BaseException | None]] = self._loop.create_future()
         self._asked.put((reads, answer))
-        item, error = await answer
+        with outside():
+            item, error = await answer
         if error is not None:
             raise error
         return item

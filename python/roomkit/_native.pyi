@@ -6,6 +6,7 @@ are numeric IPs: names are resolved before they come here. PCM is signed 16 bit 
 interleaved.
 """
 
+from collections.abc import Sequence
 from typing import Any, final
 
 from typing_extensions import Buffer
@@ -18,9 +19,11 @@ __all__ = [
     "FAULT",
     "FRAME",
     "HEARD_AGAIN",
+    "LEFT",
     "LOW_WATER",
     "NOTHING_LEAVES",
     "PLAYBACK_ENDED",
+    "PLAYBACK_MARK",
     "PLAYBACK_STARTED",
     "RTCP_TIMEOUT",
     "RTP_RESUMED",
@@ -39,7 +42,8 @@ __version__: str
 
 FRAME: int
 """`a` = PCM (bytes), `b` = media time of its first sample in ms since the first frame (float),
-`c` = 0 received, 1 concealed, 2 silence, 3 comfort noise."""
+`c` = 0 received, 1 concealed, 2 silence, 3 comfort noise, `d` = when it was due on the media clock,
+in ms since the session opened (float)."""
 DIGIT: int
 """`a` = digit (str), `b` = duration in ms (int), `c` = (confidence, 0 to 1; whether digits are
 masked)."""
@@ -52,7 +56,13 @@ PLAYBACK_STARTED: int
 """`a` = playback id: its first packet left."""
 PLAYBACK_ENDED: int
 """`a` = playback id, `b` = ms of it that left on the wire (float), `c` = whether it was
-cancelled (bool)."""
+cancelled (bool), `d` = when its first and its newest packet left, in s of `time.monotonic` or
+None."""
+PLAYBACK_MARK: int
+"""`a` = playback id, `b` = name of the mark (int), `c` = its place in ms of the playback (float),
+`d` = when the packet with the first sample behind it left, in s of `time.monotonic`."""
+LEFT: int
+"""Audio has left, and `Session.take_left` tells of it; not where a frame comes anyway."""
 LOW_WATER: int
 """After a `push` that did not fit: the queue fell by a tenth of the lead, at least 100 ms but no
 more than half, and there is room for more."""
@@ -146,8 +156,8 @@ class Inbox:
 
     def __new__(cls) -> Inbox: ...
     def fileno(self) -> int: ...
-    def drain(self, limit: int = 4096) -> list[tuple[int, int, Any, Any, Any]]:
-        """Takes up to about `limit` items `(session key, kind, a, b, c)`, in order per session,
+    def drain(self, limit: int = 4096) -> list[tuple[int, int, Any, Any, Any, Any]]:
+        """Takes up to about `limit` items `(session key, kind, a, b, c, d)`, in order per session,
         and clears the wake once nothing waits. The kinds and what they carry are this module's
         constants.
         """
@@ -198,17 +208,44 @@ class Session:
         playback: int,
         last: bool,
         live: bool = False,
+        marks: Sequence[tuple[int, int]] | None = None,
     ) -> int:
         """Queues PCM of a playback and returns how many bytes were taken: fewer than offered
         when `lead_ms` of audio wait already, and then `LOW_WATER` tells when to go on. `last`
         counts only if everything was taken; it ends the playback (empty `data` is fine then).
-        Playback ids ascend. `live` audio is forwarded as it is made and is never the last: what
+        Playback ids ascend. `marks` are places and names, in rising order of the places: samples of
+        each channel from the first offered here. Those go along that lie in what was taken, and
+        with `last` those behind it too; `PLAYBACK_MARK` tells of them. 1024 may wait: of audio with
+        more less is taken. `live` audio is forwarded as it is made and is never the last: what
         waits of it for longer than a second without need is given back. Never waits.
         """
 
     def cancel(self, upto: int) -> bool:
         """Drops all playbacks with an id up to `upto`, before the next packet leaves. True if
         there was anything.
+        """
+
+    def cancel_one(self, playback: int) -> bool:
+        """Drops one playback, wherever it stands, before the next packet leaves. True if it was
+        pushed and had not ended.
+        """
+
+    def pause(self, playback: int) -> bool:
+        """Holds a playback back, pushed or not: from the next packet on nothing of it leaves, and
+        what is behind it waits. False if it has ended; `BlockingIOError` if thousands are paused.
+        """
+
+    def resume(self, playback: int) -> bool:
+        """Goes on with the sample after the last that left. True if it was held back."""
+
+    def tell_left(self, tells: bool) -> None:
+        """Whether `take_left` is to tell what leaves."""
+
+    def take_left(self) -> list[tuple[int, int, int, float, float | None, bool]]:
+        """What left since this was last asked, in pieces without a gap: playback, samples of it
+        before these (per channel, as pushed), how many these are, when the first was due on the
+        media clock in ms since the session opened, its place on the timeline of inbound frames in
+        ms (None: there is none yet), and whether nothing more of the playback leaves.
         """
 
     def send_dtmf(self, digits: str, duration_ms: int, gap_ms: int, inband: bool) -> int:
@@ -245,8 +282,14 @@ class Session:
         cannot be had; nothing has changed then.
         """
 
-    def position(self) -> tuple[int, float]:
-        """The playback heard last (0: none yet) and the ms of it that left on the wire."""
+    def position(
+        self, playback: int | None = None
+    ) -> tuple[int, float, float | None, float | None, bool, bool, bool] | None:
+        """How far a playback has come, the one heard last if none is named: its id, the ms of it
+        that left on the wire, when its first and its newest packet left (s of `time.monotonic`),
+        whether it is over, was cancelled, is paused. None before anything of it left, and when 64
+        later ones have ended.
+        """
 
     def queued_ms(self) -> float:
         """Audio pushed that has not left yet."""

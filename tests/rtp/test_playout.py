@@ -304,7 +304,9 @@ async def test_the_position_counts_what_left_on_the_wire(peer: Peer) -> None:
         assert position.played_ms == pytest.approx(len(peer.packets) * 20, abs=40)
         session.cancel()
         result = await playing
-        assert session.position == PlaybackPosition(1, result.played_ms)
+        position = session.position
+        assert (position.playback, position.played_ms) == (1, result.played_ms)
+        assert (position.over, position.cancelled, position.paused) == (True, True, False)
 
 
 async def test_playbacks_are_told_as_events(peer: Peer) -> None:

@@ -19,6 +19,7 @@ from roomkit.hooks import HookContext, HookResult, HookTrigger
 from roomkit.voice.base import AudioChunk, VoiceSession
 from roomkit.voice.stt.base import STTProvider, TranscriptionResult
 from roomkit.voice.tts.base import TTSProvider
+from roomkit.voice.turns import BargeIn
 from roomkit.voice.vad.energy import EnergyVAD
 from support.loopback import LoopbackBackend
 from support.sound import silence, tone
@@ -258,7 +259,8 @@ async def test_a_model_in_the_room_answers_what_was_said() -> None:
 @pytest.mark.parametrize("barge_in", [True, False])
 async def test_barge_in_cuts_the_playback_short_only_when_asked_for(barge_in: bool) -> None:
     pipeline = AudioPipelineConfig(vad=EnergyVAD())
-    options = {"tts": Letters(), "pipeline": pipeline, "barge_in": barge_in}
+    how = BargeIn(mode="immediate") if barge_in else False
+    options = {"tts": Letters(), "pipeline": pipeline, "barge_in": how}
     async with call(**options) as (kit, channel, backend, session, events):
         started = asyncio.Event()
 

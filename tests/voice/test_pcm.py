@@ -224,7 +224,7 @@ def test_any_formats_are_right_or_refused_before_anything_of_them_is_heard(
         return
     known = PieceReader([AudioChunk(*chunk) for chunk in chunks], 8000, 1)._known
     heard: list[tuple[bytes, int, int]] = []
-    for pcm, rate, channels in known:
+    for pcm, rate, channels, _ in known:
         if heard and heard[-1][1:] == (rate, channels):
             heard[-1] = (heard[-1][0] + pcm, rate, channels)
         else:

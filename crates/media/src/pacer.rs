@@ -4,6 +4,10 @@
 //! an interruption drops all of it within one frame, costs the same whatever is queued, and the position that was sent
 //! is known to the sample.
 
+mod live;
+mod piece;
+mod trail;
+
 use std::collections::VecDeque;
 
 use crate::filters::Filters;
@@ -11,58 +15,10 @@ use crate::mix;
 use crate::playout::samples;
 use crate::resample::Resampler;
 use crate::time::Duration;
+use live::LiveDepth;
+use trail::Trail;
 
-/// A piece of a playback, as the program hands it over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chunk {
-    /// Which playback it belongs to; a later playback has a greater number.
-    pub playback: u64,
-    /// `i16`, interleaved.
-    pub pcm: Vec<i16>,
-    /// Samples per second and channel, 8000 to 192 000.
-    pub sample_rate: u32,
-    /// Interleaved channels, 1 to 8.
-    pub channels: u8,
-    /// True for the last piece of its playback, which may be empty.
-    pub last: bool,
-    /// True for audio that is forwarded as it is made. What waits of it for long is delay, and is given back.
-    pub live: bool,
-}
-
-/// A piece that cannot be played: the program's fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BadChunk {
-    /// A sample rate outside 8000 to 192 000 Hz.
-    Rate(u32),
-    /// No channels, or more than eight.
-    Channels(u8),
-    /// Samples that do not fill a whole frame of all channels.
-    Length {
-        /// How many there are.
-        samples: usize,
-        /// How many make a frame.
-        channels: u8,
-    },
-}
-
-/// What happened to a playback.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// Its first frame leaves now.
-    Started {
-        /// The playback.
-        playback: u64,
-    },
-    /// It is over: its last frame leaves now, or it was cancelled.
-    Ended {
-        /// The playback.
-        playback: u64,
-        /// How much of its audio left.
-        played: Duration,
-        /// True if it was cancelled.
-        cancelled: bool,
-    },
-}
+pub use piece::{BadChunk, Chunk, Left, Mark, Progress};
 
 /// What the resampler converts from, in Hz.
 const RATES: core::ops::RangeInclusive<u32> = 8000..=192_000;
@@ -90,6 +46,17 @@ pub struct Pacer {
     /// Filters from the rates that are played to that of the codec.
     pub filters: Filters,
     current: Option<Current>,
+    /// Where in the audio of `current` the samples of `ready` are.
+    trail: Trail,
+    /// Those that are held back.
+    paused: Vec<u64>,
+    /// Those that were cancelled alone, before the ones ahead of them were over.
+    dropped: Vec<u64>,
+    /// Marks of chunks that wait.
+    marks_queued: usize,
+    /// Whether anybody wants to know what leaves, and what left with the newest frame.
+    pub tells_left: bool,
+    left: Vec<Left>,
     /// Playbacks up to this one are over: what is still pushed of them is dropped.
     over: u64,
     /// Set when a frame was held back because only a part of it was there.
@@ -100,22 +67,12 @@ pub struct Pacer {
     live: LiveDepth,
 }
 
-/// How much live audio waits longer than it need.
-#[derive(Clone, Copy, Debug)]
-struct LiveDepth {
-    /// Frames of the present window, and the least that waited in it.
-    frames: u32,
-    least: Duration,
-    /// What the last window showed to be delay, and has not been given back yet.
-    spare: Duration,
-}
-
 /// The playback that plays.
 #[derive(Clone, Copy, Debug)]
 struct Current {
     playback: u64,
-    /// Samples per channel, at the codec's rate, that left.
-    played: u64,
+    /// A frame of it has left.
+    started: bool,
     /// Its last chunk has been taken into `ready`.
     complete: bool,
     live: bool,
@@ -128,13 +85,6 @@ struct Resampling {
     /// Samples still to be left out at the start: the filter's delay, so that a playback keeps its length.
     lead: usize,
 }
-
-/// Live audio is watched for this many frames, a second of the usual ones, before any of it is called delay.
-const LIVE_WINDOW_FRAMES: u32 = 50;
-/// What live audio may have waiting at any time: as much as evens out a program that is a frame late now and then.
-const LIVE_LEAD: Duration = Duration::from_millis(20);
-/// At most one frame in this many is left out, so that speech is shortened by a fifth at the most.
-const FRAMES_BETWEEN_GIVING_BACK: u32 = 5;
 
 impl Pacer {
     /// An empty queue that makes frames of `ptime` at the codec's `sample_rate` and `channels`.
@@ -150,12 +100,18 @@ impl Pacer {
             resampler: None,
             filters: Filters::default(),
             current: None,
+            trail: Trail::default(),
+            paused: Vec::new(),
+            dropped: Vec::new(),
+            marks_queued: 0,
+            tells_left: false,
+            left: Vec::new(),
             over: 0,
             held: false,
             scratch: Vec::new(),
             mixed: Vec::new(),
             progress: VecDeque::new(),
-            live: LiveDepth { frames: 0, least: Duration::MAX, spare: Duration::ZERO },
+            live: LiveDepth::new(),
         }
     }
 
@@ -180,8 +136,9 @@ impl Pacer {
             filter.drain(&mut self.ready);
             self.ready.drain(..lead.min(self.ready.len()));
         }
-        if let Some(current) = &mut self.current {
-            current.played = current.played * u64::from(sample_rate) / u64::from(self.sample_rate);
+        if sample_rate != self.sample_rate {
+            let made = (self.ready.len() / usize::from(channels)) as u64;
+            self.trail.convert(self.sample_rate, sample_rate, made);
         }
         (self.sample_rate, self.channels) = (sample_rate, channels);
     }
@@ -197,8 +154,17 @@ impl Pacer {
         if chunk.pcm.len() % usize::from(chunk.channels) != 0 {
             return Err(BadChunk::Length { samples: chunk.pcm.len(), channels: chunk.channels });
         }
-        if chunk.playback > self.over {
+        let samples = (chunk.pcm.len() / usize::from(chunk.channels)) as u64;
+        let mut before = 0;
+        for mark in &chunk.marks {
+            if mark.at < before || (mark.at >= samples && !chunk.last) {
+                return Err(BadChunk::Mark(mark.at));
+            }
+            before = mark.at;
+        }
+        if chunk.playback > self.over && !self.dropped.contains(&chunk.playback) {
             self.queued += chunk_span(&chunk);
+            self.marks_queued += chunk.marks.len();
             self.queue.push_back(chunk);
         }
         Ok(())
@@ -216,18 +182,76 @@ impl Pacer {
         while let Some(chunk) = self.queue.front().filter(|c| c.playback <= upto) {
             let playback = chunk.playback;
             self.drop_front();
-            let told = self.progress.iter().any(
-                |p| matches!(p, Progress::Ended { playback: ended, .. } if *ended == playback),
-            );
+            let told = self.dropped.contains(&playback)
+                || self.progress.iter().any(
+                    |p| matches!(p, Progress::Ended { playback: ended, .. } if *ended == playback),
+                );
             if playback != seen && !told {
-                self.progress.push_back(Progress::Ended {
-                    playback,
-                    played: Duration::ZERO,
-                    cancelled: true,
-                });
+                self.tell_unheard(playback);
             }
             seen = playback;
         }
+        self.forget();
+    }
+
+    /// Drops the audio of one playback, wherever it stands: those before it and behind it play as if it had never been there.
+    pub fn cancel_one(&mut self, playback: u64) {
+        if playback <= self.over || self.dropped.contains(&playback) {
+            return;
+        }
+        if self.current.is_some_and(|current| current.playback == playback) {
+            // Those before it are over.
+            self.cancel(playback);
+            return;
+        }
+        let mut known = false;
+        let mut freed = Duration::ZERO;
+        for chunk in self.queue.iter_mut().filter(|chunk| chunk.playback == playback) {
+            freed += chunk_span(chunk);
+            self.marks_queued -= chunk.marks.len();
+            (chunk.pcm, chunk.marks) = (Vec::new(), Vec::new());
+            known = true;
+        }
+        self.queued = self.queued.saturating_sub(freed);
+        if known {
+            // Its empty pieces keep its place in the order, and are taken away when it has come.
+            self.dropped.push(playback);
+            self.tell_unheard(playback);
+        }
+    }
+
+    /// Holds a playback back: from the next frame on nothing of it leaves, and what comes behind it waits.
+    pub fn pause(&mut self, playback: u64) {
+        if playback > self.over && !self.paused.contains(&playback) {
+            self.paused.push(playback);
+        }
+    }
+
+    /// Goes on with a playback that was held back, with the sample after the last that left.
+    pub fn resume(&mut self, playback: u64) {
+        self.paused.retain(|&paused| paused != playback);
+    }
+
+    /// Whether the playback that plays, or would begin now, is held back.
+    fn is_held(&self) -> bool {
+        if self.paused.is_empty() {
+            return false;
+        }
+        let next = self.queue.front().map(|chunk| chunk.playback);
+        let next = self.current.map(|current| current.playback).or(next);
+        next.is_some_and(|playback| self.paused.contains(&playback))
+    }
+
+    fn tell_unheard(&mut self, playback: u64) {
+        let played = Duration::ZERO;
+        self.progress.push_back(Progress::Ended { playback, played, cancelled: true });
+    }
+
+    /// Takes away what nobody will ask for any more.
+    fn forget(&mut self) {
+        let over = self.over;
+        self.paused.retain(|&playback| playback > over);
+        self.dropped.retain(|&playback| playback > over);
     }
 
     /// Writes the frame that is due now into `out`, at the codec's rate and channels; false if there is nothing to send.
@@ -236,8 +260,12 @@ impl Pacer {
     /// being over, the rest is held back for one frame's time: a program that forwards pieces of another length than
     /// the frame's thereby gains the lead it needs, and hears no gap afterwards.
     pub fn frame(&mut self, out: &mut Vec<i16>) -> bool {
+        self.left.clear();
         let whole = self.frame * usize::from(self.channels);
         let (mut current, available) = loop {
+            if self.is_held() {
+                return false;
+            }
             self.gather(whole);
             let Some(current) = self.current else { return false };
             let available = self.ready.len().min(whole);
@@ -256,54 +284,76 @@ impl Pacer {
         out.clear();
         out.extend(self.ready.drain(..available));
         out.resize(whole, 0);
-        if current.live && self.gives_back() {
-            self.gather(whole);
-            if self.ready.len() >= whole {
-                mix::cross_fade(out, &self.ready[..whole], self.channels);
-                self.ready.drain(..whole);
-                current.played += self.frame as u64;
-            }
-        }
-        if current.played == 0 {
+        if !current.started {
+            current.started = true;
             self.progress.push_back(Progress::Started { playback: current.playback });
         }
-        current.played += (available / usize::from(self.channels)) as u64;
         self.current = Some(current);
+        let count = (available / usize::from(self.channels)) as u64;
+        let gives_back = current.live
+            && self.live.gives_back(self.queued(), self.span(self.frame as u64))
+            && self.gather_next(whole);
+        if gives_back {
+            mix::cross_fade(out, &self.ready[..whole], self.channels);
+            self.ready.drain(..whole);
+            self.leave_faded(current.playback);
+        } else {
+            self.leave(current.playback, count, true, Duration::ZERO);
+        }
+        // The end of what was gathered may have come to light.
+        let current = self.current.unwrap_or(current);
         if current.complete && self.ready.is_empty() {
             self.end(current, false);
         }
         true
     }
 
-    /// Whether two frames of live audio are to leave in the time of one: the program was held up, its audio came in a
-    /// burst, and what of it never ran out in a second is delay that the far end would hear for the rest of the call.
-    fn gives_back(&mut self) -> bool {
-        let depth = self.queued();
-        let live = &mut self.live;
-        live.least = live.least.min(depth);
-        live.frames += 1;
-        if live.frames >= LIVE_WINDOW_FRAMES {
-            live.spare = live.least.saturating_sub(LIVE_LEAD);
-            (live.frames, live.least) = (0, Duration::MAX);
+    /// Whether a whole frame is ready behind the one that leaves.
+    fn gather_next(&mut self, whole: usize) -> bool {
+        self.gather(whole);
+        self.ready.len() >= whole
+    }
+
+    /// So many of the codec's samples leave, `into` the frame; `heard` is false for those that were faded away.
+    fn leave(&mut self, playback: u64, count: u64, heard: bool, into: Duration) {
+        let (to, progress) = (self.sample_rate, &mut self.progress);
+        let from = self.trail.sample(to);
+        self.trail.leave(count, to, |id, position| {
+            progress.push_back(Progress::Mark { playback, id, position });
+        });
+        let samples = self.trail.sample(to) - from;
+        if self.tells_left && heard && samples > 0 {
+            let span = self.span(count);
+            self.left.push(Left { playback, from, samples, into, span });
         }
-        let frame = self.span(self.frame as u64);
-        let live = &mut self.live;
-        if live.spare < frame || live.frames % FRAMES_BETWEEN_GIVING_BACK != 0 {
-            return false;
-        }
-        live.spare -= frame;
-        true
+    }
+
+    /// Two frames leave in the time of one, which fades from the first into the second: what is heard is the first half of the one
+    /// and the second half of the other.
+    fn leave_faded(&mut self, playback: u64) {
+        let half = self.frame as u64 / 2;
+        let rest = self.frame as u64 - half;
+        self.leave(playback, half, true, Duration::ZERO);
+        self.leave(playback, rest + half, false, Duration::ZERO);
+        self.leave(playback, rest, true, self.span(half));
+    }
+
+    /// What left with the newest frame, in the order of time, where `tells_left` asks for it.
+    pub fn left(&self) -> &[Left] {
+        &self.left
     }
 
     /// Lets a frame's time of live audio pass unsent: later it would be late. What has a beginning and an end waits.
     pub fn pass_live(&mut self) {
         let next = self.queue.front().is_some_and(|chunk| chunk.live);
-        if !self.current.map_or(next, |current| current.live) {
+        if !self.current.map_or(next, |current| current.live) || self.is_held() {
             return;
         }
         let whole = self.frame_len();
         self.gather(whole);
-        self.ready.drain(..whole.min(self.ready.len()));
+        let passes = whole.min(self.ready.len());
+        self.ready.drain(..passes);
+        self.trail.pass((passes / usize::from(self.channels)) as u64, self.sample_rate);
         if let Some(current) = self.current.filter(|c| c.complete && self.ready.is_empty()) {
             self.end(current, false);
         }
@@ -321,7 +371,17 @@ impl Pacer {
 
     /// The playback that plays and how much of it has left.
     pub fn position(&self) -> Option<(u64, Duration)> {
-        self.current.map(|c| (c.playback, self.span(c.played)))
+        self.current.map(|c| (c.playback, self.trail.played(self.sample_rate)))
+    }
+
+    /// Marks that wait to be told.
+    pub fn marks(&self) -> usize {
+        self.marks_queued + self.trail.marks()
+    }
+
+    /// Playbacks up to this one are over.
+    pub fn over(&self) -> u64 {
+        self.over
     }
 
     /// How long the queued audio plays.
@@ -343,9 +403,20 @@ impl Pacer {
         while self.ready.len() < whole {
             let Some(chunk) = self.queue.front() else { return };
             match self.current {
+                None if self.dropped.contains(&chunk.playback) => {
+                    let playback = chunk.playback;
+                    while self.queue.front().is_some_and(|chunk| chunk.playback == playback) {
+                        self.drop_front();
+                    }
+                    self.over = self.over.max(playback);
+                    self.forget();
+                    continue;
+                }
+                None if self.paused.contains(&chunk.playback) => return,
                 None => {
                     let (playback, live) = (chunk.playback, chunk.live);
-                    self.current = Some(Current { playback, played: 0, complete: false, live });
+                    self.current =
+                        Some(Current { playback, started: false, complete: false, live });
                 }
                 // A playback that was left open ends where the next one begins.
                 Some(c) if c.playback != chunk.playback => {
@@ -363,6 +434,7 @@ impl Pacer {
             if current.complete || chunk.playback != current.playback || !over {
                 return;
             }
+            self.end_marks();
             self.drop_front();
             self.complete();
         }
@@ -370,7 +442,7 @@ impl Pacer {
 
     /// Moves about as much of the front chunk into `ready` as `missing` samples of output need.
     fn take(&mut self, missing: usize) {
-        let chunk = self.queue.front().expect("the caller saw it");
+        let chunk = self.queue.front_mut().expect("the caller saw it");
         let (from, channels, last) = (chunk.sample_rate, chunk.channels, chunk.last);
         let width = usize::from(channels);
         let frames = missing / usize::from(self.channels);
@@ -379,9 +451,18 @@ impl Pacer {
         let piece = &chunk.pcm[self.taken..end];
         self.mixed.clear();
         mix::to_channels(piece, channels, self.channels, &mut self.mixed);
-        if self.resampler.as_ref().is_some_and(|r| r.from != from) {
-            self.drain_resampler();
-        }
+        let fed = (piece.len() / width) as u64;
+        let first = (self.taken / width) as u64;
+        let here = chunk.marks.iter().take_while(|mark| mark.at < first + fed).count();
+        let marks: Vec<Mark> = chunk.marks.drain(..here).collect();
+        self.marks_queued -= marks.len();
+        let made_before = match &self.resampler {
+            Some(resampler) if resampler.from != from => {
+                self.drain_resampler();
+                self.ready.len()
+            }
+            _ => self.ready.len(),
+        };
         if from == self.sample_rate {
             self.ready.extend_from_slice(&self.mixed);
         } else {
@@ -401,8 +482,14 @@ impl Pacer {
             resampling.lead -= lead;
             self.ready.extend_from_slice(&self.scratch[lead..]);
         }
+        let made = ((self.ready.len() - made_before) / usize::from(self.channels)) as u64;
+        if fed > 0 {
+            let marks = marks.into_iter().map(|mark| (mark.at - first, mark.id));
+            self.trail.fed(from, fed, made, marks);
+        }
         self.taken = end;
         if end == self.queue[0].pcm.len() {
+            self.end_marks();
             self.drop_front();
             if last {
                 self.complete();
@@ -410,8 +497,18 @@ impl Pacer {
         }
     }
 
+    /// The front chunk has been taken: what marks it still has lie behind the end.
+    fn end_marks(&mut self) {
+        let Some(chunk) = self.queue.front_mut() else { return };
+        for mark in core::mem::take(&mut chunk.marks) {
+            self.marks_queued -= 1;
+            self.trail.mark_the_end(mark.id);
+        }
+    }
+
     fn drop_front(&mut self) {
         if let Some(chunk) = self.queue.pop_front() {
+            self.marks_queued -= chunk.marks.len();
             self.queued = self.queued.saturating_sub(chunk_span(&chunk));
         }
         self.taken = 0;
@@ -426,19 +523,31 @@ impl Pacer {
     }
 
     fn drain_resampler(&mut self) {
+        let made_before = self.ready.len();
         let Some(mut resampling) = self.resampler.take() else { return };
         self.scratch.clear();
         resampling.filter.drain(&mut self.scratch);
         let lead = resampling.lead.min(self.scratch.len());
         self.ready.extend_from_slice(&self.scratch[lead..]);
+        let made = (self.ready.len() - made_before) / usize::from(self.channels);
+        self.trail.finish(made as u64);
     }
 
     fn end(&mut self, current: Current, cancelled: bool) {
         self.current = None;
         self.resampler = None;
         self.over = self.over.max(current.playback);
-        let played = self.span(current.played);
-        self.progress.push_back(Progress::Ended { playback: current.playback, played, cancelled });
+        let playback = current.playback;
+        let (to, progress) = (self.sample_rate, &mut self.progress);
+        let played = self.trail.played(to);
+        if !cancelled {
+            self.trail.end(to, |id, position| {
+                progress.push_back(Progress::Mark { playback, id, position });
+            });
+        }
+        self.progress.push_back(Progress::Ended { playback, played, cancelled });
+        self.trail = Trail::default();
+        self.forget();
     }
 
     fn span(&self, frames: u64) -> Duration {

@@ -46,6 +46,8 @@ pub struct Frame {
     pub kind: FrameKind,
     /// When it belongs: media time since the first frame of the session.
     pub timestamp: Duration,
+    /// When it was due, on the clock of who asked for it.
+    pub due: Time,
 }
 
 /// What playout counted.
@@ -276,7 +278,7 @@ impl Playout {
         }
         let timestamp = self.position;
         self.position += self.ptime;
-        Some(Frame { pcm, kind, timestamp })
+        Some(Frame { pcm, kind, timestamp, due: now })
     }
 
     /// Adds a piece that goes on with what was heard, and is in nobody's packet.

@@ -122,8 +122,15 @@ fn five_forged_packets_have_our_audio_sent_to_where_they_seem_to_come_from_with_
     for policy in [Policy::Strict, Policy::Host, Policy::Learn, Policy::Follow] {
         let mut session = session(policy, Some(A));
         let pcm = vec![1000; 8000 * 4];
-        let chunk =
-            Chunk { playback: 1, pcm, sample_rate: 8000, channels: 1, last: true, live: false };
+        let chunk = Chunk {
+            playback: 1,
+            pcm,
+            sample_rate: 8000,
+            channels: 1,
+            last: true,
+            live: false,
+            marks: vec![],
+        };
         session.play(chunk).unwrap();
         let mut sent = Vec::new();
         for seq in 0..150u16 {
@@ -151,7 +158,15 @@ fn rfc3550_8_2_our_own_ssrc_forged_at_the_far_host_makes_us_change_it_once() {
     let mut session = session(Policy::Host, Some(A));
     let pcm = vec![1000; 8000 * 30];
     session
-        .play(Chunk { playback: 1, pcm, sample_rate: 8000, channels: 1, last: true, live: false })
+        .play(Chunk {
+            playback: 1,
+            pcm,
+            sample_rate: 8000,
+            channels: 1,
+            last: true,
+            live: false,
+            marks: vec![],
+        })
         .unwrap();
     let (first, mut changes) = (session.ssrc(), 0);
     for n in 0..TRIES {

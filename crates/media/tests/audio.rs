@@ -60,6 +60,7 @@ fn l16_is_heard_bit_for_bit_at_every_rate_and_in_stereo() {
             channels,
             last: true,
             live: false,
+            marks: vec![],
         };
         call.a.session.play(chunk).unwrap();
         call.run(Time::secs(2));

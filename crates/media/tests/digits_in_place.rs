@@ -40,7 +40,7 @@ fn keys(keys: &str, held: u64, gap: u64, method: Method) -> Vec<Signal> {
 }
 
 fn chunk(playback: u64, pcm: Vec<i16>, last: bool, live: bool) -> Chunk {
-    Chunk { playback, pcm, sample_rate: 8000, channels: 1, last, live }
+    Chunk { playback, pcm, sample_rate: 8000, channels: 1, last, live, marks: vec![] }
 }
 
 fn samples(payload: &[u8]) -> Vec<i16> {

@@ -311,8 +311,15 @@ fn a_chunk_that_comes_in_pieces_keeps_its_lead_with_fill() {
     let mut call = Call::between(good(), 1, |c| c.fill = Fill::Silence, |_| {});
     for n in 0..100u64 {
         let pcm = voice(240, 8000);
-        let chunk =
-            Chunk { playback: 1, pcm, sample_rate: 8000, channels: 1, last: n == 99, live: true };
+        let chunk = Chunk {
+            playback: 1,
+            pcm,
+            sample_rate: 8000,
+            channels: 1,
+            last: n == 99,
+            live: true,
+            marks: vec![],
+        };
         call.a.session.play(chunk).unwrap();
         call.run(Time::ms(30 * (n + 1)));
     }

@@ -203,7 +203,15 @@ fn live_audio_passes_while_on_hold_and_what_is_heard_afterwards_is_of_the_moment
     let live = |call: &mut Call, n: i16| {
         let pcm = vec![n * 100; 160];
         let (playback, last) = (1, n == 200);
-        let chunk = Chunk { playback, pcm, sample_rate: 8000, channels: 1, last, live: true };
+        let chunk = Chunk {
+            playback,
+            pcm,
+            sample_rate: 8000,
+            channels: 1,
+            last,
+            live: true,
+            marks: vec![],
+        };
         call.b.session.play(chunk).unwrap();
         call.run(Time::ms(20 * n as u64));
     };
@@ -230,7 +238,15 @@ fn live_audio_that_ends_on_hold_has_ended() {
     let mut call = Call::new(good(), 1, |_| {});
     turn(&mut call, Direction::Inactive, |_| {});
     let pcm = vec![100; 400];
-    let chunk = Chunk { playback: 1, pcm, sample_rate: 8000, channels: 1, last: true, live: true };
+    let chunk = Chunk {
+        playback: 1,
+        pcm,
+        sample_rate: 8000,
+        channels: 1,
+        last: true,
+        live: true,
+        marks: vec![],
+    };
     call.b.session.play(chunk).unwrap();
     call.run(Time::secs(1));
     let ended = Event::PlaybackEnded { playback: 1, played: Duration::ZERO, cancelled: false };

@@ -56,8 +56,15 @@ impl Line {
 
     fn plays(mut self, seconds: usize, rate: u32) -> Line {
         let pcm = voice(seconds * rate as usize, rate);
-        let chunk =
-            Chunk { playback: 1, pcm, sample_rate: rate, channels: 1, last: true, live: false };
+        let chunk = Chunk {
+            playback: 1,
+            pcm,
+            sample_rate: rate,
+            channels: 1,
+            last: true,
+            live: false,
+            marks: vec![],
+        };
         self.session.play(chunk).unwrap();
         self
     }

@@ -15,7 +15,15 @@ use roomkit_netsim::LinkConfig;
 /// Half a minute of a sawtooth that no codec takes for silence.
 fn speech() -> Chunk {
     let pcm = (0..30 * 8000).map(|n| ((n * 97) % 12_000 - 6000) as i16).collect();
-    Chunk { playback: 1, pcm, sample_rate: 8000, channels: 1, last: true, live: false }
+    Chunk {
+        playback: 1,
+        pcm,
+        sample_rate: 8000,
+        channels: 1,
+        last: true,
+        live: false,
+        marks: vec![],
+    }
 }
 
 fn config(change: impl Fn(&mut SessionConfig)) -> SessionConfig {

@@ -9,6 +9,7 @@ use crate::inbound;
 use crate::inbox::Inbox;
 use crate::mailbox::{Mailbox, NewSession, Order, PHASES};
 use crate::outbound;
+use crate::playbacks;
 use crate::ports::Ports;
 use crate::prompt::{schedule_promptly, Measures};
 use crate::receive::Io;
@@ -142,6 +143,7 @@ impl Engine {
         })?;
         let (ssrc, destination) = (session.ssrc(), session.destination());
         let key = next_key();
+        let (playbacks, media_playbacks) = playbacks::open();
         let (line, media_line) = inbound::open(key, inbox.bell().clone(), frames);
         let snapshot =
             Arc::new(Mutex::new(crate::Snapshot { ssrc, destination, ..Default::default() }));
@@ -152,6 +154,8 @@ impl Engine {
             snapshot: snapshot.clone(),
             over: over.clone(),
             last_played: None,
+            playbacks: media_playbacks,
+            framed: false,
             unpublished: false,
             local: None,
             datagrams: 0,
@@ -168,6 +172,7 @@ impl Engine {
         Ok(Session {
             line,
             outbound,
+            playbacks,
             snapshot,
             over,
             mailbox,

@@ -5,9 +5,11 @@ use crate::error::{OpenError, PATIENCE};
 use crate::line::Line;
 use crate::mailbox::{Mailbox, Order};
 use crate::outbound::{Outbound, PushError};
+use crate::playbacks::{Playbacks, Position, Run};
 use crate::slot::Snapshot;
 use roomkit_media::seq::Ssrc;
 use roomkit_media::session::{RtcpMode, SessionConfig};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
@@ -19,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 pub struct Session {
     pub(crate) line: Arc<Line>,
     pub(crate) outbound: Outbound,
+    pub(crate) playbacks: Playbacks,
     pub(crate) snapshot: Arc<Mutex<Snapshot>>,
     pub(crate) over: Arc<AtomicBool>,
     pub(crate) mailbox: Arc<Mailbox>,
@@ -65,6 +68,25 @@ impl Session {
         }
         let shown = *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
         shown.rated()
+    }
+
+    /// How far a playback has come, as of the last tick; `None` if nothing of it has left, or many others have since.
+    pub fn position(&self, playback: u64) -> Option<Position> {
+        if self.is_forked() {
+            return None;
+        }
+        self.playbacks.position(playback)
+    }
+
+    /// The audio that left since this was last asked, where [`Outbound::tell_left`] asks for it; [`Item::Left`] tells when there
+    /// is some, unless a frame comes anyway.
+    ///
+    /// [`Item::Left`]: crate::Item::Left
+    pub fn take_left(&self) -> VecDeque<Run> {
+        if self.is_forked() {
+            return VecDeque::new();
+        }
+        self.playbacks.take_left()
     }
 
     /// Sends to another address, and expects the remote there, from the next packet on.

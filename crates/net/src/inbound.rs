@@ -34,15 +34,15 @@ pub struct InboundEnd {
 }
 
 impl InboundEnd {
-    /// Hands a frame over, or drops it if the program is too far behind.
-    pub fn frame(&mut self, frame: Item) {
+    /// Hands a frame over, or drops it if the program is too far behind; whether it was handed over.
+    pub fn frame(&mut self, frame: Item) -> bool {
         self.move_waiting();
         if !self.waiting.is_empty() || self.items.slots() <= EVENT_ROOM {
             self.dropped += 1;
-            return;
+            return false;
         }
         // There is room: it was just seen, and only this end fills it.
-        let _ = self.items.push(frame);
+        self.items.push(frame).is_ok()
     }
 
     /// Hands an event over; it may have to wait, but keeps its place in the order.
@@ -120,7 +120,12 @@ mod tests {
 
     fn frame(n: u64) -> Item {
         let timestamp = Duration::from_millis(20 * n);
-        Item::Frame { pcm: vec![n as i16; 160], timestamp, kind: FrameKind::Received }
+        Item::Frame {
+            pcm: vec![n as i16; 160],
+            timestamp,
+            kind: FrameKind::Received,
+            clock: timestamp,
+        }
     }
 
     fn items(line: &Line) -> Vec<Item> {

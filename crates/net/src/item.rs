@@ -3,7 +3,7 @@
 use roomkit_media::dtmf::Digit;
 use roomkit_media::seq::Ssrc;
 use roomkit_media::session::FrameKind;
-use roomkit_media::time::Duration;
+use roomkit_media::time::{Duration, Time};
 use std::net::SocketAddr;
 
 /// What the program gets of a session.
@@ -17,6 +17,8 @@ pub enum Item {
         timestamp: Duration,
         /// What it is made of.
         kind: FrameKind,
+        /// When it was due on the media clock, since the session opened.
+        clock: Duration,
     },
     /// The remote pressed a key.
     Digit {
@@ -46,7 +48,24 @@ pub enum Item {
         played: Duration,
         /// Whether it was cut short.
         cancelled: bool,
+        /// When its first packet left, and its newest one.
+        started: Option<Time>,
+        /// When its newest packet left.
+        at: Option<Time>,
     },
+    /// The packet with the first sample behind a mark has left.
+    PlaybackMark {
+        /// Of which playback.
+        playback: u64,
+        /// Which mark.
+        id: u64,
+        /// Where it lies in the playback.
+        position: Duration,
+        /// When it left.
+        at: Time,
+    },
+    /// Audio of playbacks has left, and [`Session::take_left`](crate::Session::take_left) tells of it.
+    Left,
     /// After a push that did not fit, there is room again.
     LowWater,
     /// A remote source has proven itself.

@@ -32,6 +32,7 @@ mod mailbox;
 #[cfg(target_os = "linux")]
 mod mmsg;
 mod outbound;
+mod playbacks;
 mod ports;
 pub mod prompt;
 mod receive;
@@ -39,6 +40,7 @@ mod shard;
 mod slot;
 mod socket;
 mod spare;
+mod states;
 #[cfg(test)]
 mod tests;
 pub mod wait;
@@ -50,6 +52,7 @@ pub use error::OpenError;
 pub use handle::Session;
 pub use inbox::Inbox;
 pub use item::Item;
-pub use outbound::{Outbound, PushError};
+pub use outbound::{Outbound, PushError, MOST_MARKS};
+pub use playbacks::{Position, Run};
 pub use slot::Snapshot;
 pub use socket::{SendCount, ADDRESS_IN_USE};

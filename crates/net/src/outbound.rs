@@ -5,17 +5,22 @@
 
 use crate::banks;
 use crate::error::OpenError;
+use crate::states::{State, States};
 use roomkit_media::dtmf::{Digit, Signal};
 use roomkit_media::filters::Filters;
 use roomkit_media::pacer::Chunk;
 use roomkit_media::resample::Bank;
-use roomkit_media::session::{Session, SessionConfig};
-use roomkit_media::time::{Duration, Time};
-use rtrb::{Consumer, Producer, RingBuffer};
+use roomkit_media::session::{Mark, SessionConfig};
+use roomkit_media::time::Duration;
+use rtrb::{Producer, RingBuffer};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+mod end;
+
+pub use end::OutboundEnd;
 
 /// Orders that may wait between two ticks. A program that forwards frames pushes one or two; one whose source comes in
 /// pieces of a quarter of a millisecond still fills a tenth of a second at a time.
@@ -24,6 +29,8 @@ const ORDERS: usize = 512;
 const ORDER_ROOM: usize = 32;
 /// Digits and pauses that may wait, here and in the session, whose own queue takes as many.
 const DIGITS: u32 = 128;
+/// Marks that may wait to be told, here and in the session, and that one push may have.
+pub const MOST_MARKS: usize = 1024;
 /// Sample rates and channels that can be pushed: what the session's resampler and mixer take.
 const RATES: std::ops::RangeInclusive<u32> = 8_000..=192_000;
 const CHANNELS: std::ops::RangeInclusive<u8> = 1..=8;
@@ -54,8 +61,13 @@ struct Gauges {
     in_session_ns: AtomicU64,
     /// Playbacks up to this id are to be dropped.
     cancelled: AtomicU64,
-    /// The newest playback that has ended.
+    /// Those that are held back, and those that are to be dropped alone.
+    states: States,
+    /// The playbacks up to this one have ended.
     ended: AtomicU64,
+    /// Marks in the ring, and in the session as of its last tick.
+    marks_in_ring: AtomicUsize,
+    marks_in_session: AtomicUsize,
     /// A push did not fit: say when there is room.
     short: AtomicBool,
     /// Digits and pauses in the ring, and in the session as of its last tick.
@@ -67,12 +79,18 @@ struct Gauges {
     dialled: AtomicU64,
     input_muted: AtomicBool,
     digits_masked: AtomicBool,
+    tells_left: AtomicBool,
     /// An update waits: packets that come after it was ordered are to be judged by it.
     changes: AtomicBool,
     over: AtomicBool,
 }
 
 impl Gauges {
+    /// Marks that wait.
+    fn marks(&self) -> usize {
+        self.marks_in_ring.load(Ordering::SeqCst) + self.marks_in_session.load(Ordering::SeqCst)
+    }
+
     fn queued_ns(&self) -> u64 {
         // The ring is read first: a chunk on its way from there into the session is then counted twice rather than not
         // at all, and the bound holds.
@@ -107,15 +125,7 @@ pub fn open(lead: Duration, config: &SessionConfig) -> (Outbound, OutboundEnd) {
         codec_hz: config.send_codec.sample_rate,
         filters: config.filters.clone(),
     });
-    let end = OutboundEnd {
-        orders: taker,
-        gauges: gauges.clone(),
-        low_ns,
-        cancelled: 0,
-        dial_cancelled: 0,
-        input_muted: false,
-        digits_masked: false,
-    };
+    let end = OutboundEnd::new(taker, gauges.clone(), low_ns);
     (Outbound { writer, gauges, lead_ns, pid: std::process::id() }, end)
 }
 
@@ -162,7 +172,23 @@ impl Outbound {
         playback: u64,
         last: bool,
     ) -> Result<usize, PushError> {
-        self.push_as(bytes, sample_rate, channels, playback, last, false)
+        self.push_marked(bytes, sample_rate, channels, playback, last, &[])
+    }
+
+    /// As [`push`](Self::push), of audio with marks in rising order. Of them those go along that lie before the end of what was taken,
+    /// or, where `last` counts, all.
+    pub fn push_marked(
+        &self,
+        bytes: &[u8],
+        sample_rate: u32,
+        channels: u8,
+        playback: u64,
+        last: bool,
+        marks: &[Mark],
+    ) -> Result<usize, PushError> {
+        check_marks(marks)?;
+        let piece = Piece { bytes, sample_rate, channels, playback };
+        self.push_as(&piece, last, false, marks)
     }
 
     /// As [`push`](Self::push), of audio that is forwarded as it is made.
@@ -173,18 +199,17 @@ impl Outbound {
         channels: u8,
         playback: u64,
     ) -> Result<usize, PushError> {
-        self.push_as(bytes, sample_rate, channels, playback, false, true)
+        self.push_as(&Piece { bytes, sample_rate, channels, playback }, false, true, &[])
     }
 
     fn push_as(
         &self,
-        bytes: &[u8],
-        sample_rate: u32,
-        channels: u8,
-        playback: u64,
+        piece: &Piece<'_>,
         last: bool,
         live: bool,
+        marks: &[Mark],
     ) -> Result<usize, PushError> {
+        let Piece { bytes, sample_rate, channels, playback } = *piece;
         check_format(bytes.len(), sample_rate, channels)?;
         let Some(mut writer) = self.writer() else { return Ok(bytes.len()) };
         if playback == 0 || playback < writer.newest {
@@ -194,8 +219,9 @@ impl Outbound {
             )));
         }
         let gauges = &self.gauges;
-        if playback <= gauges.cancelled.load(Ordering::SeqCst) || gauges.over.load(Ordering::SeqCst)
-        {
+        let cancelled = playback <= gauges.cancelled.load(Ordering::SeqCst)
+            || gauges.states.get(playback) == Some(State::Dropped);
+        if cancelled || gauges.over.load(Ordering::SeqCst) {
             // Nobody waits for it any more: taken, and dropped at once.
             return Ok(bytes.len());
         }
@@ -205,7 +231,12 @@ impl Outbound {
         let room_ns = self.lead_ns.saturating_sub(gauges.queued_ns());
         let fits = (u128::from(room_ns) * u128::from(sample_rate) / 1_000_000_000) as usize;
         let full = writer.orders.slots() <= ORDER_ROOM || writer.open.len() >= OPEN_PLAYBACKS;
-        let taken = if full { 0 } else { offered.min(fits) };
+        let mut taken = if full { 0 } else { offered.min(fits) };
+        // Of audio with more marks than have room, what is before the first that has none.
+        let marks_fit = MOST_MARKS.saturating_sub(gauges.marks());
+        if let Some(mark) = marks.get(marks_fit).filter(|mark| mark.at < taken as u64) {
+            taken = mark.at as usize;
+        }
         if taken < offered {
             gauges.short.store(true, Ordering::SeqCst);
         }
@@ -219,9 +250,14 @@ impl Outbound {
         let pcm = samples(&bytes[..taken * width])?;
         let span_ns = span_ns(taken, sample_rate);
         gauges.in_ring_ns.fetch_add(span_ns, Ordering::SeqCst);
-        let chunk = Chunk { playback, pcm, sample_rate, channels, last, live };
+        let with = marks.iter().filter(|mark| last || mark.at < taken as u64);
+        let marks: Vec<Mark> = with.copied().collect();
+        let marked = marks.len();
+        gauges.marks_in_ring.fetch_add(marked, Ordering::SeqCst);
+        let chunk = Chunk { playback, pcm, sample_rate, channels, last, live, marks };
         if writer.orders.push(Order::Play(Box::new(chunk))).is_err() {
             gauges.in_ring_ns.fetch_sub(span_ns, Ordering::SeqCst);
+            gauges.marks_in_ring.fetch_sub(marked, Ordering::SeqCst);
             return Err(PushError::Full("too many orders wait for the media thread"));
         }
         if writer.newest < playback {
@@ -235,8 +271,74 @@ impl Outbound {
     pub fn cancel(&self, upto: u64) -> bool {
         let Some(mut writer) = self.writer() else { return false };
         writer.forget_ended(&self.gauges);
-        let before = self.gauges.cancelled.fetch_max(upto, Ordering::SeqCst);
-        writer.open.iter().any(|&playback| playback > before && playback <= upto)
+        let (gauges, states) = (&self.gauges, &self.gauges.states);
+        let before = gauges.cancelled.fetch_max(upto, Ordering::SeqCst);
+        let mut these = writer.open.iter().filter(|&&each| each > before && each <= upto);
+        let found = these.any(|&playback| states.get(playback) != Some(State::Dropped));
+        // Behind the cancellation, so that nobody sees one that is neither paused nor cancelled.
+        states.forget(upto);
+        found
+    }
+
+    /// Drops one playback before the next packet leaves, and those before and behind it play on; true if it had not ended.
+    pub fn cancel_one(&self, playback: u64) -> bool {
+        let Some(mut writer) = self.writer() else { return false };
+        writer.forget_ended(&self.gauges);
+        let (gauges, states) = (&self.gauges, &self.gauges.states);
+        let known = writer.open.contains(&playback)
+            && playback > gauges.cancelled.load(Ordering::SeqCst)
+            && states.get(playback) != Some(State::Dropped);
+        if !known {
+            states.resume(playback);
+            return false;
+        }
+        if writer.open.front() == Some(&playback) || !states.put(playback, State::Dropped) {
+            gauges.cancelled.fetch_max(playback, Ordering::SeqCst);
+            states.forget(playback);
+        }
+        true
+    }
+
+    /// Holds a playback back, pushed already or not: nothing more of it leaves from the next packet on, and what is behind it
+    /// waits. False if it has ended.
+    pub fn pause(&self, playback: u64) -> Result<bool, PushError> {
+        let Some(mut writer) = self.writer() else { return Ok(false) };
+        writer.forget_ended(&self.gauges);
+        let gauges = &self.gauges;
+        if playback == 0 || playback > u64::MAX >> 1 {
+            return Err(PushError::Misuse(format!("playback {playback}: ids ascend from 1")));
+        }
+        let gone = playback <= gauges.ended.load(Ordering::SeqCst)
+            || playback <= gauges.cancelled.load(Ordering::SeqCst)
+            || gauges.states.get(playback) == Some(State::Dropped)
+            || gauges.over.load(Ordering::SeqCst);
+        if gone {
+            return Ok(false);
+        }
+        // Those that are open have places of their own.
+        let is_open = writer.open.contains(&playback);
+        if !is_open && gauges.states.places_used() >= States::PLACES - OPEN_PLAYBACKS
+            || !gauges.states.put(playback, State::Paused)
+        {
+            return Err(PushError::Full("too many playbacks are paused"));
+        }
+        Ok(true)
+    }
+
+    /// Goes on with the sample after the last that left; true if it was held back.
+    pub fn resume(&self, playback: u64) -> bool {
+        let Some(_writer) = self.writer() else { return false };
+        self.gauges.states.resume(playback)
+    }
+
+    /// Whether it is held back.
+    pub fn is_paused(&self, playback: u64) -> bool {
+        self.gauges.states.get(playback) == Some(State::Paused)
+    }
+
+    /// Whether [`Session::take_left`](crate::Session::take_left) is to tell what leaves.
+    pub fn tell_left(&self, tells: bool) {
+        self.gauges.tells_left.store(tells, Ordering::SeqCst);
     }
 
     /// Queues digits and pauses, all or none; the number under which [`Item::Dialled`](crate::Item::Dialled) tells of them.
@@ -359,138 +461,16 @@ impl Writer {
         while self.open.front().is_some_and(|&playback| playback <= ended) {
             self.open.pop_front();
         }
+        gauges.states.forget(ended);
     }
 }
 
-/// The media thread's end.
-pub struct OutboundEnd {
-    orders: Consumer<Order>,
-    gauges: Arc<Gauges>,
-    /// When less than this waits, the program is asked for more.
-    low_ns: u64,
-    cancelled: u64,
-    dial_cancelled: u64,
-    input_muted: bool,
-    digits_masked: bool,
-}
-
-impl std::fmt::Debug for OutboundEnd {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OutboundEnd").field("gauges", &self.gauges).finish_non_exhaustive()
-    }
-}
-
-impl OutboundEnd {
-    /// Whether orders wait that change what a packet means.
-    pub fn changes(&self) -> bool {
-        self.gauges.changes.load(Ordering::SeqCst)
-    }
-
-    /// Carries out all orders: to be called before every tick. Says where the session was sent to, if it was.
-    pub fn apply(&mut self, now: Time, session: &mut Session) -> Option<SocketAddr> {
-        self.gauges.changes.store(false, Ordering::SeqCst);
-        // Looked at before the orders are taken, so that all that was pushed before it was cancelled is among them: what
-        // came behind the last look at the ring would be played after all, or never be told as ended.
-        let cancelled = self.gauges.cancelled.load(Ordering::SeqCst);
-        let dial_cancelled = self.gauges.dial_cancelled.load(Ordering::SeqCst);
-        let mut retargeted = None;
-        let mut moved_ns = 0;
-        let mut dialled_now = 0;
-        while let Ok(order) = self.orders.pop() {
-            match order {
-                Order::Play(chunk) => {
-                    let width = usize::from(chunk.channels);
-                    moved_ns += span_ns(chunk.pcm.len() / width, chunk.sample_rate);
-                    // `push` has checked it by the same rules.
-                    let played = session.play(*chunk);
-                    debug_assert_eq!(played, Ok(()));
-                }
-                Order::Dial(batch, signals) => {
-                    // There is room: what waits was counted before it was pushed.
-                    let dialled = session.dial(batch, &signals);
-                    debug_assert_eq!(dialled, Ok(()));
-                    dialled_now += signals.len() as u32;
-                }
-                Order::Filter(bank) => session.add_filter(bank),
-                Order::Inject(digit, duration) => session.inject_dtmf(now, digit, duration),
-                Order::Retarget(remote) => {
-                    session.retarget(now, remote);
-                    retargeted = Some(remote);
-                }
-                Order::Update(config) => {
-                    // The handle has checked it by the same rules.
-                    let before = session.signalled();
-                    let updated = session.update(now, &config);
-                    debug_assert_eq!(updated, Ok(()));
-                    if session.signalled() != before {
-                        retargeted = session.signalled();
-                    }
-                }
-                #[cfg(test)]
-                Order::Panic => panic!("injected"),
-            }
-        }
-        // After the audio above, so that every playback the session is to drop has been seen and is told as ended.
-        if cancelled > self.cancelled {
-            self.cancelled = cancelled;
-            session.cancel(cancelled);
-        }
-        if moved_ns > 0 {
-            self.gauges.in_session_ns.store(queued_ns(session), Ordering::SeqCst);
-            self.gauges.in_ring_ns.fetch_sub(moved_ns, Ordering::SeqCst);
-        }
-        if dialled_now > 0 {
-            let waiting = session.dialling() as u32;
-            self.gauges.digits_in_session.store(waiting, Ordering::SeqCst);
-            self.gauges.digits_in_ring.fetch_sub(dialled_now, Ordering::SeqCst);
-        }
-        if dial_cancelled > self.dial_cancelled {
-            self.dial_cancelled = dial_cancelled;
-            session.cancel_dial(dial_cancelled);
-        }
-        let digits_masked = self.gauges.digits_masked.load(Ordering::SeqCst);
-        if digits_masked != self.digits_masked {
-            self.digits_masked = digits_masked;
-            session.mask_digits(digits_masked);
-        }
-        let input_muted = self.gauges.input_muted.load(Ordering::SeqCst);
-        if input_muted != self.input_muted {
-            self.input_muted = input_muted;
-            session.set_input_muted(input_muted);
-        }
-        retargeted
-    }
-
-    /// Shows the program what is left after a tick; true if it waits for room and is to be asked for more now.
-    pub fn show(&mut self, session: &Session) -> bool {
-        self.gauges.in_session_ns.store(queued_ns(session), Ordering::SeqCst);
-        self.gauges.digits_in_session.store(session.dialling() as u32, Ordering::SeqCst);
-        self.gauges.short.load(Ordering::Relaxed)
-            && self.gauges.queued_ns() < self.low_ns
-            && self.gauges.short.swap(false, Ordering::SeqCst)
-    }
-
-    /// What was dialled up to this number has left, or was dropped.
-    pub fn dialled(&mut self, batch: u64) {
-        self.gauges.dialled.fetch_max(batch, Ordering::SeqCst);
-    }
-
-    /// A playback has ended.
-    pub fn ended(&mut self, playback: u64) {
-        self.gauges.ended.fetch_max(playback, Ordering::SeqCst);
-    }
-
-    /// The session is over: from now on audio is taken and dropped.
-    pub fn finish(&mut self) {
-        self.gauges.over.store(true, Ordering::SeqCst);
-        self.gauges.in_session_ns.store(0, Ordering::SeqCst);
-        self.gauges.in_ring_ns.store(0, Ordering::SeqCst);
-        self.gauges.ended.store(u64::MAX, Ordering::SeqCst);
-    }
-}
-
-fn queued_ns(session: &Session) -> u64 {
-    session.queued().as_nanos() as u64
+/// Audio as the program pushes it.
+struct Piece<'a> {
+    bytes: &'a [u8],
+    sample_rate: u32,
+    channels: u8,
+    playback: u64,
 }
 
 fn span_ns(samples: usize, sample_rate: u32) -> u64 {
@@ -503,6 +483,19 @@ fn samples(bytes: &[u8]) -> Result<Vec<i16>, PushError> {
     pcm.try_reserve_exact(bytes.len() / 2).map_err(|_| PushError::Memory(bytes.len()))?;
     pcm.extend(bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])));
     Ok(pcm)
+}
+
+fn check_marks(marks: &[Mark]) -> Result<(), PushError> {
+    if marks.len() > MOST_MARKS {
+        return Err(PushError::Misuse(format!("{} marks: up to {MOST_MARKS} fit", marks.len())));
+    }
+    match marks.windows(2).find(|pair| pair[1].at < pair[0].at) {
+        Some(pair) => Err(PushError::Misuse(format!(
+            "a mark at sample {} behind one at {}: rising order fits",
+            pair[1].at, pair[0].at
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn check_format(len: usize, sample_rate: u32, channels: u8) -> Result<(), PushError> {

@@ -9,6 +9,7 @@ use crate::failing::Failing;
 use crate::inbound::InboundEnd;
 use crate::item::Item;
 use crate::outbound::OutboundEnd;
+use crate::playbacks::{PlaybacksEnd, Run};
 use crate::socket::{Arrival, Datagram};
 use roomkit_media::seq::Ssrc;
 use roomkit_media::session::{Event, Output, Port, Ratings, Session};
@@ -99,6 +100,10 @@ pub struct Parts {
     pub over: Arc<AtomicBool>,
     /// The playback that ended last, with what was played of it.
     pub last_played: Option<(u64, Duration)>,
+    /// What became of its playbacks.
+    pub playbacks: PlaybacksEnd,
+    /// A frame was handed over in the present tick.
+    pub framed: bool,
     /// Something was handed over since the program was last told.
     pub unpublished: bool,
     /// Which of the host's addresses the far end sends to, if the socket has several.
@@ -133,7 +138,7 @@ impl Slot {
             if arrival.to.is_some() && parts.session.believed() != believed {
                 parts.local = arrival.to;
             }
-            parts.drain(id, outbox);
+            parts.drain(id, arrived, outbox);
         });
     }
 
@@ -141,8 +146,10 @@ impl Slot {
     pub fn tick(&mut self, id: Id, now: Time, outbox: &mut Outbox) {
         self.guarded(|parts| {
             parts.apply(id, now, outbox);
+            parts.framed = false;
             parts.session.handle_deadline(now);
-            parts.drain(id, outbox);
+            parts.drain(id, now, outbox);
+            parts.show_playbacks(now);
             if parts.outbound.show(&parts.session) {
                 parts.event(Item::LowWater);
             }
@@ -170,7 +177,8 @@ impl Slot {
         self.guarded(|parts| {
             let _ = parts.outbound.apply(now, &mut parts.session);
             parts.session.close(now, reason);
-            parts.drain(id, outbox);
+            parts.drain(id, now, outbox);
+            parts.show_playbacks(now);
         });
     }
 
@@ -260,7 +268,7 @@ impl Parts {
     }
 
     /// Takes what the session has for the network and for the program.
-    fn drain(&mut self, id: Id, outbox: &mut Outbox) {
+    fn drain(&mut self, id: Id, now: Time, outbox: &mut Outbox) {
         while let Some(output) = self.session.poll() {
             match output {
                 Output::Datagram { to, port, bytes } => {
@@ -268,19 +276,29 @@ impl Parts {
                     outbox.queue(port).push(Datagram { to, from: self.local, bytes, of: id });
                 }
                 Output::Frame(frame) => {
-                    self.line.frame(Item::Frame {
+                    self.framed |= self.line.frame(Item::Frame {
                         pcm: frame.pcm,
                         timestamp: frame.timestamp,
                         kind: frame.kind,
+                        clock: frame.due - self.session.clock_zero(),
                     });
                     self.unpublished = true;
                 }
-                Output::Event(event) => self.told(id, event, outbox),
+                Output::Left { audio, clock, timestamp } => self.playbacks.left(Run {
+                    playback: audio.playback,
+                    from: audio.from,
+                    samples: audio.samples,
+                    clock,
+                    span: audio.span,
+                    timestamp,
+                    over: false,
+                }),
+                Output::Event(event) => self.told(id, now, event, outbox),
             }
         }
     }
 
-    fn told(&mut self, id: Id, event: Event, outbox: &mut Outbox) {
+    fn told(&mut self, id: Id, now: Time, event: Event, outbox: &mut Outbox) {
         let item = match event {
             Event::Digit { digit, duration, confidence, masked } => {
                 Item::Digit { digit, duration, confidence, masked }
@@ -289,11 +307,21 @@ impl Parts {
                 self.outbound.dialled(batch);
                 Item::Dialled { batch, cancelled }
             }
-            Event::PlaybackStarted { playback } => Item::PlaybackStarted(playback),
+            Event::PlaybackStarted { playback } => {
+                self.playbacks.started(now, playback);
+                Item::PlaybackStarted(playback)
+            }
+            Event::PlaybackMark { playback, id, position } => {
+                Item::PlaybackMark { playback, id, position, at: now }
+            }
             Event::PlaybackEnded { playback, played, cancelled } => {
-                self.outbound.ended(playback);
                 self.last_played = Some((playback, played));
-                Item::PlaybackEnded { playback, played, cancelled }
+                let ended = self.playbacks.ended(now, playback, played, cancelled);
+                if self.outbound.tells_left() {
+                    self.playbacks.left_for_good(playback);
+                }
+                let (started, at) = (ended.started, ended.at);
+                Item::PlaybackEnded { playback, played, cancelled, started, at }
             }
             Event::SourceLocked { addr, ssrc } => {
                 outbox.news.push((id, News::Learned(addr, ssrc)));
@@ -316,6 +344,16 @@ impl Parts {
     fn event(&mut self, item: Item) {
         self.line.event(item);
         self.unpublished = true;
+    }
+
+    /// Shows how far playbacks have come, and tells that something left where no frame does.
+    fn show_playbacks(&mut self, now: Time) {
+        if let Some((playback, played)) = self.session.position() {
+            self.playbacks.played(now, playback, played);
+        }
+        if self.playbacks.show() && !self.framed {
+            self.event(Item::Left);
+        }
     }
 
     fn show(&mut self, socket: SocketStats) {

@@ -123,7 +123,7 @@ fn received(items: &[Item]) -> usize {
 
 fn ended(items: &[Item]) -> Option<(u64, Duration, bool)> {
     items.iter().find_map(|item| match item {
-        Item::PlaybackEnded { playback, played, cancelled } => {
+        Item::PlaybackEnded { playback, played, cancelled, .. } => {
             Some((*playback, *played, *cancelled))
         }
         _ => None,

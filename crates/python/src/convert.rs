@@ -4,6 +4,7 @@ use pyo3::exceptions::{
     PyBlockingIOError, PyMemoryError, PyOSError, PyRuntimeError, PyTimeoutError, PyValueError,
 };
 use pyo3::prelude::*;
+use roomkit_media::time::{Duration, Time};
 use roomkit_net::{OpenError, PushError, ADDRESS_IN_USE};
 use std::net::{IpAddr, SocketAddr};
 
@@ -61,4 +62,32 @@ pub fn parse_address(what: &str, host: &str, port: u16) -> PyResult<SocketAddr> 
             "{what}: host {host:?} is no numeric IP address; resolve names before"
         ))
     })
+}
+
+/// A span in ms.
+pub fn millis(span: Duration) -> f64 {
+    span.as_nanos() as f64 / 1e6
+}
+
+/// A time of the engine's clock in seconds of Python's `time.monotonic`: on Linux they are one.
+#[cfg(target_os = "linux")]
+pub fn monotonic(_py: Python<'_>, time: Time) -> PyResult<f64> {
+    Ok(time.as_ns() as f64 / 1e9)
+}
+
+/// A time of the engine's clock in seconds of Python's `time.monotonic`. Both run at one pace, so what is between them is looked
+/// at once.
+#[cfg(not(target_os = "linux"))]
+pub fn monotonic(py: Python<'_>, time: Time) -> PyResult<f64> {
+    use std::sync::OnceLock;
+    static BETWEEN: OnceLock<f64> = OnceLock::new();
+    let between = match BETWEEN.get() {
+        Some(between) => *between,
+        None => {
+            let theirs: f64 = py.import("time")?.call_method0("monotonic")?.extract()?;
+            let ours = roomkit_net::clock::now().as_ns() as f64 / 1e9;
+            *BETWEEN.get_or_init(|| theirs - ours)
+        }
+    };
+    Ok(time.as_ns() as f64 / 1e9 + between)
 }

@@ -1,15 +1,15 @@
 //! `Inbox`: items of all sessions of an event loop, as tuples.
 
-use crate::convert::{address, open_error};
+use crate::convert::{address, millis, monotonic, open_error};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyString, PyTuple};
 use pyo3::IntoPyObject;
 use roomkit_media::session::{unheard_reasons, FrameKind};
-use roomkit_media::time::Duration;
+use roomkit_media::time::{Duration, Time};
 use roomkit_net::{Item, OpenError};
 
 /// The kinds of items, as the module's constants and in the tuples.
-const KINDS: [(&str, u8); 16] = [
+const KINDS: [(&str, u8); 18] = [
     ("FRAME", FRAME),
     ("DIGIT", DIGIT),
     ("PLAYBACK_STARTED", PLAYBACK_STARTED),
@@ -26,6 +26,8 @@ const KINDS: [(&str, u8); 16] = [
     ("UNHEARD", UNHEARD),
     ("HEARD_AGAIN", HEARD_AGAIN),
     ("NOTHING_LEAVES", NOTHING_LEAVES),
+    ("PLAYBACK_MARK", PLAYBACK_MARK),
+    ("LEFT", LEFT),
 ];
 const FRAME: u8 = 0;
 const DIGIT: u8 = 1;
@@ -43,6 +45,8 @@ const DIALLED: u8 = 12;
 const UNHEARD: u8 = 13;
 const HEARD_AGAIN: u8 = 14;
 const NOTHING_LEAVES: u8 = 15;
+const PLAYBACK_MARK: u8 = 16;
+const LEFT: u8 = 17;
 
 pub fn add_kinds(module: &Bound<'_, PyModule>) -> PyResult<()> {
     for (name, kind) in KINDS {
@@ -96,11 +100,14 @@ impl Inbox {
 
 fn tuple<'py>(py: Python<'py>, key: u64, item: Item) -> PyResult<Bound<'py, PyTuple>> {
     let none = || py.None().into_bound(py);
-    let float = |span: Duration| PyFloat::new(py, span.as_nanos() as f64 / 1e6).into_any();
+    let float = |span: Duration| PyFloat::new(py, millis(span)).into_any();
+    let second = |time: Option<Time>| time.map(|time| monotonic(py, time)).transpose();
     let int = |n: u64| n.into_pyobject(py).map(Bound::into_any);
     let text = |text: &str| PyString::new(py, text).into_any();
+    let mut d = none();
     let (kind, a, b, c) = match item {
-        Item::Frame { pcm, timestamp, kind } => {
+        Item::Frame { pcm, timestamp, kind, clock } => {
+            d = float(clock);
             (FRAME, pcm_bytes(py, &pcm).into_any(), float(timestamp), int(frame_kind(kind))?)
         }
         Item::Digit { digit, duration, confidence, masked } => {
@@ -112,7 +119,13 @@ fn tuple<'py>(py: Python<'py>, key: u64, item: Item) -> PyResult<Bound<'py, PyTu
             (DIALLED, int(batch)?, PyBool::new(py, cancelled).to_owned().into_any(), none())
         }
         Item::PlaybackStarted(playback) => (PLAYBACK_STARTED, int(playback)?, none(), none()),
-        Item::PlaybackEnded { playback, played, cancelled } => {
+        Item::PlaybackMark { playback, id, position, at } => {
+            d = PyFloat::new(py, monotonic(py, at)?).into_any();
+            (PLAYBACK_MARK, int(playback)?, int(id)?, float(position))
+        }
+        Item::Left => (LEFT, none(), none(), none()),
+        Item::PlaybackEnded { playback, played, cancelled, started, at } => {
+            d = (second(started)?, second(at)?).into_pyobject(py)?.into_any();
             let cancelled = PyBool::new(py, cancelled).to_owned().into_any();
             (PLAYBACK_ENDED, int(playback)?, float(played), cancelled)
         }
@@ -133,7 +146,7 @@ fn tuple<'py>(py: Python<'py>, key: u64, item: Item) -> PyResult<Bound<'py, PyTu
         Item::Closed => (CLOSED, none(), none(), none()),
     };
     let key: Bound<'py, PyInt> = key.into_pyobject(py)?;
-    PyTuple::new(py, [key.into_any(), int(u64::from(kind))?, a, b, c])
+    PyTuple::new(py, [key.into_any(), int(u64::from(kind))?, a, b, c, d])
 }
 
 fn frame_kind(kind: FrameKind) -> u64 {

@@ -2,16 +2,21 @@
 
 use crate::buffer::with_pcm;
 use crate::config::open_options;
-use crate::convert::{address, open_error, parse_address, push_error};
+use crate::convert::{address, millis, monotonic, open_error, parse_address, push_error};
 use crate::stats::stats_dict;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use roomkit_media::dtmf::{parse_dial, Digit, Method};
-use roomkit_media::time::Duration;
+use roomkit_media::session::Mark;
+use roomkit_media::time::{Duration, Time};
+use roomkit_net::Position;
 
 /// How long a key may be held, in ms; what the core sends at most.
 const DIGIT_MS: std::ops::RangeInclusive<i64> = 1..=60_000;
+
+/// Playback, ms played, first and newest packet in s of `time.monotonic`, whether it is over, was cancelled, and is paused.
+type PositionTuple = (u64, f64, Option<f64>, Option<f64>, bool, bool, bool);
 
 #[derive(Debug)]
 #[pyclass(frozen, module = "roomkit._native")]
@@ -45,7 +50,8 @@ impl Session {
         self.0.rtcp_addr().map(address)
     }
 
-    #[pyo3(signature = (data, sample_rate, channels, playback, last, live = false))]
+    #[pyo3(signature = (data, sample_rate, channels, playback, last, live = false, marks = None))]
+    #[allow(clippy::too_many_arguments)]
     fn push(
         &self,
         data: &Bound<'_, PyAny>,
@@ -54,17 +60,20 @@ impl Session {
         playback: i64,
         last: bool,
         live: bool,
+        marks: Option<Vec<(u64, u64)>>,
     ) -> PyResult<usize> {
         // What does not fit the type does not fit the bounds either: 0 is out of all of them, and is refused by name.
         let rate = u32::try_from(sample_rate).unwrap_or(0);
         let width = u8::try_from(channels).unwrap_or(0);
         let id = u64::try_from(playback).unwrap_or(0);
         let out = self.0.outbound();
+        let marks: Vec<Mark> =
+            marks.into_iter().flatten().map(|(at, id)| Mark { at, id }).collect();
         with_pcm(data, |bytes| {
             if live {
                 out.push_live(bytes, rate, width, id)
             } else {
-                out.push(bytes, rate, width, id, last)
+                out.push_marked(bytes, rate, width, id, last, &marks)
             }
         })?
         .map_err(push_error)
@@ -72,6 +81,33 @@ impl Session {
 
     fn cancel(&self, upto: i64) -> bool {
         u64::try_from(upto).is_ok_and(|upto| self.0.outbound().cancel(upto))
+    }
+
+    fn cancel_one(&self, playback: i64) -> bool {
+        u64::try_from(playback).is_ok_and(|playback| self.0.outbound().cancel_one(playback))
+    }
+
+    fn pause(&self, playback: i64) -> PyResult<bool> {
+        let playback = u64::try_from(playback).unwrap_or(0);
+        self.0.outbound().pause(playback).map_err(push_error)
+    }
+
+    fn resume(&self, playback: i64) -> bool {
+        u64::try_from(playback).is_ok_and(|playback| self.0.outbound().resume(playback))
+    }
+
+    fn tell_left(&self, tells: bool) {
+        self.0.outbound().tell_left(tells);
+    }
+
+    fn take_left(&self) -> Vec<(u64, u64, u64, f64, Option<f64>, bool)> {
+        let runs = self.0.take_left();
+        runs.into_iter()
+            .map(|run| {
+                let timestamp = run.timestamp.map(millis);
+                (run.playback, run.from, run.samples, millis(run.clock), timestamp, run.over)
+            })
+            .collect()
     }
 
     fn send_dtmf(
@@ -121,13 +157,35 @@ impl Session {
         self.0.update(open_options(config)?.session).map_err(open_error)
     }
 
-    fn position(&self) -> (u64, f64) {
-        let (playback, played) = self.0.snapshot().position.unwrap_or_default();
-        (playback, played.as_nanos() as f64 / 1e6)
+    #[pyo3(signature = (playback = None))]
+    fn position(&self, py: Python<'_>, playback: Option<i64>) -> PyResult<Option<PositionTuple>> {
+        let position = match playback {
+            Some(playback) => {
+                u64::try_from(playback).ok().and_then(|playback| self.0.position(playback))
+            }
+            None => self.0.snapshot().position.map(|(playback, played)| {
+                let unheard = Position { playback, played, ..Position::default() };
+                self.0.position(playback).unwrap_or(unheard)
+            }),
+        };
+        let Some(position) = position else { return Ok(None) };
+        let second = |time: Option<Time>| time.map(|time| monotonic(py, time)).transpose();
+        let paused = !position.over && self.0.outbound().is_paused(position.playback);
+        let (started, at) = (second(position.started)?, second(position.at)?);
+        let played = millis(position.played);
+        Ok(Some((
+            position.playback,
+            played,
+            started,
+            at,
+            position.over,
+            position.cancelled,
+            paused,
+        )))
     }
 
     fn queued_ms(&self) -> f64 {
-        self.0.outbound().queued().as_nanos() as f64 / 1e6
+        millis(self.0.outbound().queued())
     }
 
     fn remote_addr(&self) -> Option<(String, u16)> {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from roomkit._items import Items
 from roomkit.errors import shown
-from roomkit.voice.base import AudioChunk
+from roomkit.voice.base import AudioChunk, Mark
 from roomkit.voice.frame import AudioFrame
 from roomkit.voice.pcm import SampleJoiner, is_buffer, pcm_bytes, refuse_container
 
@@ -34,6 +34,8 @@ class Piece(NamedTuple):
     pcm: bytes
     sample_rate: int
     channels: int
+    marks: tuple[tuple[int, Mark], ...] = ()
+    """What is marked in it, each at a sample (of each channel) from its first, in rising order."""
 
 
 class PieceReader:
@@ -51,6 +53,9 @@ class PieceReader:
         self._joiner = SampleJoiner("audio")
         self._known: list[Piece] = []
         self._items: Items | None = None
+        # What came and has not been given out, in ms; and marks, in ms from the end of what has.
+        self._held_ms = 0.0
+        self._marks: list[tuple[float, Mark]] = []
         if isinstance(audio, (AudioChunk, AudioFrame)) or is_buffer(audio):
             piece = live_piece(audio, sample_rate, channels)
             width = 2 * piece.channels
@@ -59,11 +64,11 @@ class PieceReader:
                     f"audio: {len(piece.pcm)} bytes; a multiple of {width} fits"
                     f" (2 bytes per sample, {piece.channels} channel(s))"
                 )
-            self._known = [piece]
+            self._known = [self._marked(piece, audio)]
         elif isinstance(audio, (list, tuple)):
             # It is here as a whole, so nothing of it is played if something of it does not fit.
             self._known = [piece for item in audio for piece in self._whole(item)]
-            self._known += map(Piece._make, self._joiner.end())
+            self._known += self._given(self._joiner.end())
         elif isinstance(audio, (AsyncIterable, Iterable)) and not isinstance(audio, str):
             self._items = Items(audio)
         else:
@@ -79,8 +84,13 @@ class PieceReader:
         async for item in self._items:
             for piece in self._whole(item):
                 yield piece
-        for pcm, rate, channels in self._joiner.end():
-            yield Piece(pcm, rate, channels)
+        for piece in self._given(self._joiner.end()):
+            yield piece
+
+    @property
+    def marks_behind(self) -> tuple[Mark, ...]:
+        """Those behind the end of all audio, once that was read."""
+        return tuple(mark for _, mark in self._marks)
 
     async def aclose(self) -> None:
         """Closes the source, if it is a generator or knows how to close. Idempotent."""
@@ -89,7 +99,36 @@ class PieceReader:
 
     def _whole(self, item: object) -> list[Piece]:
         piece = live_piece(item, *self._format, where=" in the stream")
-        return [Piece(*joined) for joined in self._joiner.join(*piece)]
+        pcm, rate, channels, _ = piece
+        self._note(item)
+        self._held_ms += len(pcm) / (2 * channels) * 1000 / rate
+        return self._given(self._joiner.join(pcm, rate, channels))
+
+    def _marked(self, piece: Piece, item: object) -> Piece:
+        self._note(item)
+        return self._with_marks(piece)
+
+    def _note(self, item: object) -> None:
+        if isinstance(item, AudioChunk) and item.marks:
+            new = ((self._held_ms + mark.offset_ms, mark) for mark in item.marks)
+            # One that lies beyond its chunk may be overtaken by the next chunk's.
+            self._marks = sorted([*self._marks, *new], key=lambda each: each[0])
+
+    def _given(self, joined: list[tuple[bytes, int, int]]) -> list[Piece]:
+        return [self._with_marks(Piece(*each)) for each in joined]
+
+    def _with_marks(self, piece: Piece) -> Piece:
+        """With the marks that lie in it; the others come nearer."""
+        pcm, rate, channels, _ = piece
+        samples = len(pcm) // (2 * channels)
+        length_ms = samples * 1000 / rate
+        self._held_ms = max(0.0, self._held_ms - length_ms)
+        if not self._marks:
+            return piece
+        placed = [(max(0, round(ms * rate / 1000)), mark) for ms, mark in self._marks]
+        here = tuple(each for each in placed if each[0] < samples)
+        self._marks = [(ms - length_ms, mark) for ms, mark in self._marks[len(here) :]]
+        return piece._replace(marks=here)
 
 
 def live_piece(item: Any, sample_rate: int, channels: int, *, where: str = "") -> Piece:

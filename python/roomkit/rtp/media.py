@@ -70,8 +70,7 @@ class Media:
         self._frames_overrun = 0
         self._when_over: list[Callable[[], None]] = []
         self._played: Listeners[AudioFrame] = Listeners()
-        self._tap: PlayedTap | None = None
-        self._now_ms: float | None = None  # the end of the newest inbound frame, while tapped
+        self._taps = False  # someone wants to know what was played
 
     # --- life -----------------------------------------------------------------------------------
 
@@ -127,6 +126,8 @@ class Media:
             await bridge.close(self._native, said, to_the_end=self._hears_out)
         finally:
             self.when_ended()
+            if self._taps and bridge.here:
+                self._tell_played(None)  # up to the last packet
             if self._hears_out:
                 self._hears_out = False
                 self._finish()
@@ -196,26 +197,27 @@ class Media:
     def on_played(self, callback: Callable[[AudioFrame], object]) -> Unsubscribe:
         """`callback(frame)` for audio that has left."""
         unsubscribe = self._played.add(callback)
-        self._tap = self._tap or PlayedTap(self._played.call)
-        self._set_tap()
+        if not self._taps:
+            self._taps = True
+            self._set_tap()
 
         def take_back() -> None:
             unsubscribe()
-            if not self._played.calls:
-                self._tap = None
+            if not self._played.calls and self._taps:
+                self._taps = False
                 self._set_tap()
 
         return take_back
 
     # --- told by the bridge, on the loop's thread -----------------------------------------------
 
-    def on_media_frame(self, pcm: bytes, timestamp_ms: float, kind: int) -> None:
+    def on_media_frame(self, pcm: bytes, timestamp_ms: float, kind: int, clock_ms: float) -> None:
         """One tick of audio from the core: the way that every frame of every call takes."""
-        self._context.run(self._on_frame, pcm, timestamp_ms, kind)
+        self._context.run(self._on_frame, pcm, timestamp_ms, kind, clock_ms)
 
-    def on_media_item(self, kind: int, a: Any, b: Any, c: Any) -> None:
+    def on_media_item(self, kind: int, a: Any, b: Any, c: Any, d: Any = None) -> None:
         """Anything else from the core."""
-        self._context.run(self._on_item, kind, a, b, c)
+        self._context.run(self._on_item, kind, a, b, c, d)
 
     def on_loop_end(self) -> None:
         """The event loop ends, or the core has given up, with the session still open."""
@@ -235,12 +237,11 @@ class Media:
 
     # --- inside ---------------------------------------------------------------------------------
 
-    def _on_frame(self, pcm: bytes, timestamp_ms: float, kind: int) -> None:
+    def _on_frame(self, pcm: bytes, timestamp_ms: float, kind: int, clock_ms: float) -> None:
         if self.closed and not self._hears_out:
             return  # it was on its way when the session was closed
-        if self._tap is not None:
-            self._now_ms = timestamp_ms + len(pcm) / (2 * self.channels) * 1000 / self.rate
-            self._tell_played()
+        if self._taps:
+            self._tell_played(clock_ms)
         for each in self.frames.calls:
             # Each has a frame of its own: what one writes into its metadata is not another's.
             each.call(
@@ -250,16 +251,20 @@ class Media:
                     self.channels,
                     timestamp_ms,
                     {"kind": FRAME_KINDS[kind]} if kind else None,
+                    clock_ms,
                 )
             )
 
-    def _on_item(self, kind: int, a: Any, b: Any, c: Any) -> None:
+    def _on_item(self, kind: int, a: Any, b: Any, c: Any, d: Any) -> None:
         playout = self._playout
         if playout is None:
             return
         if kind == _native.LOW_WATER:
-            self._tell_played()
             playout.on_low_water()
+        elif kind == _native.LEFT:
+            self._tell_played(None)
+        elif kind == _native.PLAYBACK_MARK:
+            playout.on_mark(a, b, d)
         elif kind == _native.DIGIT:
             self.events.call(DTMFEvent(a, b, *c))
         elif kind == _native.DIALLED:
@@ -267,9 +272,9 @@ class Media:
         elif kind == _native.PLAYBACK_STARTED:
             self.events.call(PlaybackStarted(a))
         elif kind == _native.PLAYBACK_ENDED:
-            if self._tap is not None:
-                self._tap.ended(a, b, self._now_ms)
-            playout.on_ended(a, b, c)
+            if self._taps:
+                self._tell_played(None)
+            playout.on_ended(a, b, c, d)
             self.events.call(PlaybackEnded(a, b, c))
         elif kind == _native.SOURCE:
             if b == self.native.ssrc and not self._reflects:
@@ -305,12 +310,14 @@ class Media:
             stream.finish()
 
     def _set_tap(self) -> None:
-        if self._playout is not None:
-            self._playout.tap = self._tap
+        if self._playout is not None and self._native is not None:
+            self._playout.tap = PlayedTap() if self._taps else None
+            self._native.tell_left(self._taps)
 
-    def _tell_played(self) -> None:
-        if self._tap is not None and self._native is not None:
-            self._tap.left(*self._native.position(), self._now_ms)
+    def _tell_played(self, clock_ms: float | None) -> None:
+        if self._playout is not None:
+            for frame in self._playout.what_left(clock_ms):
+                self._played.call(frame)
 
     def _end(self) -> None:
         """Ends all that Python does for the session."""

@@ -17,21 +17,25 @@ import asyncio
 import logging
 import threading
 import time
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Final
 
 from roomkit import _native
-from roomkit._faults import log_fault
+from roomkit.rtp._closing import Closing
 from roomkit.rtp.audio import Audio, Piece, PieceReader
+from roomkit.rtp.playback import RTPPlayback, position_of
 from roomkit.rtp.played import PlayedTap
-from roomkit.voice.base import PlaybackPosition
+from roomkit.voice.base import Mark, PlaybackPosition
+from roomkit.voice.frame import AudioFrame
 from roomkit.voice.pcm import SampleJoiner
 
 __all__ = ["Playback", "Playout"]
 
 _log = logging.getLogger("roomkit.rtp")
 
+_MARKS: Final = 1024
+"""Places that one push may mark."""
 _EPISODE_S: Final = 5.0
 """Drops of live audio that are no further apart than this are told once."""
 
@@ -79,6 +83,7 @@ class Playout:
         self._lost = False  # live audio was dropped, and nothing else has begun since
         self._lost_at = -_EPISODE_S
         self._room: asyncio.Future[None] | None = None
+        self._finishing: set[asyncio.Task[None]] = set()
         self._over = False
         self._final = PlaybackPosition(0, 0.0)
         self.tap: PlayedTap | None = None
@@ -92,42 +97,79 @@ class Playout:
         What the source raises is raised here, after what was queued of it has been dropped;
         cancelling the task drops it too. The source is closed in any case.
         """
+        handle = self.start(audio)
+        try:
+            position = await handle.wait()
+        except asyncio.CancelledError:
+            closing = self._drop_one(handle.number)
+            if closing is not None:
+                with suppress(Exception):  # the cancellation is on its way up
+                    await closing.settle()
+            raise
+        return Playback(position.playback, position.played_ms, position.cancelled)
+
+    def start(self, audio: Audio) -> RTPPlayback:
+        """Begins to play `audio` behind what plays and waits, and returns at once. Raises for what
+        can be seen at once to be no audio."""
         self._check_loop()
         reader = PieceReader(audio, *self._format)
         entry = self._enter()
         feeder = self._loop.create_task(self._feed(entry, reader), name="roomkit playout")
-        try:
-            await asyncio.wait((feeder, entry.done), return_when=asyncio.FIRST_COMPLETED)
-            if feeder.done():
-                feeder.result()
-                # Not `await entry.done`: cancelling this task would cancel the future, which others
-                # wait for too.
-                await asyncio.wait((entry.done,))
-        except BaseException as error:
-            try:
-                await self._end_feeding(entry, feeder, reader)
-            except Exception as another:  # noqa: BLE001 (the first one is on its way up)
-                if another is not error:
-                    log_fault(_log, another, "session %s: a source did not end", self._name)
-            raise
-        await self._end_feeding(entry, feeder, reader)
-        return entry.done.result()
+        entry.source = (feeder, reader)
+        feeder.add_done_callback(lambda task: self._fed(entry, task))
+        entry.done.add_done_callback(lambda _: self._finish_soon(entry))
+        return entry.handle
 
-    async def _end_feeding(
-        self, entry: _Entry, feeder: asyncio.Task[None], reader: PieceReader
-    ) -> None:
-        """However a playback ends: nothing more of its source is read or queued. Raises what the
-        source raises on its way out."""
+    def cancel_one(self, number: int) -> bool:
+        """Drops one playback, and says whether it was not over. From any thread."""
+        with self._lock:
+            entry = self._entries.get(number)
+            if entry is None or entry.dropped or self._over:
+                return False
+            found = self._abandon(entry)
+        if _running_loop() is self._loop:
+            self._drop([entry])
+        else:
+            self._loop.call_soon_threadsafe(self._drop, [entry])
+        return found
+
+    def _drop_one(self, number: int) -> Closing | None:
+        entry = self._entries.get(number)
+        self.cancel_one(number)
+        return None if entry is None else self._close(entry)
+
+    def _fed(self, entry: _Entry, feeder: asyncio.Task[None]) -> None:
+        """All of its source was read, or the source failed: then what was queued is dropped."""
+        if not feeder.cancelled() and feeder.exception() is None:
+            return
+        if not entry.done.done():
+            self.cancel_one(entry.number)
+
+    def _close(self, entry: _Entry) -> Closing:
+        """Nothing more of its source is read: it is closed beside whatever else happens."""
+        if entry.closing is None:
+            entry.closing = Closing(*entry.source, self._name)
+        return entry.closing
+
+    def _finish_soon(self, entry: _Entry) -> None:
+        task = self._loop.create_task(self._finish(entry), name="roomkit playback")
+        self._finishing.add(task)
+        task.add_done_callback(self._finishing.discard)
+
+    async def _finish(self, entry: _Entry) -> None:
+        """It is over: its source is closed, and who waits for it is told."""
+        over = entry.handle.over
+        closing = self._close(entry)
         try:
-            if not entry.done.done():
-                self._abandon(entry)
-            if not feeder.done():
-                feeder.cancel()
-                await asyncio.wait((feeder,))
+            await closing.settle()
+        except Exception as error:  # noqa: BLE001 (it is raised where the playback is awaited)
+            if not over.done():
+                over.set_exception(error)
+        else:
+            closing.let_go()
         finally:
-            await reader.aclose()
-        if not feeder.cancelled():
-            feeder.result()
+            if not over.done():
+                over.set_result(None)
 
     def send(self, piece: Piece) -> int:
         """Queues live audio and returns the bytes of it that were taken: all, or none where it does
@@ -136,7 +178,7 @@ class Playout:
         with self._lock:
             # Joined whether or not it is taken: what comes next goes on in the middle of a sample.
             dropped = 0
-            for whole in map(Piece._make, self._live_samples.join(*piece)):
+            for whole in map(_piece, self._live_samples.join(*piece[:3])):
                 taken = 0
                 if not self._plays and not self._over:
                     taken = self._push_live(whole)
@@ -155,7 +197,7 @@ class Playout:
         return max(0, len(piece.pcm) - dropped)
 
     def _push_live(self, piece: Piece) -> int:
-        pcm, sample_rate, channels = piece
+        pcm, sample_rate, channels, _ = piece
         length_ms = len(pcm) / (2 * channels) * 1000 / sample_rate
         # It only becomes more, since nobody else pushes.
         room_ms = self._lead_ms - self._native.queued_ms()
@@ -166,8 +208,7 @@ class Playout:
         live.format = (sample_rate, channels)
         if taken and self._live is None:
             self._live = self._entries[live.number] = live
-        if self.tap is not None and taken:
-            self.tap.pushed(live.number, pcm[:taken], sample_rate, channels)
+        self._pushed(live, pcm[:taken], piece)
         return taken
 
     def _drop_live(self, dropped: int) -> bool:
@@ -189,7 +230,7 @@ class Playout:
             self._live = None
             self._live_samples = SampleJoiner("live audio")
             found = self._native.cancel(self._last)
-            waiting = [e for e in self._entries.values() if not e.live and not e.cancelled]
+            waiting = [e for e in self._entries.values() if not e.live and not e.dropped]
             for entry in self._entries.values():
                 entry.cancelled = True
             self._plays = 0
@@ -217,7 +258,7 @@ class Playout:
     @property
     def position(self) -> PlaybackPosition:
         """The playback heard last, and what of it left."""
-        return self._final if self._over else PlaybackPosition(*self._native.position())
+        return self._final if self._over else position_of(self._native.position())
 
     async def wait(self) -> bool:
         """Returns when all that plays or waits now has ended: True if every bit was played, and
@@ -238,18 +279,37 @@ class Playout:
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
 
-    def on_ended(self, number: int, played_ms: float, cancelled: bool) -> None:
+    def on_mark(self, number: int, name: int, at: float) -> None:
         with self._lock:
             entry = self._entries.get(number)
         if entry is not None:
-            self._resolve(entry, played_ms, cancelled)
+            entry.handle.left(entry.marks.pop(name, ()), at)
+
+    def on_ended(
+        self, number: int, played_ms: float, cancelled: bool, packets: tuple[float, float] | None
+    ) -> None:
+        with self._lock:
+            entry = self._entries.get(number)
+        if entry is not None:
+            started_at, at = packets or (None, None)
+            self._resolve(
+                entry,
+                PlaybackPosition(number, played_ms, started_at, at, True, cancelled),
+            )
+
+    def what_left(self, clock_ms: float | None) -> list[AudioFrame]:
+        """The audio that has left since this was last asked, while there is a tap; `clock_ms`: the
+        present on the media clock, if it is known."""
+        with self._lock:
+            tap = self.tap
+            return [] if tap is None else tap.left(self._native.take_left(), clock_ms)
 
     def on_over(self) -> None:
         """The session ended: whatever has not been played is cancelled. Idempotent; any thread."""
         with self._lock:
             if self._over:
                 return
-            self._final = PlaybackPosition(*self._native.position())
+            self._final = position_of(self._native.position())
             self._over = True
             self._live = None
             self._plays = 0
@@ -288,10 +348,11 @@ class Playout:
     def _new(self, *, live: bool) -> _Entry:
         self._last += 1
         self._lost = False
-        return _Entry(self._last, live, self._format, self._loop)
+        handle = RTPPlayback(self._last, self._native, self, self._loop)
+        return _Entry(handle, live, self._format, self._loop)
 
     def _end_live(self) -> None:
-        for rest in map(Piece._make, self._live_samples.end()):
+        for rest in map(_piece, self._live_samples.end()):
             if not self._plays and not self._over:
                 self._push_live(rest)
         self._live_samples = SampleJoiner("live audio")
@@ -312,37 +373,20 @@ class Playout:
         """Ends playbacks of which the core knows nothing; of the others it will tell the end."""
         for entry in entries:
             if not entry.pushed:
-                self._resolve(entry, 0.0, True)
+                self._resolve(entry, PlaybackPosition(entry.number, 0.0, None, None, True, True))
             else:
                 entry.fed = True
+            self._close(entry)
         self._pass_turn()
 
-    def _abandon(self, entry: _Entry) -> None:
-        """Ends one playback, and not those before it, which `cancel` would end as well: a later one
-        is dropped when its turn to be heard comes."""
-        with self._lock:
-            if not entry.dropped and not self._over:
-                self._plays -= 1
-            entry.abandoned = True
-            if entry.pushed and not entry.fed and not entry.cancelled and not self._over:
-                self._native.push(b"", *entry.format, entry.number, True)
-            entry.fed = True
-        if not entry.pushed:
-            self._resolve(entry, 0.0, True)
-        else:
-            self._cancel_abandoned()
-            self._pass_turn()
+    def _abandon(self, entry: _Entry) -> bool:
+        """Nothing more of one playback leaves; with the lock held. Says whether it was not over."""
+        self._plays -= 1
+        entry.abandoned = True
+        entry.fed = True
+        return self._native.cancel_one(entry.number) or not entry.pushed
 
-    def _cancel_abandoned(self) -> None:
-        with self._lock:
-            for entry in self._entries.values():
-                if not entry.abandoned or self._over:
-                    return
-                if not entry.cancelled:
-                    entry.cancelled = True
-                    self._native.cancel(entry.number)
-
-    def _resolve(self, entry: _Entry, played_ms: float, cancelled: bool) -> None:
+    def _resolve(self, entry: _Entry, position: PlaybackPosition) -> None:
         with self._lock:
             if self._entries.pop(entry.number, None) is None:
                 return
@@ -351,17 +395,20 @@ class Playout:
             elif not entry.live and not entry.dropped and not self._over:
                 self._plays -= 1
         entry.fed = True
+        entry.handle.ended(position)
         if not entry.done.done():
-            entry.done.set_result(Playback(entry.number, played_ms, cancelled))
-        self._cancel_abandoned()
+            entry.done.set_result(position)
         self._pass_turn()
 
     def _resolve_all(self) -> None:
         with self._lock:
             entries = list(self._entries.values())
         for entry in entries:
-            heard = self._final.playback == entry.number
-            self._resolve(entry, self._final.played_ms if heard else 0.0, True)
+            at = position_of(self._native.position(entry.number))
+            position = PlaybackPosition(
+                entry.number, at.played_ms, at.started_at, at.at, True, at.cancelled or not at.over
+            )
+            self._resolve(entry, position)
 
     # --- feeding --------------------------------------------------------------------------------
 
@@ -373,36 +420,58 @@ class Playout:
                 if piece.pcm and not await self._push(entry, piece):
                     return
         if not entry.pushed:
-            self._resolve(entry, 0.0, entry.cancelled)
+            if not entry.dropped:
+                self._resolve(entry, PlaybackPosition(entry.number, 0.0, None, None, True))
             return
         with self._lock:
-            if not entry.cancelled and not self._over:
-                self._native.push(b"", *entry.format, entry.number, True)
+            if not entry.dropped and not self._over:
+                end = entry.name(reader.marks_behind) if reader.marks_behind else None
+                marks = [] if end is None else [(0, end)]
+                self._native.push(b"", *entry.format, entry.number, True, False, marks)
             entry.fed = True
         self._pass_turn()
 
     async def _push(self, entry: _Entry, piece: Piece) -> bool:
         """Pushes a piece; False when the playback has been cancelled meanwhile."""
-        pcm, sample_rate, channels = piece
+        pcm, sample_rate, channels, marks = piece
         rest = memoryview(pcm)  # cutting off its beginning copies nothing, however long it is
         # One push is at most the lead, so that a piece of minutes is not looked at again and again.
         frame = 2 * channels
         most = max(1, self._lead_ms * sample_rate // 1000) * frame
+        named = entry.named(marks) if marks else []
+        begin = 0  # of the rest, in samples
         while rest:
             offered = rest[:most]
+            end = begin + len(offered) // frame
+            if len(named) > _MARKS:
+                end = min(end, named[_MARKS][0])
+                offered = offered[: (end - begin) * frame]
+            here = [(at - begin, name) for at, name in named[:_MARKS] if at < end]
             room = self._room = self._loop.create_future()
             with self._lock:
                 if entry.dropped or self._over:
                     return False
-                taken = self._native.push(offered, sample_rate, channels, entry.number, False)
+                taken = self._native.push(
+                    offered, sample_rate, channels, entry.number, False, False, here
+                )
                 entry.format = (sample_rate, channels)
                 entry.pushed = entry.pushed or taken > 0
-                if self.tap is not None and taken:
-                    self.tap.pushed(entry.number, offered[:taken], sample_rate, channels)
+                self._pushed(entry, offered[:taken], piece)
             rest = rest[taken:]
+            begin += taken // frame
+            if named:
+                named = [each for each in named if each[0] >= begin]
             if taken < len(offered):
                 await room
         return True
+
+    def _pushed(self, entry: _Entry, taken: bytes | memoryview, piece: Piece) -> None:
+        """The core has taken that of a piece; with the lock held."""
+        if taken:
+            if self.tap is not None:
+                form = (piece.sample_rate, piece.channels)
+                self.tap.pushed(entry.number, entry.samples, taken, *form)
+            entry.samples += len(taken) // (2 * piece.channels)
 
 
 class _Entry:
@@ -411,45 +480,78 @@ class _Entry:
     __slots__ = (
         "abandoned",
         "cancelled",
+        "closing",
         "done",
         "fed",
         "format",
+        "handle",
         "live",
         "lost",
+        "marks",
+        "names",
         "number",
         "pushed",
+        "samples",
+        "source",
         "turn",
     )
 
+    source: tuple[asyncio.Task[None], PieceReader]
+    """Who reads it, and what: of all that `start` plays."""
+
     def __init__(
         self,
-        number: int,
+        handle: RTPPlayback,
         live: bool,
         format: tuple[int, int],  # noqa: A002 (nothing is formatted here)
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        self.number = number
+        self.handle = handle
+        self.number = handle.number
         self.live = live
         self.format = format
         """Rate and channels of its newest piece. Its end is pushed in the same, or the core would
         begin another conversion and lose the tail of the last one."""
+        self.samples = 0
+        """What was pushed, per channel."""
         self.pushed = live
         """The core knows of it, and will tell its end."""
         self.fed = live
         """Nothing more of it will be pushed."""
         self.cancelled = False
-        """The core has been told to drop it."""
+        """The core has been told to drop it, and all before it."""
         self.lost = False
         """Some of what belongs to it was dropped."""
         self.abandoned = False
-        """Its task has gone; it is to be dropped alone."""
+        """The core has been told to drop it alone."""
+        self.marks: dict[int, tuple[Mark, ...]] = {}
+        """Those that have not left, by the names under which the core tells them."""
+        self.names = 0
+        self.closing: Closing | None = None
         self.turn: asyncio.Future[None] = loop.create_future()
-        self.done: asyncio.Future[Playback] = loop.create_future()
+        self.done: asyncio.Future[PlaybackPosition] = loop.create_future()
+
+    def name(self, marks: tuple[Mark, ...]) -> int:
+        """Under which the core tells of marks at one place."""
+        self.names += 1
+        self.marks[self.names] = marks
+        return self.names
+
+    def named(self, marks: tuple[tuple[int, Mark], ...]) -> list[tuple[int, int]]:
+        """The places of a piece that are marked, and their names."""
+        places: dict[int, tuple[Mark, ...]] = {}
+        for at, mark in marks:
+            places[at] = (*places.get(at, ()), mark)
+        return [(at, self.name(these)) for at, these in places.items()]
 
     @property
     def dropped(self) -> bool:
         """It was cut short already."""
         return self.cancelled or self.abandoned
+
+
+def _piece(joined: tuple[bytes, int, int]) -> Piece:
+    return Piece(*joined)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

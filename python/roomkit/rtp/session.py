@@ -23,6 +23,7 @@ from roomkit.rtp.options import (
     RTPWishes,
     check_names,
 )
+from roomkit.rtp.playback import RTPPlayback
 from roomkit.rtp.playout import Playback
 from roomkit.rtp.sdp.agreement import Agreement
 from roomkit.rtp.sdp.negotiation import Negotiation
@@ -254,6 +255,16 @@ class RTPSession:
         `ValueError` for what is no such audio.
         """
         return await self._media.playout_for("play audio").play(audio)
+
+    def start_play(self, audio: Audio) -> RTPPlayback:
+        """Begins to play `audio`, as `play` does, behind what plays and waits, and returns at once
+        with what tells of it and commands it: its position, pause and resume, the marks in its
+        audio (`AudioChunk.marks`), its end.
+
+        Raises `SessionEndedError` when the session is not open, `TypeError` or `ValueError` for
+        what can be seen at once to be no such audio.
+        """
+        return self._media.playout_for("play audio").start(audio)
 
     def send(self, audio: Live) -> int:
         """Queues live audio, a frame or so at a time, without waiting; from any thread.

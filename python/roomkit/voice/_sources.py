@@ -112,7 +112,11 @@ def _joined(session: VoiceSession, samples: SampleJoiner, item: Any) -> list[Aud
     whole = samples.join(chunk.data, chunk.sample_rate, chunk.channels)
     if len(whole) == 1 and whole[0][0] == chunk.data:
         return [chunk]
-    return [AudioChunk(*joined) for joined in whole]
+    chunks = [AudioChunk(*joined) for joined in whole]
+    if chunk.marks and chunks:
+        # What it goes on with is less than a sample: its marks stay where they are.
+        chunks[0].marks = chunk.marks
+    return chunks
 
 
 def _chunk(session: VoiceSession, item: Any) -> AudioChunk:

@@ -4,7 +4,7 @@ audio to play, and the shapes of the callbacks."""
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Flag, StrEnum, auto
@@ -66,6 +66,8 @@ class VoiceCapability(Flag):
     """Digits come beside the audio (RFC 4733)."""
     NATIVE_BRIDGE = auto()
     """It joins sessions to each other by itself."""
+    PAUSE = auto()
+    """`Playback.pause` holds back what plays."""
 
 
 class DisconnectReason(str):
@@ -189,6 +191,8 @@ class AudioChunk:
         self.data = check_pcm(self.data, self.sample_rate, self.channels, whole=False)
         check_timestamp(self.timestamp_ms)
         if type(self.marks) is not tuple:
+            if not isinstance(self.marks, Iterable):
+                raise TypeError(f"marks: {type(self.marks).__name__}; some of Mark fit")
             self.marks = tuple(self.marks)
         for mark in self.marks:
             if not isinstance(mark, Mark):

@@ -76,6 +76,7 @@ def frame_from_media(
     channels: int,
     timestamp_ms: float,
     metadata: dict[str, Any] | None = None,
+    clock_ms: float | None = None,
 ) -> AudioFrame:
     """A frame of audio that the media core made: not validated, because the core cannot make it
     wrong, and because this runs once per frame of every call.
@@ -89,5 +90,5 @@ def frame_from_media(
     frame.sample_width = 2
     frame.timestamp_ms = timestamp_ms
     frame.metadata = {} if metadata is None else metadata
-    frame.clock_ms = None
+    frame.clock_ms = clock_ms
     return frame

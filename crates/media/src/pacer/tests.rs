@@ -7,7 +7,15 @@ fn pacer() -> Pacer {
 }
 
 fn piece(playback: u64, samples: usize, last: bool) -> Chunk {
-    Chunk { playback, pcm: vec![1000; samples], sample_rate: 8000, channels: 1, last, live: false }
+    Chunk {
+        playback,
+        pcm: vec![1000; samples],
+        sample_rate: 8000,
+        channels: 1,
+        last,
+        live: false,
+        marks: vec![],
+    }
 }
 
 fn next(pacer: &mut Pacer) -> Option<Vec<i16>> {
@@ -137,7 +145,15 @@ fn another_rate_and_stereo_become_the_codecs_without_losing_time() {
         let mut pacer = pacer();
         let pcm = vec![3000; rate as usize * usize::from(channels)];
         pacer
-            .push(Chunk { playback: 1, pcm, sample_rate: rate, channels, last: true, live: false })
+            .push(Chunk {
+                playback: 1,
+                pcm,
+                sample_rate: rate,
+                channels,
+                last: true,
+                live: false,
+                marks: vec![],
+            })
             .unwrap();
         let mut frames = 0;
         while let Some(frame) = next(&mut pacer) {
@@ -156,7 +172,15 @@ fn a_change_of_rate_within_a_playback_loses_nothing() {
     for (rate, last) in [(16_000, false), (24_000, false), (8000, true)] {
         let pcm = vec![3000; rate as usize / 10];
         pacer
-            .push(Chunk { playback: 1, pcm, sample_rate: rate, channels: 1, last, live: false })
+            .push(Chunk {
+                playback: 1,
+                pcm,
+                sample_rate: rate,
+                channels: 1,
+                last,
+                live: false,
+                marks: vec![],
+            })
             .unwrap();
     }
     let frames = core::iter::from_fn(|| next(&mut pacer)).count();
@@ -216,8 +240,15 @@ fn what_is_queued_is_known_in_time() {
     next(&mut pacer);
     assert_eq!(pacer.queued(), Duration::from_millis(980));
     let pcm = vec![0; 2 * 4410];
-    let stereo =
-        Chunk { playback: 2, pcm, sample_rate: 44_100, channels: 2, last: true, live: false };
+    let stereo = Chunk {
+        playback: 2,
+        pcm,
+        sample_rate: 44_100,
+        channels: 2,
+        last: true,
+        live: false,
+        marks: vec![],
+    };
     pacer.push(stereo).unwrap();
     assert_eq!(pacer.queued(), Duration::from_millis(1080));
     pacer.cancel(1);

@@ -7,7 +7,7 @@
 //! let far = "192.0.2.1:20000".parse().unwrap();
 //! let mut session = Session::new(SessionConfig::pcmu(Some(far)), Time::ZERO, 7).unwrap();
 //! let pcm = vec![0; 320];
-//! let chunk = Chunk { playback: 1, pcm, sample_rate: 8000, channels: 1, last: true, live: false };
+//! let chunk = Chunk { playback: 1, pcm, sample_rate: 8000, channels: 1, last: true, live: false, marks: vec![] };
 //! session.play(chunk).unwrap();
 //! let mut packets = 0;
 //! //   ┌────────────────────────────────────────────┐
@@ -35,6 +35,7 @@ mod inbound;
 mod lengths;
 mod mask;
 mod outbound;
+mod playing;
 mod quality;
 mod reflection;
 mod reports;
@@ -43,19 +44,17 @@ mod unheard;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use crate::dtmf::{self, Dialled, Digit, Signal};
-use crate::pacer::Progress;
+use crate::dtmf::{self, Digit, Signal};
+use crate::pacer::Left;
 use crate::playout::samples;
-use crate::resample::Bank;
 use crate::rng::Rng;
 use crate::rtp::HEADER_LEN;
 use crate::seq::Ssrc;
 use crate::stats::Stats;
 use crate::time::{Duration, Time};
 
-pub use crate::pacer::{BadChunk, Chunk};
+pub use crate::pacer::{BadChunk, Chunk, Mark};
 pub use crate::playout::{Frame, FrameKind};
 pub use config::{ConfigError, Direction, EventType, Fill, NoiseType, RtcpMode, SessionConfig};
 pub use dtmf::QueueFull;
@@ -100,6 +99,15 @@ pub enum Output {
     },
     /// Inbound audio for the program.
     Frame(Frame),
+    /// Audio of a playback that left with the present frame, where that is [asked for](Session::tell_left).
+    Left {
+        /// What left, in the program's own samples.
+        audio: Left,
+        /// When its first sample was due, on the media clock: since the session opened.
+        clock: Duration,
+        /// The same on the timeline of the inbound frames; `None` before the first.
+        timestamp: Option<Duration>,
+    },
     /// Something happened.
     Event(Event),
 }
@@ -129,6 +137,15 @@ pub enum Event {
     PlaybackStarted {
         /// Which.
         playback: u64,
+    },
+    /// The frame with the first sample behind a mark leaves.
+    PlaybackMark {
+        /// Of which playback.
+        playback: u64,
+        /// Which mark.
+        id: u64,
+        /// Where it lies in the playback.
+        position: Duration,
     },
     /// A playback is over.
     PlaybackEnded {
@@ -186,6 +203,11 @@ pub struct Session {
     /// Frame `n` is due at `start + n · ptime`.
     start: Time,
     frame: u64,
+    /// When the first frame was due: the media clock's zero.
+    opened: Time,
+    /// When the present frame was due, and where the newest inbound frame belongs that was.
+    due: Time,
+    heard: Option<(Time, Duration)>,
     rng: Rng,
     stats: Stats,
     output: VecDeque<Output>,
@@ -205,6 +227,9 @@ impl Session {
             ptime: config.ptime,
             start: now,
             frame: 0,
+            opened: now,
+            due: now,
+            heard: None,
             stats: Stats::default(),
             output: VecDeque::new(),
             secure: config.srtp.as_ref().map(Secure::new),
@@ -249,22 +274,6 @@ impl Session {
         let octets = datagram.len().saturating_sub(HEADER_LEN + sealed) as u64;
         stats.packets_sent = stats.packets_sent.saturating_sub(1);
         stats.octets_sent = stats.octets_sent.saturating_sub(octets);
-    }
-
-    /// Queues audio to be sent; it stays PCM until its frame is due.
-    pub fn play(&mut self, chunk: Chunk) -> Result<(), BadChunk> {
-        self.outbound.pacer.push(chunk)
-    }
-
-    /// Hands over a filter for audio that is going to be played, so that it need not be made when that is due.
-    pub fn add_filter(&mut self, bank: Arc<Bank>) {
-        self.outbound.pacer.filters.add(bank);
-    }
-
-    /// Drops the playbacks up to and including `upto`: the next frame is silence, or a later playback.
-    pub fn cancel(&mut self, upto: u64) {
-        self.outbound.pacer.cancel(upto);
-        self.tell_progress();
     }
 
     /// Queues digits and pauses for the far end, all or none. `batch` is told when they have left ([`Event::Dialled`]); a
@@ -438,21 +447,6 @@ impl Session {
         self.outbound.ssrc
     }
 
-    /// How long the queued audio plays.
-    pub fn queued(&self) -> Duration {
-        self.outbound.pacer.queued()
-    }
-
-    /// The playback that plays and how much of it has left.
-    pub fn position(&self) -> Option<(u64, Duration)> {
-        self.outbound.pacer.position()
-    }
-
-    /// True if no audio is queued or under way.
-    pub fn is_idle(&self) -> bool {
-        self.outbound.pacer.is_idle()
-    }
-
     /// The counters and estimates as they stand.
     pub fn stats(&self) -> Stats {
         let (mut stats, ratings) = self.unrated_stats();
@@ -474,7 +468,9 @@ impl Session {
     fn serve_frame(&mut self, send: bool) {
         let due = self.frame_time(self.frame);
         self.frame += 1;
+        self.due = due;
         if let Some(frame) = self.inbound.playout.frame(due) {
+            self.heard = Some((due, frame.timestamp));
             let delay = self.inbound.playout.delay();
             self.inbound.ear.frame(due, delay, frame, &mut self.output);
         }
@@ -499,20 +495,6 @@ impl Session {
         let span = self.ptime.saturating_mul(u32::try_from(frames).unwrap_or(u32::MAX));
         self.inbound.excuse(span, now);
         self.reports.excuse(span, now);
-    }
-
-    fn tell_progress(&mut self) {
-        while let Some(Dialled { batch, cancelled }) = self.outbound.digits.poll() {
-            self.output.push_back(Output::Event(Event::Dialled { batch, cancelled }));
-        }
-        while let Some(progress) = self.outbound.pacer.poll() {
-            self.output.push_back(Output::Event(match progress {
-                Progress::Started { playback } => Event::PlaybackStarted { playback },
-                Progress::Ended { playback, played, cancelled } => {
-                    Event::PlaybackEnded { playback, played, cancelled }
-                }
-            }));
-        }
     }
 
     fn frame_time(&self, frame: u64) -> Time {

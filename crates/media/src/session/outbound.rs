@@ -180,6 +180,7 @@ impl Session {
         let out = &mut self.outbound;
         let mut pcm = core::mem::take(&mut out.pcm);
         let audio = sends && out.pacer.frame(&mut pcm);
+        let tells = audio && !out.pacer.left().is_empty();
         if !audio {
             pcm.clear();
             pcm.resize(out.pacer.frame_len(), 0);
@@ -208,6 +209,9 @@ impl Session {
         }
         // Silence that is sent is no silence on the wire: what follows it is no talkspurt of its own (RFC 3551 §4.1).
         self.outbound.talking = talks;
+        if tells {
+            self.tell_what_left();
+        }
         if sends && !speaks && !fills {
             if let Some((payload_type, payload)) = self.idle.noise_due(self.ptime) {
                 self.send_beside(to, payload_type, timestamp, &payload);

@@ -136,7 +136,15 @@ fn drain(end: &mut End, link: &mut Link<Datagram>, now: Time) {
 
 impl End {
     pub fn play(&mut self, playback: u64, pcm: Vec<i16>, sample_rate: u32) {
-        let chunk = Chunk { playback, pcm, sample_rate, channels: 1, last: true, live: false };
+        let chunk = Chunk {
+            playback,
+            pcm,
+            sample_rate,
+            channels: 1,
+            last: true,
+            live: false,
+            marks: vec![],
+        };
         self.session.play(chunk).unwrap();
     }
 

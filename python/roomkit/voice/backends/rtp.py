@@ -24,6 +24,7 @@ from roomkit.rtp.checks import flag
 from roomkit.rtp.codecs import Codec
 from roomkit.rtp.events import Disconnected, HeardAgain, Resumed, RTPEvent, Unheard
 from roomkit.rtp.options import DTMFMethod, MediaDirection, RTPExtra, RTPOptions, check_names
+from roomkit.rtp.playback import RTPPlayback
 from roomkit.rtp.session import RTPSession
 from roomkit.rtp.stats import RTPStats
 from roomkit.voice.backends._metadata import SessionMetadata
@@ -90,7 +91,7 @@ class RTPVoiceBackend(VoiceBackend):
                 people say is not for logs.
             extra: The other options, `RTPExtra`; `roomkit.rtp.RTPOptions` says what each is:
                 `codecs`, `ptime_ms`, `sample_rate`, `jitter_ms`, `source_policy`, … Not `srtp`:
-                keys are given per call, in the metadata of `connect`, or by SDP.
+                keys are given per call, in the options of `connect`, or by SDP.
 
         Raises `ValueError` that names the parameter, its value and what fits.
         """
@@ -108,7 +109,7 @@ class RTPVoiceBackend(VoiceBackend):
         if self._options.srtp is not None:
             raise ValueError(
                 "srtp: an SRTP; a key of the backend's would serve all its calls, and each could be"
-                ' sent into the other: connect(..., metadata={"srtp": SRTP(...)}) gives a call its'
+                ' sent into the other: connect(..., options={"srtp": SRTP(...)}) gives a call its'
                 " own, and an offer in metadata brings one"
             )
         self._metadata = SessionMetadata(self._options)
@@ -128,7 +129,8 @@ class RTPVoiceBackend(VoiceBackend):
     @property
     def capabilities(self) -> VoiceCapability:
         inband = VoiceCapability.DTMF_INBAND if self._options.dtmf_inband else VoiceCapability.NONE
-        return VoiceCapability.DTMF_SIGNALING | VoiceCapability.INTERRUPTION | inband
+        always = VoiceCapability.INTERRUPTION | VoiceCapability.PAUSE
+        return VoiceCapability.DTMF_SIGNALING | always | inband
 
     @property
     def options(self) -> RTPOptions:
@@ -144,13 +146,16 @@ class RTPVoiceBackend(VoiceBackend):
         channel_id: str,
         *,
         metadata: Mapping[str, Any] | None = None,
+        options: Mapping[str, object] | None = None,
     ) -> VoiceSession:
         """Opens a session and returns it ACTIVE; `on_session_ready` callbacks have been called.
 
-        `metadata` is copied into the session's. Its keys that are names of options override the
-        backend's for this session: `remote_addr`, a (host, port) pair, `codecs`, `payload_type`,
-        `ptime_ms`, `source_policy`, `local_addr`, … None leaves the backend's. All other keys are
-        the application's own; one that is almost an option's is warned of, once.
+        `options` (`roomkit.rtp.RTPCallOptions`) override the backend's for this session: `codecs`,
+        `ptime_ms`, `source_policy`, `local_addr`, `srtp`, … None leaves the backend's.
+
+        `metadata` is the application's own, and is copied into the session's. Three of its keys are
+        read: `remote_addr`, a (host, port) pair, `sdp` and `offer_sdp`. Names of other options are
+        read as well where their values fit, for now, with a warning.
 
         With `sdp`, a gateway's offer, that decides on addresses, codecs, payload types and
         direction, and the options are wishes, as in `RTPSession.from_offer`;
@@ -167,7 +172,7 @@ class RTPVoiceBackend(VoiceBackend):
         check_text(room_id, "room_id")
         check_text(participant_id, "participant_id")
         check_text(channel_id, "channel_id")
-        media = self._metadata.media_for(metadata)
+        media = self._metadata.media_for(metadata, options)
         session = VoiceSession(str(uuid4()), room_id, participant_id, channel_id)
         media.on_frame(partial(self.audio_received.fire, session))
         media.on_dtmf(partial(self._on_dtmf, session))
@@ -239,6 +244,11 @@ class RTPVoiceBackend(VoiceBackend):
         queued of it is dropped. Concurrent calls for a session play one after another.
         """
         await self._require(session, "send audio").play(audio)
+
+    def start_playback(self, session: VoiceSession, audio: Audio) -> RTPPlayback:
+        """Begins to play `audio`, as `send_audio` does, and returns at once with what tells of it
+        and commands it: see `RTPSession.start_play`."""
+        return self._require(session, "send audio").start_play(audio)
 
     def send_audio_sync(self, session: VoiceSession, chunk: Live) -> int:
         """Queues a frame or so of live audio without waiting, from any thread, and returns the

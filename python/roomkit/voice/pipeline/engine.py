@@ -141,12 +141,19 @@ class PipelineEngine:
         self._detects = self._guard_for("vad")
         # Last, because it is what must be closed again.
         self._vad: VADStream | None = None
+        self._vad_name: str | None = None
         if config.vad is not None:
             assert not isinstance(config.vad, str), "the configuration replaces names"
             vad = config.vad if isinstance(config.vad, VADProvider) else config.vad()
             if not isinstance(vad, VADProvider):
                 raise TypeError(f"vad: the factory made a {type(vad).__name__}, no VADProvider")
+            self._vad_name = vad.name
             self._vad = vad.open(self._heard)
+
+    @property
+    def vad_name(self) -> str | None:
+        """The detector's name; None without one."""
+        return self._vad_name
 
     @property
     def stats(self) -> dict[str, StageStats]:
