@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import random
 import stat
-import struct
 import subprocess
 import sys
-import threading
 import wave
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,57 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roomkit.voice.base import VoiceSession
 from roomkit.voice.frame import AudioFrame
 from roomkit.voice.pipeline import WavRecorder
 from roomkit.voice.pipeline.writer import WRITER
-
-Pcm = np.ndarray[Any, np.dtype[np.int16]]
-
-
-def session(name: str = "s", **metadata: Any) -> VoiceSession:
-    return VoiceSession(name, "room", "ann", "phone", metadata={"sample_rate": 8000, **metadata})
-
-
-def frame(
-    value: int, clock_ms: float | None, ms: float = 20, rate: int = 8000, channels: int = 1
-) -> AudioFrame:
-    data = struct.pack("<h", value) * (round(rate * ms / 1000) * channels)
-    return AudioFrame(data, rate, channels, clock_ms=clock_ms)
-
-
-def read(path: Path | str) -> Pcm:
-    """A column for each channel."""
-    with wave.open(str(path)) as file:
-        assert file.getframerate() == 8000
-        data = np.frombuffer(file.readframes(file.getnframes()), "<i2")
-        return data.reshape(-1, file.getnchannels())
-
-
-def expected(length: int, *spans: tuple[int, int, int]) -> list[int]:
-    """Samples at 8 kHz: silence, and `value` from one ms to another."""
-    made = np.zeros(length, "<i2")
-    for value, begins, ends in spans:
-        made[begins * 8 : ends * 8] = value
-    return list(made)
-
-
-async def told(errors: list[Exception], count: int = 1) -> None:
-    """Waits, with a bound, until that many errors were told."""
-    for _ in range(100_000):
-        if len(errors) >= count:
-            return
-        await asyncio.to_thread(lambda: None)
-    raise AssertionError(f"{len(errors)} errors, {count} expected")
-
-
-async def written() -> None:
-    """Waits until the thread has done what it was given, and the loop was told."""
-    done = threading.Event()
-    WRITER.submit(done.set)
-    assert await asyncio.to_thread(done.wait, 30)
-    await asyncio.sleep(0)
-
+from support.recorded import expected, frame, read, session, until, written
 
 # --- where things stand ---------------------------------------------------------------------------
 
@@ -324,6 +274,19 @@ async def test_no_file_is_ever_overwritten(tmp_path: Path) -> None:
     assert (tmp_path / "s.wav").read_bytes() == b"dear"
 
 
+async def test_nor_by_two_who_choose_a_name_at_the_same_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "exists", lambda path: False)  # not yet
+    recordings = [WavRecorder(tmp_path, channels="split").open(session()) for _ in range(2)]
+    for n, recording in enumerate(recordings):
+        recording.inbound(frame(n, 0))
+        recording.played(frame(n + 5, 0))
+    names = [[path.name for path in await recording.close()] for recording in recordings]
+    assert names == [["s-in.wav", "s-out.wav"], ["s.2-in.wav", "s.2-out.wav"]]
+    assert [read(tmp_path / path)[0, 0] for two in names for path in two] == [0, 5, 1, 6]
+
+
 async def test_a_full_file_is_followed_by_another_that_begins_with_the_next_sample(
     tmp_path: Path,
 ) -> None:
@@ -406,8 +369,4 @@ def test_options_that_do_not_fit_are_named(wrong: dict[str, Any], tmp_path: Path
 @pytest.fixture(autouse=True)
 async def the_thread_ends() -> AsyncIterator[None]:
     yield
-    for _ in range(10_000):
-        if not WRITER.running:
-            return
-        await asyncio.to_thread(lambda: None)
-    raise AssertionError("the writing thread goes on without a recording")
+    await until(lambda: not WRITER.running)

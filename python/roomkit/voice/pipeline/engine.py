@@ -35,8 +35,9 @@ _T = TypeVar("_T")
 
 # A stage that fails on every frame for one second of 20 ms frames will not recover.
 _FAILURES_TO_GIVE_UP: Final = 50
-# The loop serves all calls: at a quarter of a frame's time each, four calls fill it.
-_SLOW_S: Final = 0.005
+# Half a frame's time, in which no call hears anything. Less may be a thread that had the
+# interpreter.
+_SLOW_S: Final = 0.01
 # A recorder that must be there may take this long to say that it is.
 _READY_S: Final = 5.0
 
@@ -69,7 +70,7 @@ class StageStats:
     dropped: int = 0
     """Frames for which it gave back None."""
     slow: int = 0
-    """Frames that it took more than 5 ms for: all calls wait meanwhile."""
+    """Frames that it took more than 10 ms for: all calls wait meanwhile."""
     slowest_ms: float = 0.0
     given_up: bool = False
     """It did nothing but fail, and is not asked any longer."""
@@ -101,9 +102,9 @@ async def open_recording(
             async with asyncio.timeout(_READY_S):
                 await recording.ready()
         except BaseException:
-            with_limit = asyncio.ensure_future(recording.close())
-            await asyncio.wait([with_limit], timeout=_READY_S)
-            with_limit.cancel()
+            closing = asyncio.ensure_future(recording.close())
+            await asyncio.wait([closing], timeout=_READY_S)
+            closing.cancel()
             raise
     return recording
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
 import logging
 import math
@@ -41,6 +40,8 @@ _NAME_FIELDS: Final = ("session_id", "room_id", "participant_id", "channel_id", 
 class WavRecorder(RecorderProvider):
     """Writes every call into `directory` (made if missing) as `<session id>.wav`, 16 bit PCM at the
     call's rate: the caller on the left, what was played to him on the right.
+
+    Of a side that has several channels itself their mean is recorded.
 
     `channels`: `"stereo"`; `"mixed"`, one channel with both; or `"split"`, a file for each,
     `<name>-in.wav` and `<name>-out.wav`. `name`: the files' name without `.wav`, with
@@ -147,18 +148,18 @@ class WavRecording(Recording):
         self._loop = _running_loop()
         # The media clock is at least this far ahead of the loop's: a frame shows how far.
         self._ahead_ms = -(now_ms() if self._loop else 0.0)
-        self._opened: asyncio.Future[None] | None = None
+        self._jobs: set[asyncio.Future[None]] = set()
         self._closing: asyncio.Future[None] | None = None
         self._asking: asyncio.Task[None] | None = None
         self._agreed = consent is None
         WRITER.acquire()
-        self._dropped = weakref.finalize(self, _abandoned, tape)
+        self._dropped = weakref.finalize(self, _abandoned, tape, os.getpid())
         self._dropped.atexit = False
         self._session.metadata["recordings"] = []
         if consent is not None and self._loop is not None:
             ask = self._ask(consent, consent_timeout_ms)
             self._asking = self._loop.create_task(ask)
-        self._do(self._tape.prepare if consent else self._tape.open, self._opened_or_not())
+        self._opened = self._do(self._tape.prepare if consent else self._tape.open, self._named)
 
     # --- frames -------------------------------------------------------------------------------
 
@@ -253,14 +254,15 @@ class WavRecording(Recording):
         """Completes it; the files. Waits for the disk no longer than it was given, and then tells
         what is not written yet."""
         if self._closing is None:
-            self._closing = asyncio.get_running_loop().create_future()
-            self._loop = self._closing.get_loop()
+            self._loop = asyncio.get_running_loop()
             if self._asking is not None:
                 self._asking.cancel()
             self._hand_over(math.inf, last=True)
             self._dropped.detach()
-            if not self._do(self._tape.finish, self._closed):
-                self._closed(None)
+            self._closing = self._do(self._tape.finish, self._named)
+            if self._closing is None:  # in a forked child
+                self._closing = self._loop.create_future()
+                self._closing.set_result(None)
             WRITER.release()
             self.overlapped_ms = sum(side.overlapped_ms for side in self._sides)
         done, _ = await asyncio.wait([self._closing], timeout=self._close_timeout_s)
@@ -272,33 +274,10 @@ class WavRecording(Recording):
         self._session.metadata["recordings"] = [str(path) for path in paths]
         return paths
 
-    def _opened_or_not(self) -> Callable[[Exception | None], None]:
-        if self._loop is None:
-            return lambda error: None
-        opened = self._opened = self._loop.create_future()
-
-        def tell(error: Exception | None) -> None:
-            if opened.done():
-                return
-            if error is None:
-                opened.set_result(None)
-            else:
-                opened.set_exception(error)
-                opened.exception()  # whoever does not wait for it is told otherwise
-            self._named(error)
-
-        return tell
-
-    def _named(self, error: Exception | None) -> None:
+    def _named(self, error: BaseException | None) -> None:
         self._session.metadata["recordings"] = [str(path) for path in self._tape.paths]
         if error is not None:
             self._failed(error)
-
-    def _closed(self, error: Exception | None) -> None:
-        if error is not None:
-            self._failed(error)
-        if self._closing is not None and not self._closing.done():
-            self._closing.set_result(None)
 
     # --- the writing thread's side of things --------------------------------------------------
 
@@ -312,7 +291,13 @@ class WavRecording(Recording):
         length = sum(segment.duration_ms for segment in segments)
         size = sum(len(segment.data) for segment in segments)
 
-        def written(error: Exception | None) -> None:
+        def write() -> None:
+            try:
+                self._tape.write(segments)
+            finally:
+                WRITER.free(size)
+
+        def written(error: BaseException | None) -> None:
             self._waiting_ms -= length
             if error is not None:
                 self.lost_ms += length
@@ -323,42 +308,43 @@ class WavRecording(Recording):
                 self._named(None)
 
         late = self._waiting_ms + length > 2 * _MAX_WAITING_MS and not last
-        if late or not self._do(lambda: self._tape.write(segments), written, size):
+        if late or os.getpid() != self._process or not WRITER.reserve(size):
             # Lost audio is silence of its length: what follows stands in its own place.
             self.lost_ms += length
             for side in self._sides:
                 side.break_off()
             self._failed(OSError("the disk does not keep up: audio of the recording is left out"))
         else:
-            self._waiting_ms += length
+            if self._do(write, written) is not None:
+                self._waiting_ms += length
 
     def _do(
-        self, job: Callable[[], None], told: Callable[[Exception | None], None], size: int = 0
-    ) -> bool:
+        self, job: Callable[[], None], told: Callable[[BaseException | None], None]
+    ) -> asyncio.Future[None] | None:
         """Has the thread do a job; `told` gets to know on the event loop how it went."""
         if os.getpid() != self._process:
-            return False  # a forked child: the files are its parent's
+            return None  # a forked child: the files are its parent's
+        if self._loop is None:
+            WRITER.submit(_logged, job, self._tape)
+            return None
+        # By the loop's own door to threads: a virtual clock waits for what goes through it.
+        future = self._loop.run_in_executor(WRITER, job)
+        self._jobs.add(future)
 
-        def run() -> None:
-            failure: Exception | None = None
-            try:
-                job()
-            except Exception as error:  # noqa: BLE001 (told; the thread goes on)
-                failure = error
-            if self._loop is None:
-                if failure is not None:
-                    _log.error("%s: %r", self._tape.stem, failure)
-                return
-            # A loop that is closed has nobody left to be told.
-            with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(told, failure)
+        def done(future: asyncio.Future[None]) -> None:
+            self._jobs.discard(future)
+            if not future.cancelled():
+                told(future.exception())
 
-        return WRITER.submit(run, size)
+        future.add_done_callback(done)
+        return future
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         """Once per row of failures."""
         if self._failing:
             return
+        if not isinstance(error, Exception):
+            error = RuntimeError(repr(error))
         self._failing = True
         _log.error("recording %s: %s", self._tape.stem, error)
         if self._tell is None:
@@ -367,17 +353,19 @@ class WavRecording(Recording):
             self._tell(error)
 
 
-def _abandoned(tape: Tape) -> None:
+def _abandoned(tape: Tape, process: int) -> None:
     """Nobody closed it, and nobody can any longer."""
-
-    def finish() -> None:
-        try:
-            tape.finish()
-        except OSError as error:
-            _log.error("recording %s: %s", tape.stem, error)
-
-    WRITER.submit(finish)
+    if os.getpid() != process:
+        return
+    WRITER.submit(_logged, tape.finish, tape)
     WRITER.release()
+
+
+def _logged(job: Callable[[], None], tape: Tape) -> None:
+    try:
+        job()
+    except Exception as error:  # noqa: BLE001 (there is nobody else to be told)
+        _log.error("recording %s: %s", tape.stem, error)
 
 
 def _file_name(pattern: str, session: VoiceSession) -> str:

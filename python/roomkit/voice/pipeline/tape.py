@@ -102,9 +102,15 @@ class Tape:
             self.stem.parent.mkdir(parents=True, exist_ok=True)
             self.stem = self._free_stem()
             self._is_named = True
-        part = "" if number == 0 else f"-part{number + 1}"
-        path = self.stem.with_name(f"{self.stem.name}{reel.suffix}{part}.wav")
-        return WavFile(path, self._rate or _NO_RATE, reel.channels, self._form.mode)
+        end = reel.suffix + ("" if number == 0 else f"-part{number + 1}") + ".wav"
+        for again in range(1, _NAMES + 1):
+            name = self.stem.name if again == 1 else f"{self.stem.name}.{again}"
+            try:
+                path = self.stem.with_name(name + end)
+                return WavFile(path, self._rate or _NO_RATE, reel.channels, self._form.mode)
+            except FileExistsError:
+                continue  # another process was faster
+        raise FileExistsError(f"{self.stem}{end}: {_NAMES} files have that name already")
 
     def _free_stem(self) -> Path:
         """The name, or the name with a number, that no other recording has."""

@@ -6,16 +6,20 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from concurrent.futures import Executor, Future
+from typing import Any, Final, ParamSpec, TypeVar
 
 __all__ = ["WRITER", "Writer"]
 
-# What may wait in all: ten minutes of 8 kHz stereo. With a disk that hangs under a hundred calls,
+_T = TypeVar("_T")
+_P = ParamSpec("_P")
+
+# What may wait in all: half an hour of 8 kHz stereo. With a disk that hangs under a hundred calls,
 # newer audio is not worth the memory.
 _MAX_BYTES_WAITING: Final = 64 * 2**20
 
 
-class Writer:
+class Writer(Executor):
     """One thread for all that is open: it starts with the first job and ends after the last
     release.
 
@@ -31,7 +35,7 @@ class Writer:
     def reset(self) -> None:
         """Forgets everything: a forked child has no such thread, and the files are its parent's."""
         self._changed = threading.Condition()
-        self._jobs: deque[tuple[Callable[[], None], int]] = deque()
+        self._jobs: deque[Callable[[], None]] = deque()
         self._bytes = 0
         self._users = 0
         self._thread: threading.Thread | None = None
@@ -52,21 +56,48 @@ class Writer:
             self._users -= 1
             self._changed.notify()
 
-    def submit(self, job: Callable[[], None], size: int = 0) -> bool:
-        """Runs `job`, which must not raise, after those before; False where too much waits. `size`
-        is what it holds in bytes; one of 0 is always taken."""
+    def reserve(self, size: int) -> bool:
+        """Room for `size` bytes that are to wait for the thread; False where too much does."""
         with self._changed:
-            if size and self._bytes + size > self._max_bytes:
+            if self._bytes + size > self._max_bytes:
                 return False
             self._bytes += size
-            self._jobs.append((job, size))
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._work, name="roomkit-recorder", daemon=True
-                )
-                self._thread.start()
-            self._changed.notify()
             return True
+
+    def free(self, size: int) -> None:
+        """They wait no longer."""
+        with self._changed:
+            self._bytes -= size
+
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        """Runs a job after those before. It cannot be cancelled: what is to be written is, even if
+        nobody waits for it any longer."""
+        future: Future[_T] = Future()
+        future.set_running_or_notify_cancel()
+
+        def job() -> None:
+            try:
+                result = fn(*args, **kwargs)
+            except BaseException as error:  # noqa: BLE001 (whoever submitted it is told)
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        with self._changed:
+            if self._thread is None:
+                thread = threading.Thread(target=self._work, name="roomkit-recorder", daemon=True)
+                # It waits at the lock that is held here; where it cannot be started, nothing is.
+                self._jobs.append(job)
+                try:
+                    thread.start()
+                except BaseException:
+                    self._jobs.pop()
+                    raise
+                self._thread = thread
+            else:
+                self._jobs.append(job)
+                self._changed.notify()
+        return future
 
     def _work(self) -> None:
         while True:
@@ -77,12 +108,14 @@ class Writer:
                         self._thread = None
                         return
                     self._changed.wait()
-                job, size = self._jobs.popleft()
+                job = self._jobs.popleft()
             job()
             # Or the last job, and with it its recording, would live on in this frame.
             del job
-            with self._changed:
-                self._bytes -= size
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> Any:
+        """Not for its users to do: it ends with the last of them."""
+        raise NotImplementedError("the writing thread ends when its last user has released it")
 
 
 WRITER: Final = Writer()
