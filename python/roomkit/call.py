@@ -399,15 +399,7 @@ class Call:
     def on_frame(self, callback: Callable[[AudioFrame], object]) -> Unsubscribe:
         """`callback(frame)` for every frame that is heard, as the pipeline's stages leave it, until
         the result is called. Keep it short: it runs on the event loop."""
-        on_frame = getattr(self.channel, "on_frame", None)
-        if on_frame is not None:
-            return on_frame(self.session, callback)  # type: ignore[no-any-return]
-
-        def mine(session: VoiceSession, frame: AudioFrame) -> None:
-            if session is self.session:
-                callback(frame)
-
-        return self.backend.on_audio_received(mine)
+        return self.channel.on_frame(self.session, callback)
 
     # --- the call as a whole ------------------------------------------------------------------
 
@@ -426,6 +418,8 @@ class Call:
         things = ["a bridge"] + ["keys"] * digits
         with self._claims.of("bridge()", *things), other._claims.of("bridge()", *things):
             await self._mouth.check_up("bridge it")
+            if other.over:
+                return other
             with _bridging.joined(self, other), contextlib.ExitStack() as stack:
                 for of, to in ((self, other), (other, self)):
                     of._ears.busy("bridge", True)

@@ -16,7 +16,17 @@ from roomkit.voice.vad.energy import EnergyVAD
 from support.loopback import LoopbackBackend
 from support.sound import silence, tone
 
-__all__ = ["Letters", "Line", "a_call", "heard", "say_words", "soon", "texts", "two_calls", "until_playing"]
+__all__ = [
+    "Letters",
+    "Line",
+    "a_call",
+    "heard",
+    "say_words",
+    "soon",
+    "texts",
+    "two_calls",
+    "until_playing",
+]
 
 _T = TypeVar("_T")
 
