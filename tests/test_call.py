@@ -14,19 +14,9 @@ from interop.peers import until
 from roomkit import Call, HookResult, HookTrigger, VoiceChannel
 from roomkit.errors import CallEnded, ProviderMissingError, RoomKitError, SessionEndedError
 from roomkit.voice.base import AudioChunk
-from support.calls import Letters, Line, a_call, say_words, until_playing
+from support.calls import Line, a_call, say_words, soon, texts, until_playing
 
 AUDIO = [AudioChunk(bytes(320), 8000) for _ in range(5)]
-
-
-def texts(call: Call) -> list[str]:
-    assert isinstance(call.channel.tts, Letters)
-    return call.channel.tts.texts
-
-
-async def fast(work: Coroutine[Any, Any, Any]) -> Any:
-    async with asyncio.timeout(5):
-        return await work
 
 
 # --- say and play --------------------------------------------------------------------------------
@@ -85,7 +75,7 @@ async def test_a_key_stops_what_it_may_stop_and_is_still_there(stop_on: Any) -> 
         playing = asyncio.create_task(call.play(AUDIO, stop_on=stop_on))
         await until_playing(backend)
         backend.press(call.session, "5")
-        played = await fast(playing)
+        played = await soon(playing)
         assert not played
         assert (played.cut, played.played_ms) == ("key", 0)
         assert await call.key(0) == "5"
@@ -99,8 +89,8 @@ async def test_a_key_stops_nothing_that_it_may_not_and_nothing_that_begins_behin
         await until_playing(backend)
         backend.press(call.session, "5")
         backend.running.set()
-        assert (await fast(playing)).cut is None
-        assert (await fast(call.say("Hello.", stop_on="key"))).cut is None
+        assert (await soon(playing)).cut is None
+        assert (await soon(call.say("Hello.", stop_on="key"))).cut is None
         assert await call.key(0) == "5"
 
 
@@ -109,8 +99,8 @@ async def test_the_caller_s_voice_stops_what_it_may_stop() -> None:
         backend.running.clear()
         playing = asyncio.create_task(call.play(AUDIO, stop_on=("key", "voice")))
         await until_playing(backend)
-        say_words(call, backend)
-        assert (await fast(playing)).cut == "voice"
+        await say_words(call, backend)
+        assert (await soon(playing)).cut == "voice"
 
 
 async def test_whoever_interrupts_the_channel_cuts_it_short() -> None:
@@ -119,7 +109,7 @@ async def test_whoever_interrupts_the_channel_cuts_it_short() -> None:
         playing = asyncio.create_task(call.play(AUDIO))
         await until_playing(backend)
         await call.channel.interrupt(call.session)
-        assert (await fast(playing)).cut == "interrupt"
+        assert (await soon(playing)).cut == "interrupt"
 
 
 async def test_cancelling_silences() -> None:
@@ -137,7 +127,7 @@ async def test_cancelling_silences() -> None:
 
 async def test_what_several_tasks_say_is_said_one_after_another() -> None:
     async with a_call() as (call, _):
-        await fast(asyncio.gather(call.say("One."), call.play(AUDIO), call.say("Two.")))
+        await soon(asyncio.gather(call.say("One."), call.play(AUDIO), call.say("Two.")))
         assert texts(call) == ["One.", "Two."]
 
 
@@ -166,7 +156,7 @@ async def test_keys_come_in_order_and_those_pressed_before_count() -> None:
         waiting = asyncio.create_task(call.key())
         await asyncio.sleep(0)
         backend.press(call.session, "#")
-        assert await fast(waiting) == "#"
+        assert await soon(waiting) == "#"
         assert await call.key(0.001) is None
 
 
@@ -176,12 +166,12 @@ async def test_a_prompt_is_stopped_by_the_key_and_left_out_where_one_waits() -> 
         asked = asyncio.create_task(call.key(prompt="Press one."))
         await until_playing(backend)
         backend.press(call.session, "17")
-        assert await fast(asked) == "1"
-        assert await fast(call.key(prompt="Press one.")) == "7"
+        assert await soon(asked) == "1"
+        assert await soon(call.key(prompt="Press one.")) == "7"
         assert texts(call) == ["Press one."]
         backend.running.set()
         backend.press(call.session, "3")
-        assert await fast(call.key(0.001, prompt="Press one.", flush=True)) is None
+        assert await soon(call.key(0.001, prompt="Press one.", flush=True)) is None
         assert texts(call) == ["Press one."] * 2
 
 
@@ -204,9 +194,9 @@ async def test_two_who_wait_for_keys_are_told_who_does() -> None:
         await asyncio.sleep(0)
         for second in (call.key, call.collect, call.ask, call.record):
             with pytest.raises(RuntimeError, match=r"key\(\) in task 'the menu' waits for keys"):
-                await second()  # type: ignore[operator]
+                await second()
         backend.press(call.session, "1")
-        assert await fast(first) == "1"
+        assert await soon(first) == "1"
         backend.press(call.session, "2")
         assert await call.key(0) == "2"
 
@@ -254,7 +244,7 @@ async def test_a_number_ends_at_its_length_its_terminator_or_a_pause(
             await asyncio.sleep(0)
             if not typed_ahead:
                 backend.press(call.session, pressed)
-            got = await fast(collecting)
+            got = await soon(collecting)
             assert (got.digits, got.complete, got.reason) == (digits, complete, reason)
             assert bool(got) is complete
             assert "12" not in repr(got)
@@ -265,11 +255,11 @@ async def test_a_number_ends_at_its_length_its_terminator_or_a_pause(
 async def test_the_prompt_is_given_again_while_nothing_whole_comes() -> None:
     async with a_call() as (call, backend):
         asked = {"prompt": "Your number?", "retries": 2, "first_timeout": 0.01}
-        got = await fast(call.collect(4, between_timeout=0.01, **asked))  # type: ignore[arg-type]
+        got = await soon(call.collect(4, between_timeout=0.01, **asked))  # type: ignore[arg-type]
         assert (got.reason, texts(call)) == ("timeout", ["Your number?"] * 3)
         texts(call).clear()
         backend.press(call.session, "12#")  # before the prompt, which is left out
-        got = await fast(call.collect(4, **asked))  # type: ignore[arg-type]
+        got = await soon(call.collect(4, **asked))  # type: ignore[arg-type]
         assert (got.digits, texts(call)) == ("12", [])
 
 
@@ -279,7 +269,7 @@ async def test_what_was_pressed_before_is_forgotten_where_it_is_to_be() -> None:
         collecting = asyncio.create_task(call.collect(2, prompt="Number?", flush=True))
         await asyncio.sleep(0)
         backend.press(call.session, "12")
-        assert (await fast(collecting)).digits == "12"
+        assert (await soon(collecting)).digits == "12"
 
 
 @pytest.mark.parametrize("pressed", range(4))
@@ -294,7 +284,7 @@ async def test_cancelling_a_collector_at_any_key_loses_none(pressed: int) -> Non
         with pytest.raises(asyncio.CancelledError):
             await collecting
         backend.press(call.session, "1234"[pressed + 1 :])
-        assert (await fast(call.collect(4))).digits == "1234"
+        assert (await soon(call.collect(4))).digits == "1234"
 
 
 METHODS: dict[str, Callable[[Call], Coroutine[Any, Any, Any]]] = {
@@ -330,7 +320,7 @@ async def test_cancelling_any_method_at_any_step_loses_no_key(method: str, steps
         got = await call.collect(None, terminator=None, between_timeout=0, first_timeout=0)
         assert taken + got.digits == "0123456789*#"[: steps + 2]
         assert not backend.masked.get(call.session.id)
-        assert await fast(call.key(0)) is None  # nothing is claimed any longer
+        assert await soon(call.key(0)) is None  # nothing is claimed any longer
 
 
 # --- masked --------------------------------------------------------------------------------------
@@ -349,7 +339,7 @@ async def test_masked_keys_are_masked_from_the_prompt_on_and_logged_nowhere(
         seen: list[Any] = []
         call.kit.hooks.watch(call.session, lambda trigger, event: seen.append(event))
         backend.press(call.session, "7391")
-        got = await fast(collecting)
+        got = await soon(collecting)
         assert got.digits == "7391"
         assert backend.masks == [True, False]
         assert all(event.masked for event in seen if hasattr(event, "digit"))
@@ -386,7 +376,7 @@ async def test_who_waits_is_told_why_the_call_ended() -> None:
             await asyncio.sleep(0)
             backend.hang_up(call.session)
             with pytest.raises(CallEnded, match=r"\(bye\)") as info:
-                await fast(waiting)
+                await soon(waiting)
             assert info.value.reason == "bye"
             assert info.value.session_id == call.session.id
             assert (call.over, call.reason) == (True, "bye")
@@ -411,7 +401,7 @@ async def test_what_plays_or_collects_at_the_end_tells_what_there_was() -> None:
         collecting = asyncio.create_task(call.collect(4, masked=True))
         await asyncio.sleep(0)
         backend.hang_up(call.session)
-        got = await fast(collecting)
+        got = await soon(collecting)
         assert (got.digits, got.complete, got.reason) == ("12", False, "hangup")
 
     async with a_call() as (call, backend):
@@ -419,17 +409,23 @@ async def test_what_plays_or_collects_at_the_end_tells_what_there_was() -> None:
         playing = asyncio.create_task(call.play(AUDIO, stop_on="key"))
         await until_playing(backend)
         backend.hang_up(call.session)
-        assert (await fast(playing)).cut == "end"
+        assert (await soon(playing)).cut == "end"
 
 
 async def test_the_channel_already_gone_is_the_end_too() -> None:
     """Between the moment at which a channel forgets a call and that at which its end is told."""
     async with a_call() as (call, backend):
+        backend.gone.clear()
         leaving = asyncio.create_task(call.kit.leave(call.session))
-        while call.session.id in call.channel._calls:
+        while backend.sessions:
             await asyncio.sleep(0)
+        saying = asyncio.create_task(call.say("Hello."))
+        await asyncio.sleep(0)
+        assert not call.over
+        assert not saying.done()
+        backend.gone.set()
         with pytest.raises(CallEnded, match="left"):
-            await fast(call.say("Hello."))
+            await soon(saying)
         await leaving
 
 

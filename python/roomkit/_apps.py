@@ -50,10 +50,15 @@ async def run_app(
     over = asyncio.ensure_future(call.ended())
     error: Exception | None = None
     try:
-        await asyncio.wait((task, over), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            await asyncio.wait((task,), timeout=call.options.linger_ms / 1000)
-        error = await _outcome(call, task, name, limit)
+        try:
+            await asyncio.wait((task, over), return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                await asyncio.wait((task,), timeout=call.options.linger_ms / 1000)
+        finally:
+            over.cancel()
+            if not task.done():
+                await _stop(task, call, name, limit)
+        error = _outcome(call, task)
         if error is not None:
             _log.error(
                 "session %s: application %s failed: %r",
@@ -66,9 +71,6 @@ async def run_app(
             await _fall_back(call, fallback)
         return error
     finally:
-        over.cancel()
-        if not task.done():
-            await _stop(task, call, name, limit)
         await _hang_up(call, "left" if error is None else "app_failed", limit)
         await call.settle(limit)
 
@@ -77,12 +79,8 @@ async def _run(app: App, call: Call) -> None:
     await app(call)
 
 
-async def _outcome(
-    call: Call, task: asyncio.Task[None], name: str, limit: float
-) -> Exception | None:
+def _outcome(call: Call, task: asyncio.Task[None]) -> Exception | None:
     """What the application raised; that its call is over is no fault of it."""
-    if not task.done():
-        await _stop(task, call, name, limit)
     if not task.done() or task.cancelled():
         return None
     error = task.exception()

@@ -52,15 +52,6 @@ class Mouth:
         )
         return Played(play.cut, play.speech.played_ms)
 
-    async def prompt(self, prompt: Any, *stop_on: StopOn) -> None:
-        """Says a text or plays audio, unless a key that would stop it was pressed already."""
-        if prompt is None or ("key" in stop_on and self._ears.keys):
-            return
-        if isinstance(prompt, str):
-            await self.say(prompt, None, frozenset(stop_on), True)
-        else:
-            await self.play(prompt, frozenset(stop_on), True)
-
     def stop(self, by: StopOn) -> None:
         """The caller did that: what it stops is silent before the next packet leaves."""
         for play in self._plays:

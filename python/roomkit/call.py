@@ -235,7 +235,7 @@ class Call:
             await self._mouth.check_up("wait for a key")
             if flush:
                 self._ears.keys.clear()
-            await self._mouth.prompt(prompt, "key")
+            await self._prompt(prompt, "key")
             if await self._ears.until(lambda: self._ears.keys, timeout):
                 return self._ears.keys.take(1)
             await self._mouth.check_up("wait for a key")
@@ -280,7 +280,7 @@ class Call:
                 if flush:
                     self._ears.keys.clear()
                 for left in range(retries, -1, -1):
-                    await self._mouth.prompt(prompt, "key")
+                    await self._prompt(prompt, "key")
                     got = await self._ears.collect(digits, ends, first_timeout, between_timeout)
                     if got.complete or got.reason == "hangup" or not left:
                         break
@@ -339,7 +339,7 @@ class Call:
             self._ears.said.clear()
             if keys and flush:
                 self._ears.keys.clear()
-            await self._mouth.prompt(prompt, *stops)
+            await self._prompt(prompt, *stops)
 
             def came() -> bool:
                 return bool((keys and self._ears.keys) or (speech and self._ears.said))
@@ -524,6 +524,15 @@ class Call:
         else:
             _log.info("session %s: too long, it is hung up", self.session.id)
             self._spawn(self.hang_up("too_long"))
+
+    async def _prompt(self, prompt: str | Audio | None, *stop_on: StopOn) -> None:
+        """Says or plays it, unless a key that would stop it was pressed already."""
+        if prompt is None or ("key" in stop_on and self._ears.keys):
+            return
+        if isinstance(prompt, str):
+            await self.say(prompt, stop_on=stop_on)
+        else:
+            await self.play(prompt, stop_on=stop_on)
 
     @contextlib.contextmanager
     def _masked(self, masked: bool) -> Iterator[None]:

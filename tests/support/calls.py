@@ -4,9 +4,9 @@ process that also masks, sends digits, takes live audio and holds."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from roomkit import AudioPipelineConfig, Call, CallOptions, RoomKit, VoiceChannel
 from roomkit.voice.base import AudioChunk, VoiceSession, VoiceSessionState
@@ -16,7 +16,9 @@ from roomkit.voice.vad.energy import EnergyVAD
 from support.loopback import LoopbackBackend
 from support.sound import silence, tone
 
-__all__ = ["Letters", "Line", "a_call", "say_words"]
+__all__ = ["Letters", "Line", "a_call", "say_words", "soon", "texts", "two_calls", "until_playing"]
+
+_T = TypeVar("_T")
 
 
 class Line(LoopbackBackend):
@@ -28,6 +30,13 @@ class Line(LoopbackBackend):
         self.masks: list[bool] = []
         self.dialled: list[tuple[str, str, int]] = []
         self.live: dict[str, list[AudioChunk]] = {}
+        self.gone = asyncio.Event()
+        """Cleared, a call takes its time to end."""
+        self.gone.set()
+
+    async def disconnect(self, session: VoiceSession) -> None:
+        await super().disconnect(session)
+        await self.gone.wait()
 
     def mask_digits(self, session: VoiceSession, masked: bool = True) -> None:
         self.require(session)
@@ -90,10 +99,37 @@ async def a_call(
         await call.settle(1)
 
 
-def say_words(call: Call, backend: Line, ms: float = 600, *, at_ms: float = 0.0) -> float:
+@asynccontextmanager
+async def two_calls() -> AsyncIterator[tuple[Call, Call, Line]]:
+    """Two calls of one room."""
+    async with a_call() as (one, backend):
+        session = await one.kit.join("room", "phone")
+        other = Call(one.kit, one.channel, session)
+        yield one, other, backend
+        await other.settle(1)
+
+
+async def say_words(call: Call, backend: Line, ms: float = 600, *, at_ms: float = 0.0) -> float:
     """The caller says something and is quiet behind it; the media time of its end."""
     pcm = silence(200) + tone(ms) + silence(1200)
-    return backend.speak(call.session, pcm, at_ms=at_ms)
+    for start in range(0, len(pcm), 8000):
+        at_ms = backend.speak(call.session, pcm[start : start + 8000], at_ms=at_ms)
+        # Two seconds of frames may wait for the stages, which have their turn now.
+        for _ in range(10):
+            await asyncio.sleep(0)
+    return at_ms
+
+
+def texts(call: Call) -> list[str]:
+    """What was said."""
+    assert isinstance(call.channel.tts, Letters)
+    return call.channel.tts.texts
+
+
+async def soon(work: Awaitable[_T]) -> _T:
+    """What it gives, within five seconds."""
+    async with asyncio.timeout(5):
+        return await work
 
 
 async def until_playing(backend: Line) -> None:

@@ -107,8 +107,8 @@ class RTPWishes(RTPExtra, total=False):
 
 
 class RTPCallOptions(RTPExtra, total=False):
-    """The options of one call: `RoomKit.join(options=…)`, `RTPVoiceBackend.connect(options=…)`. They
-    override the backend's; see `RTPOptions`."""
+    """The options of one call, for `RoomKit.join` and `RTPVoiceBackend.connect`. They override the
+    backend's; see `RTPOptions`."""
 
     local_addr: Address
     remote_addr: Address | None

@@ -52,7 +52,7 @@ class Line:
         rate, channels = backend.sample_rate, backend.channels
         self.session = session
         self.phone = Phone(rate, channels, path, seed)
-        self.playout = Playout(rate, channels, backend.lead_ms)
+        self.playout = Playout(rate, channels, backend.lead_ms, session.id)
         self.loop = asyncio.get_running_loop()
         self.opened = self.loop.time()
         self.ticks = 0
@@ -94,11 +94,6 @@ class Line:
 
         timer = self.loop.call_later(ms / 1000, due)
         self._timers.add(timer)
-
-    async def close(self) -> None:
-        """The call is over, and every source closed."""
-        self.end()
-        await self.playout.close()
 
     def end(self) -> None:
         """The call is over. Idempotent."""

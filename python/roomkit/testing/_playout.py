@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
+from roomkit._faults import log_fault
+from roomkit.errors import shown
+from roomkit.rtp._closing import Closing
+from roomkit.rtp.audio import Piece, PieceReader
 from roomkit.testing._convert import Converter
-from roomkit.testing._source import Piece, Source
 from roomkit.voice.base import Mark, PlaybackPosition, Unsubscribe
 from roomkit.voice.pcm import SampleJoiner
 from roomkit.voice.playback import MarkCallback, Playback
 
 __all__ = ["FakePlayback", "Playout"]
 
-_CLOSING_S: Final = 1.0
-"""How long a source may take to close when the call is over."""
+_log = logging.getLogger("roomkit.testing")
 
 
 class Playout:
     """The outbound side of one call. `send`, `cancel` and the properties are for any thread."""
 
-    def __init__(self, sample_rate: int, channels: int, lead_ms: float) -> None:
+    def __init__(self, sample_rate: int, channels: int, lead_ms: float, name: str) -> None:
+        """`name`: of the session, for logs."""
+        self._name = name
         self.format = (sample_rate, channels)
         self.width = 2 * channels
         self._lead = round(sample_rate * lead_ms / 1000)
@@ -39,7 +44,7 @@ class Playout:
         self._live_samples = SampleJoiner("live audio")
         self._lost = False
         self._room = asyncio.Event()
-        self._feeders: set[asyncio.Task[None]] = set()
+        self._finishing: set[asyncio.Task[None]] = set()
         self._over = False
         self.live_dropped = 0
         """Bytes given to `send` that were not taken."""
@@ -50,14 +55,14 @@ class Playout:
 
     def play(self, audio: Any) -> FakePlayback:
         """Plays `audio` when its turn comes."""
-        source = Source(audio, *self.format)
+        reader = PieceReader(audio, *self.format)
         with self._lock:
             self._end_live()
             entry = self._enter(live=False)
-        feeder = self._loop.create_task(self._feed(entry, source), name="fake playback")
-        entry.feeder = feeder
-        self._feeders.add(feeder)
-        feeder.add_done_callback(self._feeders.discard)
+        feeder = self._loop.create_task(self._feed(entry, reader), name="fake playout")
+        feeder.add_done_callback(lambda task: self._fed(entry, task))
+        entry.source = (feeder, reader)
+        entry.done.add_done_callback(lambda _: self._finish_soon(entry))
         self._pass_turn()
         return FakePlayback(self, entry)
 
@@ -131,15 +136,6 @@ class Playout:
             self._over = True
         self.cancel()
 
-    async def close(self) -> None:
-        """Returns when every source is closed; one that takes longer than a second is left."""
-        if self._feeders:
-            _, late = await asyncio.wait(set(self._feeders), timeout=_CLOSING_S)
-            for feeder in late:
-                feeder.cancel()  # also out of what it does to close
-            if late:
-                await asyncio.wait(late, timeout=_CLOSING_S)
-
     # --- the clock ----------------------------------------------------------------------------
 
     def take(self, samples: int, at: float) -> bytes:
@@ -176,7 +172,10 @@ class Playout:
     def _enter(self, *, live: bool) -> _Entry:
         self._number += 1
         self._lost = False
-        entry = _Entry(self._number, live, self.format[0], self._loop.create_future())
+        loop = self._loop
+        entry = _Entry(
+            self._number, live, self.format[0], loop.create_future(), loop.create_future()
+        )
         self._entries.append(entry)
         return entry
 
@@ -210,12 +209,12 @@ class Playout:
         entry.over = True
         entry.cancelled = cancelled
         entry.audio.clear()
+        if not cancelled and entry.at is not None:
+            entry.tell(entry.behind, entry.at)
 
         def tell() -> None:
             if not entry.done.done():
                 entry.done.set_result(entry.position)
-            if cancelled and entry.feeder is not None:
-                entry.feeder.cancel()
 
         if _running_loop() is self._loop:
             tell()
@@ -229,38 +228,50 @@ class Playout:
                 entry.turn.set()
                 return
 
-    async def _feed(self, entry: _Entry, source: Source) -> None:
-        try:
-            await entry.turn.wait()
-            pieces = source.pieces()
-            try:
-                async for piece in pieces:
-                    await self._push(entry, piece)
-            finally:
-                await pieces.aclose()
-            with self._lock:
-                entry.fed = True
-                if not entry.audio and self._entries[:1] == [entry]:
-                    self._entries.remove(entry)
-                    self._end(entry, cancelled=False)
-        except Exception as error:  # noqa: BLE001 (it is raised to whoever waits)
-            entry.error = error
+    def _fed(self, entry: _Entry, feeder: asyncio.Task[None]) -> None:
+        """All of its source was read, or the source failed: then what was queued is dropped."""
+        if feeder.cancelled() or feeder.exception() is not None:
             self.drop(entry)
-        except asyncio.CancelledError:
-            self.drop(entry)  # the source may have done it
-            raise
-        finally:
+        entry.fed = True
+        self._pass_turn()
+
+    def _finish_soon(self, entry: _Entry) -> None:
+        task = self._loop.create_task(self._finish(entry), name="fake playback")
+        self._finishing.add(task)
+        task.add_done_callback(self._finishing.discard)
+
+    async def _finish(self, entry: _Entry) -> None:
+        """It is over: its source is closed as the RTP backend does it, and who waits is told."""
+        closing = Closing(*entry.source, self._name)
+        try:
+            await closing.settle()
+        except Exception as error:  # noqa: BLE001 (it is raised where the playback is awaited)
+            entry.closed.set_exception(error)
+            entry.closed.exception()  # whether or not anybody waits
+        else:
+            closing.let_go()
+            entry.closed.set_result(None)
+
+    async def _feed(self, entry: _Entry, reader: PieceReader) -> None:
+        await entry.turn.wait()
+        async with aclosing(reader.pieces()) as pieces:
+            async for piece in pieces:
+                await self._push(entry, piece)
+        with self._lock:
             entry.fed = True
-            self._pass_turn()
-            await source.aclose()
+            entry.behind = reader.marks_behind
+            if not entry.audio and self._entries[:1] == [entry]:
+                self._entries.remove(entry)
+                self._end(entry, cancelled=False)
 
     async def _push(self, entry: _Entry, piece: Piece) -> None:
         pcm, rate, channels, marks = piece
         if entry.converter is None or entry.converter.format != (rate, channels):
             entry.converter = Converter(rate, channels, *self.format)
-        entry.marks.extend((round(ms * self.format[0] / 1000), mark) for ms, mark in marks)
+        to_rate = self.format[0]
+        entry.marks.extend((entry.pushed + round(at * to_rate / rate), mark) for at, mark in marks)
         rest = memoryview(pcm)
-        most = max(1, self._lead * rate // self.format[0]) * 2 * channels
+        most = max(1, self._lead * rate // to_rate) * 2 * channels
         while rest:
             while sum(len(each.audio) for each in self._entries) >= self._lead * self.width:
                 self._room.clear()
@@ -269,6 +280,7 @@ class Playout:
             converted = entry.converter.convert(bytes(offered))
             with self._lock:
                 entry.audio += converted
+                entry.pushed += len(converted) // self.width
 
 
 class FakePlayback(Playback):
@@ -283,9 +295,11 @@ class FakePlayback(Playback):
         return self._entry.position
 
     async def wait(self) -> PlaybackPosition:
-        await asyncio.wait([self._entry.done])
-        if self._entry.error is not None:
-            raise self._entry.error
+        """Returns when it was played out or cut short: when its last packet has left, or one frame
+        after `cancel`; a source that closes slowly is not waited for."""
+        closed = self._entry.closed
+        await asyncio.wait([closed])
+        closed.result()
         return self._entry.position
 
     def cancel(self) -> bool:
@@ -302,23 +316,16 @@ class FakePlayback(Playback):
         return paused and not self._entry.over
 
     def on_mark(self, callback: MarkCallback) -> Unsubscribe:
-        callbacks = self._entry.callbacks
+        if not callable(callback):
+            raise TypeError(f"callback: {shown(callback)}; a function of a mark and a time fits")
         entry = [callback]
-        callbacks.append(entry)
+        self._entry.callbacks.append(entry)
 
         def unsubscribe() -> None:
-            with contextlib.suppress(ValueError):
-                callbacks.remove(entry)
+            with suppress(ValueError):
+                self._entry.callbacks.remove(entry)
 
         return unsubscribe
-
-    async def closed(self) -> None:
-        """Returns when its source is closed. Raises what it raised."""
-        feeder = self._entry.feeder
-        if feeder is not None and not feeder.done():
-            await asyncio.wait([feeder])
-        if feeder is not None and feeder.done() and not feeder.cancelled():
-            feeder.result()
 
 
 @dataclass(eq=False, slots=True)
@@ -327,11 +334,15 @@ class _Entry:
     live: bool
     rate: int
     done: asyncio.Future[PlaybackPosition]
+    """Over."""
+    closed: asyncio.Future[None]
+    """Over, and its source closed, or too slow to be waited for."""
+    source: tuple[asyncio.Task[None], PieceReader] = field(init=False)
     audio: bytearray = field(default_factory=bytearray)
     turn: asyncio.Event = field(default_factory=asyncio.Event)
     converter: Converter | None = None
-    feeder: asyncio.Task[None] | None = None
-    error: Exception | None = None
+    pushed: int = 0
+    """Samples of it that were queued."""
     fed: bool = False
     """Nothing more of it will be pushed."""
     lost: bool = False
@@ -344,6 +355,8 @@ class _Entry:
     at: float | None = None
     marks: deque[tuple[int, Mark]] = field(default_factory=deque)
     """With the samples at which they are."""
+    behind: tuple[Mark, ...] = ()
+    """Marks behind all audio."""
     callbacks: list[list[MarkCallback]] = field(default_factory=list)
 
     @property
@@ -365,10 +378,20 @@ class _Entry:
         self.at = at
         self.samples += samples
         while self.marks and self.marks[0][0] < self.samples:
-            _, mark = self.marks.popleft()
-            loop = self.done.get_loop()
-            for callback in [callback for (callback,) in self.callbacks]:
-                loop.call_soon(callback, mark, at)
+            self.tell((self.marks.popleft()[1],), at)
+
+    def tell(self, marks: tuple[Mark, ...], at: float) -> None:
+        """These have left."""
+        for mark in marks:
+            for (callback,) in list(self.callbacks):
+                self.done.get_loop().call_soon_threadsafe(_told, callback, mark, at)
+
+
+def _told(callback: MarkCallback, mark: Mark, at: float) -> None:
+    try:
+        callback(mark, at)
+    except Exception as error:  # noqa: BLE001 (it harms nothing else)
+        log_fault(_log, error, "a callback for marks raised")
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

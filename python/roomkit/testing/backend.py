@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -102,7 +104,8 @@ class FakeBackend(VoiceBackend):
 
     @property
     def capabilities(self) -> VoiceCapability:
-        return VoiceCapability.DTMF_SIGNALING | VoiceCapability.INTERRUPTION
+        always = VoiceCapability.INTERRUPTION | VoiceCapability.PAUSE
+        return VoiceCapability.DTMF_SIGNALING | always
 
     # --- life of a session --------------------------------------------------------------------
 
@@ -159,7 +162,7 @@ class FakeBackend(VoiceBackend):
         session.state = VoiceSessionState.ENDED
         self.sessions.pop(session.id, None)
         if line is not None:
-            await line.close()
+            line.end()
 
     async def close(self) -> None:
         self._closed = True
@@ -179,16 +182,18 @@ class FakeBackend(VoiceBackend):
         playback = self.start_playback(session, audio)
         try:
             await playback.wait()
-        finally:
+        except asyncio.CancelledError:
             playback.cancel()
-            await playback.closed()
+            with suppress(Exception):  # the cancellation is on its way up
+                await playback.wait()
+            raise
 
     def start_playback(self, session: VoiceSession, audio: Any) -> FakePlayback:
         return self._require(session, "send audio").playout.play(audio)
 
     def send_audio_sync(self, session: VoiceSession, chunk: Any) -> int:
         line = self._require(session, "send audio")
-        return line.playout.send(*live_piece(chunk, self.sample_rate, self.channels))
+        return line.playout.send(*live_piece(chunk, self.sample_rate, self.channels)[:3])
 
     async def cancel_audio(self, session: VoiceSession) -> bool:
         line = self._known(session)

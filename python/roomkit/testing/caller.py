@@ -167,8 +167,8 @@ class Caller:
                     raise ValueError(f"audio: {name} has {8 * file.getsampwidth()} bits; 16 fits")
                 pcm = file.readframes(file.getnframes())
                 return self._speak("plays", name, pcm, file.getframerate(), file.getnchannels())
-        piece = live_piece(audio, *self._line.playout.format)
-        return self._speak("plays", "", *piece)
+        pcm, rate, channels, _ = live_piece(audio, *self._line.playout.format)
+        return self._speak("plays", "", pcm, rate, channels)
 
     def presses(
         self,

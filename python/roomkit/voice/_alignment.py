@@ -108,8 +108,7 @@ def _filled(
     for one in [*found, (marks, units, units)]:
         words = one[1] - before[2] - 1
         if words > 0 and one[0] - before[0] - 1 == words:
-            for n in range(1, words + 1):
-                filled.append((before[0] + n, before[2] + n, before[2] + n))
+            filled += [(before[0] + n, before[2] + n, before[2] + n) for n in range(1, words + 1)]
         filled.append(one)
         before = one
     return filled[:-1]

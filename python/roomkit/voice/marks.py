@@ -6,6 +6,7 @@ import math
 import sys
 from array import array
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import Final
@@ -16,7 +17,7 @@ from roomkit.voice.base import Mark, PathDelay, PlaybackPosition
 __all__ = ["UNKNOWN_PATH", "Heard", "HeardText"]
 
 UNKNOWN_PATH: Final = PathDelay(0.0, 100.0, 1000.0)
-"""What is assumed where the backend knows no path: nothing, up to what a far end buffers at most."""
+"""What is assumed where the backend knows no path: from no delay to all that a far end buffers."""
 
 # How loud it is, is kept for each of these: shorter than any sound of speech.
 _BLOCK_MS: Final = 10
@@ -123,16 +124,22 @@ class Heard:
         path = UNKNOWN_PATH if path is None else path
         since_ms = math.inf if position.at is None else max(0.0, (now - position.at) * 1000)
 
-        def heard_ms(delay_ms: float) -> float:
-            # The newest packet holds the last `packet_ms` of what has left.
-            return max(0.0, position.played_ms - max(0.0, delay_ms + packet_ms - since_ms))
+        played_ms, started_at = position.played_ms, position.started_at
+        if played_ms <= 0 or position.at is None:
+            return self.at(max(0.0, played_ms), 0.0)
+        # How long nothing left, altogether: if that was just now, more of it has arrived.
+        pauses_ms = math.inf
+        if started_at is not None:
+            pauses_ms = max(0.0, (position.at - started_at) * 1000 + packet_ms - played_ms)
 
-        if position.played_ms <= 0 or position.at is None:
-            return self.at(0.0 if position.played_ms <= 0 else position.played_ms)
+        def heard_ms(delay_ms: float) -> float:
+            return max(0.0, played_ms - max(0.0, delay_ms - since_ms))
+
+        # The newest packet holds the last `packet_ms` of what has left.
         heard = self.at(
-            heard_ms(path.likely_ms),
-            heard_ms(path.most_ms),
-            heard_ms(path.least_ms - packet_ms),
+            heard_ms(path.likely_ms + packet_ms),
+            heard_ms(path.most_ms + packet_ms),
+            heard_ms(path.least_ms - pauses_ms),
         )
         if heard.certain_ms >= position.played_ms and self._all_of(position):
             return self._whole(position.played_ms)
@@ -261,14 +268,17 @@ class _Sound:
     def share(self, units: Units, those: range) -> list[tuple[float, float]]:
         """When each of `those` units is said: the sound, shared out by their weights."""
         edges = list(accumulate((units.weight(unit) for unit in those), initial=0.0))
-        times = [self._when(edge / (edges[-1] or 1.0)) for edge in edges]
-        return list(pairwise(times))
+        parts = [edge / (edges[-1] or 1.0) for edge in edges]
+        return [
+            (self._when(begin, bisect_right), self._when(end, bisect_left))
+            for begin, end in pairwise(parts)
+        ]
 
-    def _when(self, part: float) -> float:
-        """Where that part of the sound is over."""
+    def _when(self, part: float, side: Callable[[list[int], float], int]) -> float:
+        """Where that part of the sound is over: before a pause, or after it."""
         total = self._sums[-1]
         if not total:
             return self._start_ms + self._length_ms * part
-        at = min(max(1, bisect_left(self._sums, part * total)), len(self._sums) - 1)
+        at = min(max(1, side(self._sums, part * total)), len(self._sums) - 1)
         within = min(1.0, max(0.0, part * total - self._sums[at - 1]))
         return (self._first + at - 1 + within) * _BLOCK_MS

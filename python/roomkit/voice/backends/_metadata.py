@@ -1,4 +1,4 @@
-"""`SessionMetadata`: what options and metadata of `connect` ask for, and what the latter tells of the
+"""`SessionMetadata`: what options and metadata of `connect` ask for, and what metadata tells of the
 media."""
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class SessionMetadata:
         return asked
 
     def _fits(self, name: str, value: Any) -> bool:
-        """Whether that can be the option of this name. What it makes of the others is told later."""
+        """Whether that can be the option of this name."""
         try:
             replace(self._options, **{name: value})
         except (TypeError, ValueError) as error:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
 
 from roomkit.voice.frame import AudioFrame
 
@@ -60,7 +61,7 @@ class VADProvider(ABC):
     def reset(self) -> None:
         """Forgets everything heard: the next frame starts afresh."""
 
-    def new_session(self) -> VADProvider:
+    def new_session(self) -> Self:
         """A detector with the same settings for another call: a shallow copy of this one, reset. It
         shares what this one refers to, such as a model. Lists, deques and the like that are
         attributes are its own, so that `reset` may make them anew or empty what it finds."""

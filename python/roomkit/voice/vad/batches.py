@@ -3,8 +3,8 @@
     event loops                          one thread                        event loops
     BatchStream.feed ──► queue ──► windows that are ready ──► model ──► events, one wake per loop
 
-A model that is asked about ten windows at once takes a third of the time of ten questions. A window
-therefore waits up to `LINGER_MS` for those of other calls, unless all open calls have one.
+To ask at all costs ten times of what one window more does. The first window of a batch therefore
+waits for those of other calls: for eight of them, for `LINGER_MS`, or until all calls have one.
 
 The thread lives while streams are open. In a forked child there is none: what it inherited is over.
 """
@@ -29,7 +29,7 @@ from roomkit.voice.vad.energy import EnergyVAD
 from roomkit.voice.vad.evidence import is_tone, levels_dbfs
 from roomkit.voice.vad.windows import RATE, Windows
 
-__all__ = ["LINGER_MS", "BatchStream", "Batcher", "Infer", "Inline", "Samples"]
+__all__ = ["LINGER_MS", "BatchStream", "Batcher", "Infer", "Inline", "InlineStream", "Samples"]
 
 _log = logging.getLogger("roomkit.voice.vad")
 
@@ -45,9 +45,10 @@ CONTEXT: Final = 32
 STATE: Final = 128
 WINDOW_MS: Final = WINDOW * 1000 / RATE
 
-LINGER_MS: Final = 5.0
-"""How long the first window of a batch waits for others. With the time that the batch before takes
-(3 ms for a hundred windows) every window is asked about within 10 ms."""
+LINGER_MS: Final = 9.0
+"""How long the first window of a batch waits for others at most: it is asked about within 10 ms."""
+_WORTH_WAITING_FOR: Final = 8
+"""So many windows at once cost little more each than a hundred: nobody waits for more of them."""
 # Audio that waits for the thread. A machine that is half a second behind would tell of a barge-in
 # when it is over: what is older is dropped, and what is said now is heard.
 _LONGEST_QUEUE_MS: Final = 500.0
@@ -58,12 +59,10 @@ _PATIENCE_MS: Final = 2000.0
 class Batcher:
     """Asks `infer` about the windows of its streams, on a thread of its own."""
 
-    def __init__(self, infer: Infer, *, linger_ms: float = LINGER_MS) -> None:
+    def __init__(self, infer: Infer) -> None:
         self.infer = infer
-        self._linger_s = linger_ms / 1000
-        self._wake = (
-            threading.Condition()
-        )  # its lock may be taken again where a stream is collected
+        # Its lock may be taken again, where a stream is collected while this thread has it.
+        self._wake = threading.Condition()
         self._ready: list[BatchStream] = []
         self._open = 0
         self._thread: threading.Thread | None = None
@@ -139,7 +138,7 @@ class Batcher:
                         self._thread = None
                         return
                     self._wake.wait()
-                self._wake.wait_for(self._all_ready, self._linger_s)
+                self._wake.wait_for(self._all_ready, linger_ms(self._open) / 1000)
                 batch, self._ready = self._ready, []
             self._ask_about(batch)
             del batch  # an open stream that nobody holds any longer is collected
@@ -175,7 +174,12 @@ class Batcher:
         while turns:
             asked, rows = [], []
             for turn in turns:
-                row = next(turn[1], None)
+                try:
+                    row = next(turn[1], None)
+                except Exception as error:  # noqa: BLE001 (one call's frame is not the others')
+                    log_fault(_log, error, "voice activity: a frame that does not fit; EnergyVAD")
+                    told.setdefault(turn[0].loop, []).append((turn[0], None))
+                    continue
                 if row is not None:
                     asked.append(turn)
                     rows.append(row)
@@ -195,14 +199,21 @@ class Batcher:
             turns = asked
 
 
+def linger_ms(calls: int) -> float:
+    """How long the first window waits for others where so many calls are open."""
+    return min(LINGER_MS, _WORTH_WAITING_FOR * WINDOW_MS / max(calls, 1))
+
+
 class BatchStream(VADStream):
     """One call's side: `feed` and `close` on the event loop, the rest on the batcher's thread."""
+
+    is_closed = False
+    _counted = False  # among the batcher's open ones
 
     def __init__(
         self, batcher: Batcher, settings: ActivitySettings, tell: Callable[[VADEvent], None]
     ) -> None:
         self.loop = asyncio.get_running_loop()
-        self.is_closed = False
         self.state: Samples = np.zeros((2, STATE), np.float32)
         self._batcher = batcher
         self._settings = settings
@@ -217,7 +228,6 @@ class BatchStream(VADStream):
         self._windows = Windows(WINDOW, CONTEXT)
         self._activity = Activity(settings)
         self._instead: EnergyVAD | None = None
-        self._counted = False
         try:
             batcher.opened()
             self._counted = True
@@ -237,13 +247,18 @@ class BatchStream(VADStream):
             return
         self._queue.append(frame)
         self._fed_ms += frame.duration_ms
-        waiting = self._fed_ms - self._taken_ms - self._dropped_ms
+        waiting = self.waiting_ms
         if waiting > _LONGEST_QUEUE_MS:
             self._drop(waiting - _LONGEST_QUEUE_MS)
         # In a binary fraction, so that a sum of frames is not short of a window by rounding.
         if waiting > WINDOW_MS - 0.01 and not self._is_ready:
             self._is_ready = True
             self._batcher.ready(self)
+
+    @property
+    def waiting_ms(self) -> float:
+        """Audio that the model was not asked about yet; that of a part of a window too."""
+        return self._fed_ms - self._taken_ms - self._dropped_ms
 
     def close(self) -> None:
         if self.is_closed:
@@ -279,11 +294,13 @@ class BatchStream(VADStream):
 
     def _drop(self, excess_ms: float) -> None:
         dropped = 0.0
-        while dropped < excess_ms:
+        while dropped < excess_ms and len(self._queue) > 1:  # the newest stays, however long
             try:
                 dropped += self._queue.popleft().duration_ms
             except IndexError:  # the thread has taken the rest meanwhile
                 break
+        if not dropped:
+            return
         self._dropped_ms += dropped
         self._batcher.dropped(max(1, round(dropped / WINDOW_MS)))
         if self._taken_ms != self._unmoved_from:
@@ -298,11 +315,14 @@ class BatchStream(VADStream):
     # On the batcher's thread
 
     def take(self) -> Iterator[Samples]:
-        """The windows that wait. What it yields holds until the next one."""
+        """The windows that wait now. What it yields holds until the next one."""
         # First, so that a frame that comes meanwhile makes it ready again.
         self._is_ready = False
+        return self._cut(len(self._queue))
+
+    def _cut(self, frames: int) -> Iterator[Samples]:
         queue = self._queue
-        while queue:
+        for _ in range(frames):
             try:
                 frame = queue.popleft()
             except IndexError:  # dropped or closed at this moment
@@ -325,16 +345,33 @@ class Inline:
         self._windows = Windows(WINDOW, CONTEXT)
         self._activity = Activity(settings)
 
-    def process(self, frame: AudioFrame) -> VADEvent | None:
-        """Takes the next frame. Of one that has a start and its end, the last is returned."""
-        found = None
+    def process(self, frame: AudioFrame) -> list[VADEvent]:
+        """Takes the next frame; what it settles, in order."""
+        found = []
         for row in self._windows.cut(frame):
             window = row[None, :] * np.float32(1 / 32768)
             probabilities, self._state = self._infer(window, self._state)
             level = float(levels_dbfs(window[:, CONTEXT:])[0])
             event = _heard(self._windows, self._activity, float(probabilities[0]), level, window[0])
-            found = event or found
+            if event is not None:
+                found.append(event)
         return found
+
+
+class InlineStream(VADStream):
+    """`Inline` as a stream."""
+
+    def __init__(self, inline: Inline, tell: Callable[[VADEvent], None]) -> None:
+        self._inline = inline
+        self._tell = tell
+        self._closed = False
+
+    def feed(self, frame: AudioFrame) -> None:
+        for event in () if self._closed else self._inline.process(frame):
+            self._tell(event)
+
+    def close(self) -> None:
+        self._closed = True
 
 
 _Told = tuple[BatchStream, VADEvent | None]

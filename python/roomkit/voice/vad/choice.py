@@ -69,19 +69,19 @@ class _Made(VADProvider):
     def name(self) -> str:
         return getattr(self._make, "__name__", type(self._make).__name__)
 
-    def new_session(self) -> VADProvider:
-        made = self._make()
-        if not isinstance(made, VADProvider):
-            raise TypeError(f"vad: {self.name} made a {type(made).__name__}; a VADProvider fits")
-        return made
-
     def open(self, tell: Callable[[VADEvent], None]) -> VADStream:
-        return self.new_session().open(tell)
+        return self._one().open(tell)
 
     def process(self, frame: AudioFrame) -> VADEvent | None:
         if self._own is None:
-            self._own = self.new_session()
+            self._own = self._one()
         return self._own.process(frame)
 
     def reset(self) -> None:
         self._own = None
+
+    def _one(self) -> VADProvider:
+        made = self._make()
+        if not isinstance(made, VADProvider):
+            raise TypeError(f"vad: {self.name} made a {type(made).__name__}; a VADProvider fits")
+        return made

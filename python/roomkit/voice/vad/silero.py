@@ -44,6 +44,8 @@ class SileroVAD(VADProvider):
     `stop`: the probability below which a window is silence while somebody speaks, up to `start`.
     `start_ms`: for how long speech must last to be told, 0 to 1000; one window at least.
     `stop_ms`: the silence that ends it, 50 to 5000.
+    `at_once`: every window is asked about within `feed`, on the event loop. It costs three times as
+    much, and is for tests on virtual time and for files, whose audio no thread keeps up with.
     `model`: the path of another ONNX file of the same interface.
     Raises `ValueError` for an option out of range or a file that is no such model,
     `ProviderUnavailableError` where the extra is missing or broken.
@@ -58,9 +60,11 @@ class SileroVAD(VADProvider):
         stop: float = 0.35,
         start_ms: float = 0.0,
         stop_ms: float = 200.0,
+        at_once: bool = False,
         model: str | PathLike[str] | None = None,
     ) -> None:
         self.settings = ActivitySettings(start, stop, start_ms, stop_ms)
+        self.at_once = bool(at_once)
         self._path = _model_path(model)
         _process.batcher(self._path)
         self.reset()
@@ -76,21 +80,25 @@ class SileroVAD(VADProvider):
 
     def open(self, tell: Callable[[VADEvent], None]) -> VADStream:
         """What one call feeds, on the running event loop. `tell` is called on it."""
-        from roomkit.voice.vad.batches import BatchStream
+        from roomkit.voice.vad.batches import BatchStream, Inline, InlineStream
 
+        if self.at_once:
+            inline = Inline(_process.batcher(self._path).infer, self.settings)
+            return InlineStream(inline, tell)
         return BatchStream(_process.batcher(self._path), self.settings, tell)
 
     def reset(self) -> None:
         self._now: Inline | None = None
 
     def process(self, frame: AudioFrame) -> VADEvent | None:
-        """Takes the next frame and asks the model at once, on this thread: for files, where nobody
-        waits. Among many calls that costs three times of what `open` does."""
+        """Takes the next frame and asks the model at once, on this thread. Of a frame that is so
+        long that speech begins and ends in it, the last event is returned."""
         from roomkit.voice.vad.batches import Inline
 
         if self._now is None:
             self._now = Inline(_process.batcher(self._path).infer, self.settings)
-        return self._now.process(frame)
+        events = self._now.process(frame)
+        return events[-1] if events else None
 
 
 def _model_path(model: str | PathLike[str] | None) -> Path:
@@ -137,8 +145,8 @@ def _load(path: Path) -> Batcher:
     import hashlib
 
     try:
-        from roomkit.voice.vad import onnx
         from roomkit.voice.vad.batches import Batcher
+        from roomkit.voice.vad.onnx import load
     except ImportError as error:
         raise ProviderUnavailableError(
             f"onnxruntime cannot be used here ({error}): {_INSTALL} brings it"
@@ -151,7 +159,7 @@ def _load(path: Path) -> Batcher:
             digest[:12],
             ", ".join(_KNOWN.values()),
         )
-    return Batcher(onnx.load(path))
+    return Batcher(load(path))
 
 
 def _after_fork() -> None:
