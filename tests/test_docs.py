@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import importlib
 import re
 import shlex
 import sys
@@ -23,7 +24,22 @@ from roomkit.rtp import RTPOptions, RTPSession, RTPStats
 from snippets import blocks
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+# What a program imports from; the rest of the package is reached by these.
+PUBLIC = [
+    "roomkit",
+    "roomkit.errors",
+    "roomkit.rtp",
+    "roomkit.rtp.sdp",
+    "roomkit.testing",
+    "roomkit.voice",
+    "roomkit.voice.pipeline",
+    "roomkit.voice.stt",
+    "roomkit.voice.tts",
+    "roomkit.voice.vad",
+]
+# What runs a pipeline for a channel.
+INNER = {"PipelineEngine", "PipelineSink", "open_recording"}
 RUNNABLE = [page for page in PAGES if any(block.language == "python" for block in blocks(page))]
 
 
@@ -44,7 +60,7 @@ async def keep_calling(port: int, own_port: int) -> None:
             await until(lambda: not bound(port), "the page's program is over", timeout=1)
 
 
-@pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: page.relative_to(ROOT).as_posix())
 async def test_the_python_of_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path) -> None:
     local, remote, _ = free_ports(3)
     caller = asyncio.create_task(keep_calling(local, remote))
@@ -88,6 +104,20 @@ def test_every_option_is_documented_with_its_default() -> None:
 def test_every_statistic_is_documented() -> None:
     documented = [name for name, _ in table(ROOT / "docs/statistics.md")]
     assert sorted(documented) == sorted(counter.name for counter in fields(RTPStats))
+
+
+def test_every_public_name_has_its_place_in_the_reference() -> None:
+    shown = [
+        name
+        for page in (ROOT / "docs/reference").glob("*.md")
+        for name in re.findall(r"^::: (\S+)", page.read_text(), re.MULTILINE)
+    ]
+    assert len(shown) == len(set(shown))
+    described = {name.rpartition(".")[2] for name in shown}
+    public: set[str] = set()
+    for module in PUBLIC:
+        public |= set(importlib.import_module(module).__all__)
+    assert public - INNER - described == set()
 
 
 def test_every_local_link_leads_somewhere() -> None:
