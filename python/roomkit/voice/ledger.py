@@ -63,10 +63,10 @@ class TurnTimes:
         known are left out, their time is the next one's. They add up to `total_ms`, exactly."""
         parts: dict[str, float] = {}
         ends: list[tuple[str, float]] = []
-        for step in STEPS[1:]:
-            at_ms = getattr(self, f"{step}_ms")
+        for each in STEPS[1:]:
+            at_ms = getattr(self, f"{each}_ms")
             if at_ms is not None:
-                ends.append((step, at_ms))
+                ends.append((each, at_ms))
         if not ends:
             return parts
         # What was there before the step before it took no time; none lasts past the last.
