@@ -72,9 +72,9 @@ class TurnTimes:
         # What was there before the step before it took no time; none lasts past the last.
         last = ends[-1][1] - self.speech_ended_ms
         done = 0.0
-        for step, at_ms in ends:
+        for name, at_ms in ends:
             until = min(max(done, at_ms - self.speech_ended_ms), max(0.0, last))
-            parts[step] = until - done
+            parts[name] = until - done
             done = until
         return _exact(parts, max(0.0, last))
 
