@@ -1,8 +1,9 @@
 """The code blocks of a Markdown page, and a runner that executes them as a reader would type them.
 
 As a program, `python snippets.py PAGE LOCAL_PORT REMOTE_PORT` runs a page's Python blocks in order,
-in one namespace, top-level `await` allowed. The addresses that the documentation uses become ports
-of the loopback, where the test has a peer.
+in one namespace, top-level `await` allowed, and then calls the functions `test_…` that they define, as
+pytest would. The addresses that the documentation uses become ports of the loopback, where the test
+has a peer. Blocks in a comment (`<!--` before the fence) run as the others do, unseen by readers.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def on_loopback(text: str, local: int, remote: int) -> str:
 
 
 def run(page: Path, local: int, remote: int) -> int:
-    """Executes the page's Python blocks; returns how many there were."""
+    """Executes the page's Python blocks and its tests; returns how many blocks there were."""
     namespace: dict[str, object] = {"__name__": "__main__"}
     python = [block for block in blocks(page) if block.language == "python"]
     with asyncio.Runner() as runner:
@@ -59,6 +60,9 @@ def run(page: Path, local: int, remote: int) -> int:
             result = eval(code, namespace)
             if inspect.iscoroutine(result):
                 runner.run(result)
+    for name, test in list(namespace.items()):
+        if name.startswith("test_") and callable(test):
+            test()
     return len(python)
 
 
