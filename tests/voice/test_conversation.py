@@ -9,7 +9,7 @@ from roomkit.voice.conversation import (
     OpenUtterance,
     Phase,
 )
-from roomkit.voice.turns import TurnDetector, Turns, TurnSoFar
+from roomkit.voice.turns import BargeIn, TurnDetector, Turns, TurnSoFar
 from support.conversing import script
 
 # Turns
@@ -285,3 +285,17 @@ def test_time_that_goes_back_or_is_none_stands_still() -> None:
     opened = s.of(OpenUtterance)[-1]
     assert isinstance(opened, OpenUtterance)
     assert 5060 <= opened.at_ms <= 6000
+
+
+def test_of_many_turns_that_wait_for_the_end_of_what_plays_none_is_lost() -> None:
+    s = script(Turns(longest_ms=1000), BargeIn(mode="off"))
+    s.plays(0, 1)
+    s.starts(100)
+    for n in range(200):
+        s.hears(1050 + 1000 * n, n + 1, f"w{n}")
+    s.ends(201_000)
+    s.hears(201_400, 201, "end")
+    s.to(203_000)
+    assert s.texts() == []
+    s.played(203_000, 1)
+    assert " ".join(s.texts()).split() == [f"w{n}" for n in range(200)] + ["end"]

@@ -216,7 +216,8 @@ class TurnQueue:
         self.current.closed = True
         self._turns.append(Turn())
         if len(self._turns) > _TURNS:
-            self.oldest.join(self._turns.popleft())
+            oldest = self._turns.popleft()
+            self.oldest.join(oldest)
 
     def take(self, busy: bool) -> Turn | None:
         """The next turn that is over and has its texts, left with what was said to us, which may be
