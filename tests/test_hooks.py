@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from roomkit.hooks import HookContext, HookExecution, HookResult, HookRunner, HookTrigger
+from roomkit.hooks import (
+    HookContext,
+    HookExecution,
+    HookResult,
+    HookRunner,
+    HookTrigger,
+    speaking,
+)
 from roomkit.rooms import Room
 from roomkit.voice.base import VoiceSession
 from roomkit.voice.events import DTMFDetectedEvent, ErrorEvent, TranscriptionEvent
@@ -321,3 +328,134 @@ async def turns(count: int = 10) -> None:
     """Lets everything that is ready run."""
     for _ in range(count):
         await asyncio.sleep(0)
+
+
+async def test_a_watcher_is_told_at_once_before_any_hook_and_until_it_goes() -> None:
+    hooks, session, seen = runner(), session_of(), []
+
+    async def hook(event: DTMFDetectedEvent, ctx: HookContext) -> None:
+        seen.append(("hook", event.digit))
+
+    hooks.add(HookTrigger.ON_DTMF, hook)
+    remove = hooks.watch(session, lambda trigger, event: seen.append((str(trigger), event.digit)))
+    hooks.emit(HookTrigger.ON_DTMF, digit("1", session))
+    assert seen == [("on_dtmf", "1")]
+    remove()
+    remove()
+    hooks.emit(HookTrigger.ON_DTMF, digit("2", session))
+    await hooks.drain(1)
+    assert seen == [("on_dtmf", "1"), ("hook", "1"), ("hook", "2")]
+
+
+async def test_a_hook_that_speaks_holds_up_neither_its_own_trigger_nor_another() -> None:
+    hooks, session, seen = runner(), session_of(), []
+    spoken = asyncio.Event()
+
+    async def greet(event: DTMFDetectedEvent, ctx: HookContext) -> None:
+        with speaking():
+            await spoken.wait()
+        seen.append("greet " + event.digit)
+
+    async def later(event: DTMFDetectedEvent, ctx: HookContext) -> None:
+        seen.append("later " + event.digit)
+
+    async def other(event: Any, ctx: HookContext) -> None:
+        seen.append("other")
+
+    hooks.add(HookTrigger.ON_DTMF, greet, timeout=0.01)
+    hooks.add(HookTrigger.ON_DTMF, later, priority=1)
+    hooks.add(HookTrigger.ON_TURN_ENDED, other)
+    for key in "12":
+        hooks.emit(HookTrigger.ON_DTMF, digit(key, session))
+    hooks.emit(HookTrigger.ON_TURN_ENDED, heard("x", session))
+    await asyncio.sleep(0.05)  # longer than its time
+    assert seen == ["other", "later 1", "later 2"]
+    spoken.set()
+    await hooks.drain(1)
+    assert seen[3:] == ["greet 1", "greet 2"]
+
+
+async def test_the_time_of_a_hook_that_spoke_runs_on_afterwards() -> None:
+    hooks, session, errors = runner(), session_of(), []
+
+    async def hook(event: Any, ctx: HookContext) -> None:
+        with speaking():
+            await asyncio.sleep(0.03)
+        await asyncio.Event().wait()
+
+    async def on_error(event: ErrorEvent, ctx: HookContext) -> None:
+        errors.append(str(event.error))
+
+    hooks.add(HookTrigger.ON_DTMF, hook, timeout=0.01)
+    hooks.add(HookTrigger.ON_ERROR, on_error)
+    hooks.emit(HookTrigger.ON_DTMF, digit("1", session))
+    await hooks.drain(5)
+    assert errors == ["took longer than 0.01 s and was cancelled"]
+
+
+async def test_a_handler_of_several_triggers_gets_everything_in_order() -> None:
+    hooks, session, seen = runner(), session_of(), []
+
+    async def note(event: Any, ctx: HookContext) -> None:
+        await turns(3)
+        seen.append(event.digit)
+
+    hooks.add(HookTrigger.ON_DTMF, note)
+    hooks.add(HookTrigger.ON_IDLE, note, execution=ASYNC)
+    for number, key in enumerate("123456"):
+        trigger = HookTrigger.ON_IDLE if number % 2 else HookTrigger.ON_DTMF
+        hooks.emit(trigger, digit(key, session))
+    await hooks.drain(1)
+    assert seen == list("123456")
+
+
+async def test_hooks_begin_in_the_order_of_what_happened_across_triggers() -> None:
+    hooks, session, seen = runner(), session_of(), []
+    order = (
+        HookTrigger.ON_SPEECH_START,
+        HookTrigger.ON_PARTIAL_TRANSCRIPTION,
+        HookTrigger.ON_SPEECH_END,
+    )
+
+    def noting(trigger: HookTrigger) -> Any:
+        async def note(event: Any, ctx: HookContext) -> None:
+            await turns(2)
+            seen.append(trigger)
+
+        return note
+
+    for trigger in (HookTrigger.ON_TRANSCRIPTION, *order):
+        hooks.add(trigger, noting(trigger))
+    for trigger in order:
+        hooks.emit(trigger, heard("x", session))
+    await hooks.run(HookTrigger.ON_TRANSCRIPTION, heard("x", session))
+    await hooks.drain(1)
+    assert seen == [*order, HookTrigger.ON_TRANSCRIPTION]
+
+
+async def test_a_hook_that_drains_is_not_waited_for_by_itself() -> None:
+    hooks, session, seen = runner(), session_of(), []
+
+    async def hook(event: Any, ctx: HookContext) -> None:
+        await asyncio.create_task(hooks.drain(5))  # from a task of its own as well
+        seen.append("drained")
+
+    hooks.add(HookTrigger.ON_DTMF, hook)
+    hooks.emit(HookTrigger.ON_DTMF, digit("1", session))
+    await asyncio.wait_for(hooks.drain(5), 1)
+    assert seen == ["drained"]
+
+
+async def test_what_a_chain_hook_does_by_way_of_itself_does_not_wait_for_itself() -> None:
+    hooks, session, seen = runner(), session_of(), []
+
+    async def hook(event: Any, ctx: HookContext) -> None:
+        seen.append(type(event).__name__)
+        if isinstance(event, DTMFDetectedEvent):
+            await hooks.run(HookTrigger.ON_TRANSCRIPTION, heard("x", session))
+
+    hooks.add(HookTrigger.ON_DTMF, hook)
+    hooks.add(HookTrigger.ON_TRANSCRIPTION, hook)
+    hooks.emit(HookTrigger.ON_DTMF, digit("1", session))
+    await asyncio.wait_for(hooks.drain(5), 1)
+    assert seen == ["DTMFDetectedEvent", "TranscriptionEvent"]

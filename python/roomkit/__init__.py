@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from roomkit.ai import AIChannel, AIProvider, Turn
+    from roomkit.call import Call, CallOptions
     from roomkit.errors import RoomKitError
     from roomkit.hooks import HookContext, HookExecution, HookResult, HookTrigger
     from roomkit.kit import RoomKit
@@ -37,6 +38,8 @@ __all__ = [
     "AudioFrame",
     "AudioPipelineConfig",
     "AudioQueue",
+    "Call",
+    "CallOptions",
     "Channel",
     "ChannelBinding",
     "ChannelCategory",
@@ -66,6 +69,8 @@ _HOMES = {
     "AudioFrame": "voice.frame",
     "AudioPipelineConfig": "voice.pipeline.base",
     "AudioQueue": "voice.queue",
+    "Call": "call",
+    "CallOptions": "call",
     "Channel": "rooms",
     "ChannelBinding": "rooms",
     "ChannelCategory": "rooms",

@@ -9,12 +9,14 @@
     │   └── RoomNotFoundError (LookupError)      no room of that id
     ├── ChannelError
     │   ├── ChannelExistsError (ValueError)      register_channel with an id that is taken
+    │   ├── ChannelBoundError (ValueError)       the channel is another kit's
     │   ├── ChannelNotRegisteredError (LookupError)  no channel of that id
     │   ├── ChannelNotAttachedError (LookupError)    the channel is not in that room
     │   └── ChannelTypeError (TypeError)         the channel is of a kind that cannot do that
     ├── ParticipantExistsError (ValueError)      join with a participant id already in the room
     ├── SessionError
     │   ├── SessionEndedError (RuntimeError)     the call is over: nothing leaves ENDED
+    │   │   └── CallEnded                        the same, told to who waits in a `Call`; `.reason`
     │   ├── SessionNotFoundError (LookupError)   the backend, channel or kit has no such session
     │   └── SessionFaultError (RuntimeError)     the media core ended the session by itself
     ├── BackendError
@@ -42,6 +44,8 @@ __all__ = [
     "AddressConflictError",
     "BackendClosedError",
     "BackendError",
+    "CallEnded",
+    "ChannelBoundError",
     "ChannelError",
     "ChannelExistsError",
     "ChannelNotAttachedError",
@@ -125,6 +129,17 @@ class ChannelExistsError(ChannelError, ValueError):
         super().__init__(channel_id, f"channel_id: {channel_id!r} is registered already")
 
 
+class ChannelBoundError(ChannelError, ValueError):
+    """The channel is registered with another kit: a channel belongs to one."""
+
+    def __init__(self, channel_id: str) -> None:
+        super().__init__(
+            channel_id,
+            f"channel: {channel_id!r} is registered with another RoomKit already; a channel of its"
+            " own for each kit fits",
+        )
+
+
 class ChannelNotRegisteredError(ChannelError, LookupError):
     """No channel of that id was given to `register_channel`."""
 
@@ -179,6 +194,16 @@ class SessionEndedError(SessionError, RuntimeError):
         super().__init__(
             session_id, f"session {session_id} has ended; cannot {doing} (open a new session)"
         )
+
+
+class CallEnded(SessionEndedError):  # noqa: N818 (no error of anybody's: people hang up)
+    """The call ended while a method of `Call` waited, or before it was called. `reason` says why,
+    as `SessionEndedEvent.reason` does."""
+
+    def __init__(self, session_id: str, reason: str, doing: str = "use it") -> None:
+        super().__init__(session_id, doing)
+        self.args = (f"the call is over ({reason}); cannot {doing}",)
+        self.reason = reason
 
 
 class SessionNotFoundError(SessionError, LookupError):

@@ -1,15 +1,25 @@
 """Hooks: functions of the application that are called when something happens in a call.
 
-One event takes this way::
+    emit(trigger, event)         the session's watchers at once; then, and nobody waits for it:
+      └─ chain of the trigger    SYNC hooks, one after another, by priority (lower first):
+           │                     each may let the event pass, change it, or block it
+           └─ observers          ASYNC hooks, beside one another
+    run(trigger, event)          the same for a chain whose verdict is needed (ON_TRANSCRIPTION,
+                                 BEFORE_TTS), awaited
 
-    emit(trigger, event)            in order per session; the emitter does not wait
-      └─ run(trigger, event)        SYNC hooks, one after another, by priority (lower first):
-           │                        each may let the event pass, change it, or block it
-           └─ observe               ASYNC hooks, each in a queue of its own per session
+What holds, whatever the hooks do:
 
-Chain triggers (ON_TRANSCRIPTION, BEFORE_TTS) are run by whoever needs the verdict; the others are
-emitted. A hook that raises or takes too long is logged by name, reported by ON_ERROR and passed
-over: it never ends a call, and never keeps another hook from running.
+- A handler gets a session's events one at a time and in the order in which they happened, also
+  where it is registered for several triggers. Each handler has a queue of its own.
+- Each trigger has a chain of its own: a hook that takes its time delays later hooks of its own
+  trigger, and no other trigger. The hooks of an event begin before those of what happened after it:
+  the end of speech before its transcript, partial transcripts before the final one.
+- A hook that speaks, or waits for the caller in any other way, leaves its chain: later hooks go on
+  as if it had let the event pass, and its time limit stands still meanwhile. (ON_TRANSCRIPTION and
+  BEFORE_TTS wait, since what it returns at last is needed.)
+- A hook that raises or takes too long is logged by name, reported by ON_ERROR and passed over: it
+  never ends a call, and never keeps another hook from running.
+- A hook may close its call, its room and the kit: what closes does not wait for that hook.
 """
 
 from __future__ import annotations
@@ -18,12 +28,14 @@ import asyncio
 import functools
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from roomkit._serial import SerialQueue
+from roomkit._deliveries import Delivery, Handlers, current_delivery
+from roomkit._faults import log_fault
 from roomkit.voice.events import ErrorEvent
 
 if TYPE_CHECKING:
@@ -39,6 +51,8 @@ __all__ = [
     "HookRunner",
     "HookTrigger",
     "HookVerdict",
+    "Watcher",
+    "speaking",
 ]
 
 _log = logging.getLogger("roomkit.hooks")
@@ -65,6 +79,8 @@ class HookTrigger(StrEnum):
     AFTER_TTS = "after_tts"
     ON_TTS_CANCELLED = "on_tts_cancelled"
     ON_BARGE_IN = "on_barge_in"
+    ON_TURN_ENDED = "on_turn_ended"
+    ON_IDLE = "on_idle"
     ON_ERROR = "on_error"
 
 
@@ -117,6 +133,18 @@ class HookContext:
 HookHandler = Callable[[Any, HookContext], Awaitable[Any]]
 """`async def handler(event, ctx)`; a SYNC one returns a `HookResult` or None."""
 
+Watcher = Callable[[HookTrigger, Any], object]
+"""`watcher(trigger, event)`, called at once."""
+
+# What is told of an utterance before its transcript: a hook of these that needs a moment is waited
+# for, so that whoever notes one and the other finds them in order.
+_BEFORE_TRANSCRIPT: Final = (
+    HookTrigger.ON_SPEECH_START,
+    HookTrigger.ON_SPEECH_END,
+    HookTrigger.ON_PARTIAL_TRANSCRIPTION,
+)
+_GRACE_SECONDS: Final = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class HookVerdict:
@@ -151,11 +179,15 @@ class Hook:
         )
 
 
+_Place = tuple[Hook, Delivery | None]
+"""A hook, and its event's place in the queue of its handler: None where that is full."""
+
+
 class HookRunner:
     """Keeps the hooks of one `RoomKit` and calls them.
 
     `context_of` finds the room of a session; None (a room that is gone) means no hooks.
-    At most `limit` events wait for one observer of one session, further ones are dropped and
+    At most `limit` events wait for one handler of one session, further ones are dropped and
     counted in `dropped`.
     """
 
@@ -163,12 +195,16 @@ class HookRunner:
         self, context_of: Callable[[VoiceSession], HookContext | None], *, limit: int = 256
     ) -> None:
         self._context_of = context_of
-        self._limit = limit
         self._hooks: list[Hook] = []
-        # Lanes keep the order in which a session's events were emitted; observers have one each.
-        self._queues: dict[tuple[str, Hook | None], SerialQueue] = {}
-        self.dropped = 0
-        """Events that a queue had no room for."""
+        self._watchers: dict[str, list[Watcher]] = {}
+        self._handlers = Handlers(limit)
+        # The newest of each trigger and session; those before it have ended when it has.
+        self._chains: dict[tuple[str, HookTrigger], asyncio.Task[None]] = {}
+
+    @property
+    def dropped(self) -> int:
+        """Events that a handler's queue had no room for."""
+        return self._handlers.dropped
 
     def add(
         self,
@@ -215,92 +251,183 @@ class HookRunner:
         self._hooks = kept
         return removed
 
+    def watch(self, session: VoiceSession, watcher: Watcher) -> Unsubscribe:
+        """`watcher(trigger, event)` for everything that happens in a session, at the moment it
+        does and before any hook; ON_TRANSCRIPTION and BEFORE_TTS once their chain let them pass.
+        It must return at once. Returns what ends it, idempotent."""
+        watchers = self._watchers.setdefault(session.id, [])
+        watchers.append(watcher)
+
+        def remove() -> None:
+            if watcher in watchers:
+                watchers.remove(watcher)
+            if not watchers and self._watchers.get(session.id) is watchers:
+                del self._watchers[session.id]
+
+        return remove
+
     def emit(self, trigger: HookTrigger, event: Any) -> None:
-        """Has the hooks called, in the order in which a session's events are emitted. Returns at
-        once. Call on the event loop's thread."""
+        """Tells the session's watchers, and has the hooks called. Returns at once. Call on the
+        event loop's thread."""
         session: VoiceSession = event.session
-        if any(hook.trigger is trigger and hook.wants(session) for hook in self._hooks):
-            # The room as it is now: at the end of a call it may be gone when the hook's turn comes.
-            context = self._context_of(session)
-            self._submit(session, None, functools.partial(self.run, trigger, event, context))
+        self._tell_watchers(trigger, event)
+        hooks = self._wanted(trigger, session)
+        # The room as it is now: at the end of a call it may be gone when the hook's turn comes.
+        context = self._context_of(session) if hooks else None
+        if context is None:
+            return
+        # Each handler has its place from now on, whenever the chain comes to it.
+        chain, observers = self._reserve(hooks, event)
+        if not chain:
+            self._open_all(observers, event, context)
+            return
+        self._open(*chain[0], event, context)
+        key = (session.id, trigger)
+        task = asyncio.get_running_loop().create_task(
+            self._emitted(chain, observers, event, context), name=f"hooks of {trigger}"
+        )
+        self._chains[key] = task
+        task.add_done_callback(lambda done: self._chain_over(key, done))
 
     async def run(
         self, trigger: HookTrigger, event: Any, context: HookContext | None = None
     ) -> HookVerdict:
         """Runs the SYNC chain, then hands the event, if it passed, to the observers."""
         session: VoiceSession = event.session
-        context = context or self._context_of(session)
-        if context is None:
-            return HookVerdict(event)
-        hooks = [hook for hook in self._hooks if hook.trigger is trigger and hook.wants(session)]
-        for hook in hooks:
-            if hook.execution is not HookExecution.SYNC:
-                continue
-            result = await self._call(hook, event, context)
-            if result is None or result.action == "allow":
-                continue
-            if result.action == "block":
-                _log.debug("%s: hook %s blocked it: %s", trigger, hook.name, result.reason)
-                return HookVerdict(event, allowed=False, reason=result.reason, hook=hook.name)
-            if type(result.event) is type(event) and result.event.session is session:
-                event = result.event
-            else:
-                what = type(result.event).__name__
-                wrong = TypeError(
-                    f"HookResult.modify: {what}; a {type(event).__name__} of the same session fits"
-                )
-                self._failed(hook, event, wrong)
-        for hook in hooks:
-            if hook.execution is HookExecution.ASYNC:
-                self._submit(session, hook, functools.partial(self._call, hook, event, context))
+        hooks = self._wanted(trigger, session)
+        context = context or (self._context_of(session) if hooks else None)
+        if context is not None:
+            if trigger is HookTrigger.ON_TRANSCRIPTION:
+                await self._settled(session, _BEFORE_TRANSCRIPT)
+            chain, observers = self._reserve(hooks, event, waited_for=True)
+            try:
+                for hook, delivery in chain:
+                    self._open(hook, delivery, event, context)
+                    result = None if delivery is None else await delivery.result()
+                    verdict = self._judge(hook, event, result)
+                    if not verdict.allowed:
+                        return verdict
+                    event = verdict.event
+                self._tell_watchers(trigger, event)
+                self._open_all(observers, event, context)
+            finally:
+                _withdraw([*chain, *observers])
+        else:
+            self._tell_watchers(trigger, event)
         return HookVerdict(event)
 
     def report(self, session: VoiceSession, where: str, error: BaseException) -> None:
         """ON_ERROR: for what failed where no caller could catch it."""
         self.emit(HookTrigger.ON_ERROR, ErrorEvent(session, where, error))
 
-    async def drain(self, timeout: float, caller: asyncio.Task[Any] | None = None) -> None:
-        """Waits up to `timeout` seconds for hooks that run or wait, then cancels the rest. The
-        hook that runs in the task `caller` is left alone."""
+    async def drain(self, timeout: float) -> None:
+        """Waits up to `timeout` seconds for hooks that run or wait, then cancels the rest. Hooks
+        from which this is called are neither waited for nor cancelled."""
+        mine = current_delivery()
         try:
             async with asyncio.timeout(timeout):
-                # Hooks may emit, so look again until nothing is left but the hook that called us.
-                while busy := self._others(caller):
-                    await busy[0].join()
+                # Hooks may emit, so look again until nothing is left.
+                while busy := self._handlers.busy(mine):
+                    await busy[0].over.wait()
+                    await asyncio.sleep(0)  # chains go on
         except TimeoutError:
-            late = self._others(caller)
+            late = self._handlers.busy(mine)
             _log.warning("%d hook(s) still ran after %g s: cancelled", len(late), timeout)
-            for queue in late:
-                queue.cancel()
+            for delivery in late:
+                delivery.cancel()
 
-    def _others(self, caller: asyncio.Task[Any] | None) -> list[SerialQueue]:
-        return [
-            queue for queue in self._queues.values() if caller is None or queue.task is not caller
-        ]
+    # --- one event ------------------------------------------------------------------------------
 
-    def _submit(
-        self, session: VoiceSession, hook: Hook | None, job: Callable[[], Awaitable[object]]
+    def _wanted(self, trigger: HookTrigger, session: VoiceSession) -> list[Hook]:
+        return [hook for hook in self._hooks if hook.trigger is trigger and hook.wants(session)]
+
+    def _tell_watchers(self, trigger: HookTrigger, event: Any) -> None:
+        for watcher in tuple(self._watchers.get(event.session.id, ())):
+            try:
+                watcher(trigger, event)
+            except Exception as error:  # noqa: BLE001 (the hooks are called nevertheless)
+                log_fault(_log, error, "%s: a watcher raised", trigger)
+
+    def _reserve(
+        self, hooks: Sequence[Hook], event: Any, *, waited_for: bool = False
+    ) -> tuple[list[_Place], list[_Place]]:
+        """The event's places in the queues of the chain's handlers and of the observers. A chain
+        that is waited for has queues of its own: a handler must not wait for itself, by way of what
+        it says."""
+        session: VoiceSession = event.session
+        chain: list[_Place] = []
+        observers: list[_Place] = []
+        for hook in hooks:
+            sync = hook.execution is HookExecution.SYNC
+            key = (session.id, hook.handler, hook.trigger if sync and waited_for else None)
+            waits = sync and waited_for
+            place = (hook, self._handlers.reserve(key, hook.name, waited_for=waits))
+            (chain if sync else observers).append(place)
+        return chain, observers
+
+    def _open(
+        self, hook: Hook, delivery: Delivery | None, event: Any, context: HookContext
     ) -> None:
-        key = (session.id, hook)
-        queue = self._queues.get(key)
-        if queue is None:
-            queue = self._queues[key] = SerialQueue(
-                f"hook {hook.name}" if hook else "hook chain",
-                _log,
-                limit=self._limit,
-                on_idle=lambda: self._idle(key),
-            )
-        if not queue.submit(job):
-            self.dropped += 1
+        if delivery is not None and not delivery.is_open:
+            delivery.open(functools.partial(self._call, hook, event, context))
 
-    def _idle(self, key: tuple[str, Hook | None]) -> None:
-        self._queues.pop(key, None)
+    def _open_all(self, places: Sequence[_Place], event: Any, context: HookContext) -> None:
+        for hook, delivery in places:
+            self._open(hook, delivery, event, context)
 
-    async def _call(self, hook: Hook, event: Any, context: HookContext) -> HookResult | None:
+    async def _emitted(
+        self,
+        chain: Sequence[_Place],
+        observers: Sequence[_Place],
+        event: Any,
+        context: HookContext,
+    ) -> None:
+        """The chain of an event for which nobody waits."""
+        try:
+            for hook, delivery in chain:
+                self._open(hook, delivery, event, context)
+                result = None if delivery is None else await delivery.result_unless_speaking()
+                verdict = self._judge(hook, event, result)
+                if not verdict.allowed:
+                    return
+                event = verdict.event
+            self._open_all(observers, event, context)
+        finally:
+            _withdraw([*chain, *observers])
+
+    def _chain_over(self, key: tuple[str, HookTrigger], task: asyncio.Task[None]) -> None:
+        if self._chains.get(key) is task:
+            del self._chains[key]
+
+    async def _settled(self, session: VoiceSession, triggers: Sequence[HookTrigger]) -> None:
+        chains = [self._chains.get((session.id, trigger)) for trigger in triggers]
+        running = [chain for chain in chains if chain is not None]
+        if running:
+            await asyncio.wait(running, timeout=_GRACE_SECONDS)
+
+    def _judge(self, hook: Hook, event: Any, result: HookResult | None) -> HookVerdict:
+        if result is None or result.action == "allow":
+            return HookVerdict(event)
+        if result.action == "block":
+            _log.debug("%s: hook %s blocked it: %s", hook.trigger, hook.name, result.reason)
+            return HookVerdict(event, allowed=False, reason=result.reason, hook=hook.name)
+        if type(result.event) is type(event) and result.event.session is event.session:
+            return HookVerdict(result.event)
+        what = type(result.event).__name__
+        wrong = TypeError(
+            f"HookResult.modify: {what}; a {type(event).__name__} of the same session fits"
+        )
+        self._failed(hook, event, wrong)
+        return HookVerdict(event)
+
+    async def _call(
+        self, hook: Hook, event: Any, context: HookContext, delivery: Delivery
+    ) -> HookResult | None:
         """Calls one hook within its time; what goes wrong is reported, not raised."""
         limit = asyncio.timeout(hook.timeout)
         try:
             async with limit:
+                delivery.limit = limit
                 result = await hook.handler(event, context)
         except Exception as error:  # noqa: BLE001 (a hook may raise anything; the call goes on)
             if limit.expired():
@@ -315,6 +442,8 @@ class HookRunner:
                 return result
             wrong = TypeError(f"returned {type(result).__name__}; a HookResult or None fits")
             self._failed(hook, event, wrong)
+        finally:
+            delivery.limit = None
         return None
 
     def _failed(self, hook: Hook, event: Any, error: BaseException) -> None:
@@ -322,6 +451,30 @@ class HookRunner:
         # A failing ON_ERROR hook is logged only, or it would report itself for ever.
         if hook.trigger is not HookTrigger.ON_ERROR:
             self.report(event.session, f"hook {hook.name}", error)
+
+
+def _withdraw(places: Sequence[_Place]) -> None:
+    """Gives up the places to which the event did not come."""
+    for _, delivery in places:
+        if delivery is not None and not delivery.is_open:
+            delivery.cancel()
+
+
+@contextmanager
+def speaking() -> Iterator[None]:
+    """While this is open, the hook in which it was opened, if there is one, waits for the caller:
+    it holds up no other hook, and its time limit stands still."""
+    opened = []
+    delivery = current_delivery()
+    while delivery is not None:
+        delivery.begin_speaking()
+        opened.append(delivery)
+        delivery = delivery.parent
+    try:
+        yield
+    finally:
+        for each in opened:
+            each.end_speaking()
 
 
 def _check_handler(handler: Any) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import uuid
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from roomkit.ai import AIChannel
 from roomkit.errors import (
+    ChannelBoundError,
     ChannelExistsError,
     ChannelNotRegisteredError,
     ChannelTypeError,
@@ -23,19 +26,37 @@ from roomkit.errors import (
     check_text,
     shown,
 )
-from roomkit.hooks import HookContext, HookExecution, HookHandler, HookRunner, HookTrigger
+from roomkit.hooks import (
+    HookContext,
+    HookExecution,
+    HookHandler,
+    HookRunner,
+    HookTrigger,
+    speaking,
+)
 from roomkit.rooms import Channel, ChannelBinding, ChannelCategory, Participant, Room
 from roomkit.voice.base import Unsubscribe, VoiceSession, check_session
 from roomkit.voice.channel import VoiceChannel
 from roomkit.voice.events import SessionEndedEvent, SessionStartedEvent
+
+if TYPE_CHECKING:
+    from roomkit._apps import App, Fallback
+    from roomkit._hook_types import AddHook, HookDecorator
+    from roomkit._outcomes import CallOptions
+    from roomkit.call import Call
 
 __all__ = ["RoomKit"]
 
 _log = logging.getLogger("roomkit")
 _H = TypeVar("_H", bound=HookHandler)
 
-# Hooks that still run when the kit closes: long enough to write a record, short enough for Ctrl-C.
-_DRAIN_SECONDS = 5.0
+# Hooks and applications that still run when the kit closes: long enough to write a record, short
+# enough for Ctrl-C.
+_DRAIN_SECONDS: Final = 5.0
+
+_running_app: contextvars.ContextVar[asyncio.Task[Any] | None] = contextvars.ContextVar(
+    "roomkit_app", default=None
+)
 
 
 class RoomKit:
@@ -55,11 +76,21 @@ class RoomKit:
         """The hooks of this kit; `hook` and `add_hook` fill it."""
         self._rooms: dict[str, Room] = {}
         self._channels: dict[str, Channel] = {}
+        self._calls: dict[str, Call] = {}
+        self._answers: list[_Answer] = []
+        self._apps: set[asyncio.Task[Any]] = set()
+        self._draining = False
+        self._changed = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
 
     # --- hooks --------------------------------------------------------------------------------
 
-    def hook(
+    if TYPE_CHECKING:
+        # Each trigger has its event: a checker finds a handler of another one.
+        hook: HookDecorator
+        add_hook: AddHook
+
+    def hook(  # type: ignore[no-redef]
         self,
         trigger: HookTrigger,
         execution: HookExecution = HookExecution.SYNC,
@@ -76,8 +107,9 @@ class RoomKit:
             async def on_dtmf(event, ctx): ...
 
         SYNC hooks run in the order of `priority`, lower first, and may return a `HookResult`.
-        `timeout`: seconds until the hook is cancelled; None: never. `channel_ids`, `room_ids`:
-        only events of these. Raises `TypeError` for a function that is not async.
+        `timeout`: seconds until the hook is cancelled, not counting those in which it speaks or
+        waits for the caller; None: never. `channel_ids`, `room_ids`: only events of these. Raises
+        `TypeError` for a function that is not async. `roomkit.hooks` says what holds for them all.
         """
 
         def register(handler: _H) -> _H:
@@ -95,7 +127,9 @@ class RoomKit:
 
         return register
 
-    def add_hook(self, trigger: HookTrigger, handler: HookHandler, **options: Any) -> Unsubscribe:
+    def add_hook(  # type: ignore[no-redef]
+        self, trigger: HookTrigger, handler: HookHandler, **options: Any
+    ) -> Unsubscribe:
         """`hook` without the decorator; returns what takes the hook away again, idempotent."""
         return self.hooks.add(trigger, handler, **options)
 
@@ -106,12 +140,16 @@ class RoomKit:
     # --- channels and rooms -------------------------------------------------------------------
 
     def register_channel(self, channel: Channel) -> None:
-        """Makes a channel known. Raises `ChannelExistsError` if its id is taken."""
+        """Makes a channel known. Raises `ChannelExistsError` if its id is taken,
+        `ChannelBoundError` if the channel is another kit's."""
         self._check_open("register a channel")
         if not isinstance(channel, Channel):
             raise TypeError(f"channel: {type(channel).__name__}; a Channel fits")
         if channel.channel_id in self._channels:
             raise ChannelExistsError(channel.channel_id)
+        if channel.kit is not None:
+            raise ChannelBoundError(channel.channel_id)
+        channel.kit = self
         channel.bind(self)
         self._channels[channel.channel_id] = channel
 
@@ -124,14 +162,21 @@ class RoomKit:
             raise ChannelNotRegisteredError(channel_id, self._channels) from None
 
     async def create_room(
-        self, room_id: str | None = None, *, metadata: Mapping[str, Any] | None = None
+        self,
+        room_id: str | None = None,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        transient: bool = False,
     ) -> Room:
-        """A new room, by default with a uuid as its id. `RoomExistsError` if the id is taken."""
+        """A new room, by default with a uuid as its id. `transient`: it is dropped with its last
+        call. `RoomExistsError` if the id is taken."""
         self._check_open("create a room")
         if room_id is not None:
             check_text(room_id, "room_id")
         check_mapping(metadata, "metadata")
-        room = Room(room_id or str(uuid.uuid4()), metadata=dict(metadata or {}))
+        room = Room(
+            room_id or str(uuid.uuid4()), metadata=dict(metadata or {}), transient=bool(transient)
+        )
         if room.id in self._rooms:
             raise RoomExistsError(room.id)
         self._rooms[room.id] = room
@@ -150,9 +195,11 @@ class RoomKit:
         return list(self._rooms.values())
 
     async def close_room(self, room_id: str) -> None:
-        """Ends the room's calls and forgets it. Raises `CloseError` when a call did not end
-        cleanly; the room is gone nevertheless."""
+        """Ends the room's calls, and those that are being set up, and drops it. Raises `CloseError`
+        when a call did not end cleanly; the room is gone nevertheless."""
         room = self.get_room(room_id)
+        # Nobody joins any longer: who is on his way finds it closed.
+        room.closed = True
         errors = await self._end_calls(room)
         self._rooms.pop(room_id, None)
         if errors:
@@ -201,20 +248,23 @@ class RoomKit:
         *,
         participant_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> VoiceSession:
         """Opens a call into a room and returns its session, ACTIVE. ON_SESSION_STARTED is on its
         way to the hooks.
 
-        `participant_id` is a uuid unless given. `metadata` goes to the backend, which reads it
-        (for RTP: `remote_addr` and more) and never changes it. Raises `RoomNotFoundError`,
+        `participant_id` is a uuid unless given. `options` are the backend's for this call (of RTP,
+        `RTPCallOptions`). `metadata` is the application's own, and never changed; of RTP,
+        `remote_addr` and what SDP needs are read from it. Raises `RoomNotFoundError`,
         `ChannelNotRegisteredError`, `ChannelNotAttachedError`, `ChannelTypeError` for a channel
-        that takes no calls, `ParticipantExistsError`, and what the backend raises; then nobody
-        joined and nothing is open.
+        that takes no calls, `ParticipantExistsError`, and what the backend, the recorder and the
+        stages raise. If it raises or is cancelled, nobody joined and nothing is open.
         """
         self._check_open("join")
         if participant_id is not None:
             check_text(participant_id, "participant_id")
         check_mapping(metadata, "metadata")
+        check_mapping(options, "options")
         room, channel = self.get_room(room_id), self.get_channel(channel_id)
         room.binding(channel_id)
         if not isinstance(channel, VoiceChannel):
@@ -229,18 +279,22 @@ class RoomKit:
         )
         room.admit(participant)
         try:
-            session = await channel.connect(room_id, participant.id, metadata)
-            if self.closed:
+            session = await channel.connect(room_id, participant.id, metadata, options)
+            if self.closed or room.closed:
                 await channel.disconnect(session)
-                raise KitClosedError("join")
+                if self.closed:
+                    raise KitClosedError("join")
+                raise RoomNotFoundError(room_id, self._rooms)
             return session
         except BaseException:
             if room.participants.get(participant.id) is participant:
                 del room.participants[participant.id]
+            self._drop_if_empty(room)
             raise
 
-    async def leave(self, session: VoiceSession) -> None:
-        """Ends a call. Idempotent: a call that is over is left alone.
+    async def leave(self, session: VoiceSession, reason: str = "left") -> None:
+        """Ends a call, for a `reason` that ON_SESSION_ENDED tells. Idempotent: a call that is over
+        is left alone.
 
         Raises `SessionNotFoundError` for a session of no channel here, and what failed while
         ending; the call is over nevertheless.
@@ -249,20 +303,89 @@ class RoomKit:
         channel = self._channels.get(session.channel_id)
         if not isinstance(channel, VoiceChannel):
             raise SessionNotFoundError(session.id, "the sessions of this RoomKit")
-        await channel.disconnect(session)
+        check_text(reason, "reason")
+        with speaking():
+            await channel.disconnect(session, reason)
+
+    def call(self, session: VoiceSession, options: CallOptions | None = None) -> Call:
+        """What a program holds of a call that is up: `roomkit.Call`, the same for all who ask.
+        `options` count for whoever asks first.
+
+        Raises `SessionNotFoundError` for a session of no channel here.
+        """
+        check_session(session)
+        found = self._calls.get(session.id)
+        if found is None:
+            channel = self._channels.get(session.channel_id)
+            if not isinstance(channel, VoiceChannel) or session.ended:
+                raise SessionNotFoundError(session.id, "the sessions of this RoomKit that are up")
+            from roomkit.call import Call
+
+            found = self._calls[session.id] = Call(self, channel, session, options=options)
+        return found
+
+    def answer(
+        self,
+        app: App,
+        *,
+        fallback: Fallback | None = None,
+        options: CallOptions | None = None,
+        channel_ids: Collection[str] | None = None,
+        room_ids: Collection[str] | None = None,
+    ) -> Unsubscribe:
+        """Runs `await app(call)` for each call that begins from now on, and returns what ends that
+        (calls that have begun go on). When `app` returns, its call is hung up; when the call is
+        over, `app` is cancelled; when it raises, the caller hears `fallback` and is hung up, with
+        the reason `"app_failed"`.
+
+        `channel_ids`, `room_ids`: only calls of these. Raises `TypeError` for an `app` that is no
+        async function of one argument.
+        """
+        from roomkit._apps import check_app
+
+        check_app(app)
+        where = (_names("channel_ids", channel_ids), _names("room_ids", room_ids))
+        answer = _Answer(app, fallback, options, *where)
+        self._answers.append(answer)
+
+        def remove() -> None:
+            if answer in self._answers:
+                self._answers.remove(answer)
+
+        return remove
 
     # --- life ---------------------------------------------------------------------------------
 
+    async def drain(self, timeout: float | None = None) -> bool:
+        """Takes no more calls (`join` raises `KitClosedError`) and returns when those that are up
+        have ended: True, or False after `timeout` seconds. Then `close`."""
+        self._draining = True
+        mine = _running_app.get()
+
+        async def empty() -> None:
+            while any(room.participants for room in self._rooms.values()) or (self._apps - {mine}):
+                self._changed.clear()
+                await self._changed.wait()
+
+        try:
+            with speaking():
+                async with asyncio.timeout(timeout):
+                    await empty()
+        except TimeoutError:
+            return False
+        return True
+
     async def close(self) -> None:
         """Ends every call, closes every channel with its backend and providers, and gives running
-        hooks five seconds. Idempotent; concurrent calls wait for the first. All parts are closed
-        even if some fail; `CloseError` then says which."""
+        hooks and applications five seconds. Idempotent; concurrent calls wait for the first. All
+        parts are closed even if some fail; `CloseError` then says which. From within a hook or an
+        application it closes everything but that."""
         if self._closing is None:
-            # A hook that closes the kit cannot be waited for: it waits for us.
-            caller = asyncio.current_task()
-            self._closing = asyncio.create_task(self._close(caller), name="RoomKit.close")
+            # In the context of whoever closes: a hook that does so is not waited for.
+            self._closing = asyncio.create_task(self._close(), name="RoomKit.close")
         # Shielded: giving up waiting does not leave half of it open.
-        await asyncio.shield(self._closing)
+        with speaking():
+            await asyncio.shield(self._closing)
 
     @property
     def closed(self) -> bool:
@@ -301,35 +424,31 @@ class RoomKit:
             participant = Participant(session.participant_id, room.id, session.channel_id)
             room.admit(participant)
         participant.session = session
+        answers = [answer for answer in self._answers if answer.wants(session)]
+        for answer in answers[:1]:
+            # Before anybody is told: the first key may come at once.
+            self._run_app(answer, self.call(session, answer.options))
         self.hooks.emit(HookTrigger.ON_SESSION_STARTED, SessionStartedEvent(session))
         return True
 
     def session_ended(self, session: VoiceSession, reason: str) -> None:
         """Called by a channel when a session is over."""
         self.hooks.emit(HookTrigger.ON_SESSION_ENDED, SessionEndedEvent(session, reason))
+        self._calls.pop(session.id, None)
         room = self._rooms.get(session.room_id)
         if room is not None:
             room.dismiss(session)
             for channel_id in room.bindings:
                 self._channels[channel_id].session_ended(session)
+            self._drop_if_empty(room)
+        self._changed.set()
 
-    async def heard(self, session: VoiceSession, text: str) -> None:
-        """Called by a channel with a transcript that the hooks let pass: the room's models answer,
-        in the order in which they were attached."""
+    def models_of(self, session: VoiceSession) -> list[AIChannel]:
+        """The models that answer what is said in a session, in the order in which they were
+        attached."""
         room = self._rooms.get(session.room_id)
-        speaker = self._channels.get(session.channel_id)
-        if room is None or not isinstance(speaker, VoiceChannel):
-            return
-        for channel_id in list(room.bindings):
-            model = self._channels[channel_id]
-            if isinstance(model, AIChannel) and not session.ended:
-                try:
-                    await speaker.say(session, model.reply(session, text))
-                except SessionNotFoundError:
-                    return  # hung up meanwhile
-                except Exception as error:  # noqa: BLE001 (a model may raise anything)
-                    _log.exception("session %s: %r could not answer", session.id, model)
-                    self.hooks.report(session, f"ai {channel_id}", error)
+        bound = [] if room is None else [self._channels[each] for each in room.bindings]
+        return [channel for channel in bound if isinstance(channel, AIChannel)]
 
     # --- helpers ------------------------------------------------------------------------------
 
@@ -341,8 +460,30 @@ class RoomKit:
         return HookContext(room, bindings, participants)
 
     def _check_open(self, doing: str) -> None:
-        if self._closing is not None:
+        if self._closing is not None or (self._draining and doing == "join"):
             raise KitClosedError(doing)
+
+    def _drop_if_empty(self, room: Room) -> None:
+        if room.transient and not room.participants and self._rooms.get(room.id) is room:
+            del self._rooms[room.id]
+
+    def _run_app(self, answer: _Answer, call: Call) -> None:
+        from roomkit._apps import run_app
+
+        async def run() -> None:
+            _running_app.set(asyncio.current_task())
+            await run_app(call, answer.app, fallback=answer.fallback)
+
+        task = asyncio.get_running_loop().create_task(run(), name=f"app of {call.session.id}")
+        self._apps.add(task)
+
+        def over(task: asyncio.Task[Any]) -> None:
+            self._apps.discard(task)
+            self._changed.set()
+            if not task.cancelled() and (error := task.exception()) is not None:
+                _log.error("session %s: %r", call.session.id, error, exc_info=error)
+
+        task.add_done_callback(over)
 
     async def _end_calls(self, room: Room, channel_id: str | None = None) -> list[BaseException]:
         ending = [
@@ -353,19 +494,48 @@ class RoomKit:
         ended = await asyncio.gather(*ending, return_exceptions=True)
         return [each for each in ended if each is not None]
 
-    async def _close(self, caller: asyncio.Task[Any] | None) -> None:
+    async def _close(self) -> None:
         errors: list[BaseException] = []
-        for room in self.list_rooms():
-            errors += await self._end_calls(room)
-        for channel in self._channels.values():
-            try:
-                await channel.close()
-            except CloseError as error:
+        ended = await asyncio.gather(*(self._end_calls(room) for room in self.list_rooms()))
+        errors += [error for each in ended for error in each]
+        channels = list(self._channels.values())
+        closed = await asyncio.gather(
+            *(channel.close() for channel in channels), return_exceptions=True
+        )
+        for channel, error in zip(channels, closed, strict=True):
+            if isinstance(error, CloseError):
                 errors += error.errors
-            except Exception as error:  # noqa: BLE001 (the other channels are closed too)
-                _log.exception("%r did not close cleanly", channel)
+            elif error is not None:
+                _log.error("%r did not close cleanly: %r", channel, error)
                 errors.append(error)
-        await self.hooks.drain(_DRAIN_SECONDS, caller)
+        apps = self._apps - {_running_app.get()}
+        if apps:
+            _, late = await asyncio.wait(apps, timeout=_DRAIN_SECONDS)
+            for task in late:
+                task.cancel()
+        await self.hooks.drain(_DRAIN_SECONDS)
         self._rooms.clear()
         if errors:
             raise CloseError("this RoomKit", errors)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Answer:
+    """An application that answers calls."""
+
+    app: App
+    fallback: Fallback | None
+    options: CallOptions | None
+    channel_ids: frozenset[str] | None
+    room_ids: frozenset[str] | None
+
+    def wants(self, session: VoiceSession) -> bool:
+        return (self.channel_ids is None or session.channel_id in self.channel_ids) and (
+            self.room_ids is None or session.room_id in self.room_ids
+        )
+
+
+def _names(argument: str, names: Collection[str] | None) -> frozenset[str] | None:
+    if isinstance(names, str):
+        raise ValueError(f"{argument}: {names!r}; a collection of ids fits, such as [{names!r}]")
+    return None if names is None else frozenset(names)

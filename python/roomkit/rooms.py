@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from roomkit.errors import ChannelNotAttachedError, ParticipantExistsError
+from roomkit.errors import ChannelNotAttachedError, ParticipantExistsError, RoomNotFoundError
 from roomkit.voice.base import VoiceSession
 
 if TYPE_CHECKING:
@@ -41,9 +41,11 @@ class Channel:
         if not channel_id or type(channel_id) is not str:
             raise ValueError(f"channel_id: {channel_id!r}; a non-empty string fits")
         self.channel_id = channel_id
+        self.kit: RoomKit | None = None
+        """The kit with which it is registered."""
 
     def bind(self, kit: RoomKit) -> None:
-        """Called by `register_channel`, once."""
+        """Called by `register_channel`, once: a channel belongs to one kit."""
 
     def session_ended(self, session: VoiceSession) -> None:
         """Called when a call in a room of this channel is over: forget what belonged to it."""
@@ -93,6 +95,10 @@ class Room:
     """Channels attached, by channel id."""
     participants: dict[str, Participant] = field(default_factory=dict)
     """Who is here, by participant id."""
+    transient: bool = False
+    """It is dropped with its last call."""
+    closed: bool = False
+    """It is being dropped: nobody joins any longer."""
 
     @property
     def sessions(self) -> list[VoiceSession]:
@@ -107,7 +113,10 @@ class Room:
             raise ChannelNotAttachedError(channel_id, self.id) from None
 
     def admit(self, participant: Participant) -> None:
-        """Adds a participant; `ParticipantExistsError` if that id is here already."""
+        """Adds a participant; `ParticipantExistsError` if that id is here already,
+        `RoomNotFoundError` if the room is being dropped."""
+        if self.closed:
+            raise RoomNotFoundError(self.id, ())
         if participant.id in self.participants:
             raise ParticipantExistsError(self.id, participant.id)
         self.participants[participant.id] = participant

@@ -219,7 +219,7 @@ def test_audio_that_is_not_answered_is_no_call_even_if_its_arrival_is_reported(
 ) -> None:
     """A far end that hears us and that we do not hear: the usual trouble with a firewall."""
     port = free_port()
-    (tmp_path / "silent_app.py").write_text("async def mute(call):\n    await call.ended.wait()\n")
+    (tmp_path / "silent_app.py").write_text("async def mute(call):\n    await call.ended()\n")
     local = ("--local", f"127.0.0.1:{port}", "--rtcp-interval", "0.3")
     serve = Command("serve", *local, "--app", "silent_app:mute", cwd=tmp_path)
     said = clip_file(tmp_path, "stop")
@@ -244,10 +244,10 @@ def test_a_port_that_is_taken_is_named() -> None:
 
 def test_an_application_of_one_s_own(tmp_path: Path) -> None:
     (tmp_path / "answer_app.py").write_text(
+        "from roomkit.cli import speech\n"
         "async def greet(call):\n"
-        "    await call.play(call.clip('greeting'))\n"
-        "    assert await call.key(timeout=20) == '7'\n"
-        "    await call.play(call.clip('goodbye'))\n"
+        "    assert await call.key(20, prompt=speech.chunk('greeting')) == '7'\n"
+        "    await call.play(speech.chunk('goodbye'))\n"
     )
     port = free_port()
     local = ("--local", f"127.0.0.1:{port}")

@@ -56,7 +56,7 @@ def bindable(port: int) -> bool:
 
 
 async def test_a_backend_has_no_key() -> None:
-    with pytest.raises(ValueError, match=r"^srtp: .* connect\(\.\.\., metadata=") as caught:
+    with pytest.raises(ValueError, match=r"^srtp: .* connect\(\.\.\., options=") as caught:
         RTPVoiceBackend(srtp=keys())
     assert "inline" not in str(caught.value)
     assert RTPVoiceBackend(srtp=None).options.srtp is None
@@ -77,10 +77,10 @@ async def test_a_second_session_is_refused_before_it_binds_anything(no_leaks: No
 async def test_calls_of_a_backend(no_leaks: None) -> None:
     backend = RTPVoiceBackend(local_addr=(LOOPBACK, 0), remote_addr=FAR)
     srtp = keys()
-    one = await backend.connect("r", "p", "c", metadata={"srtp": srtp})
+    one = await backend.connect("r", "p", "c", options={"srtp": srtp})
     with pytest.raises(ValueError, match=SHARED):
-        await backend.connect("r", "p", "d", metadata={"srtp": srtp})
-    two = await backend.connect("r", "p", "d", metadata={"srtp": keys()})
+        await backend.connect("r", "p", "d", options={"srtp": srtp})
+    two = await backend.connect("r", "p", "d", options={"srtp": keys()})
     with pytest.raises(ValueError, match=SHARED):
         await backend.update(two, srtp=srtp)
     await backend.update(one, srtp=keys())
@@ -171,7 +171,7 @@ async def test_a_device_with_one_key_for_its_calls_is_taken_with_one_warning(
             assert policy_of(backend._media[each.id]) == "strict"
     # Of the program's own keys none may be one of these.
     with pytest.raises(ValueError, match=SHARED):
-        await backend.connect("r", "p", "c", metadata={"srtp": keys(key), "remote_addr": FAR})
+        await backend.connect("r", "p", "c", options={"srtp": keys(key), "remote_addr": FAR})
     await backend.close()
     assert CryptoLine(1, (key,)).to_sdp().split("inline:")[1] not in caplog.text
     # The call after these has it for itself.

@@ -350,7 +350,7 @@ async def test_a_backend_takes_its_ports_from_the_range_and_says_when_there_is_n
         local_addr=(LOOPBACK, 0), remote_addr=NOBODY, port_range=(low, low + 3)
     )
     first = await backend.connect("room", "a", "voice")
-    await backend.connect("room", "b", "voice", metadata={"source_policy": "strict", "dscp": 0})
+    await backend.connect("room", "b", "voice", options={"source_policy": "strict", "dscp": 0})
     assert first.metadata["local_addr"][1] in (low, low + 2)
     with pytest.raises(PortsExhaustedError):
         await backend.connect("room", "c", "voice")

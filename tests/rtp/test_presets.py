@@ -112,7 +112,7 @@ async def test_a_preset_may_be_that_of_one_session(peer: Peer) -> None:
         **HERE, remote_addr=peer.addr, codecs=["PCMA", Codec("L16", 96, 16000)]
     )
     session = await backend.connect(
-        "room", "caller", "voice", metadata={"preset": "asterisk-external-media"}
+        "room", "caller", "voice", options={"preset": "asterisk-external-media"}
     )
     assert session.metadata["codec"] == "PCMU"
     await backend.close()

@@ -154,7 +154,7 @@ async def test_rfc3389_4_comfort_noise_as_fill_follows_speech() -> None:
     options = {"fill": "comfort_noise", "comfort_noise_level": 55}
     with Peer() as peer:
         backend = RTPVoiceBackend(local_addr=(LOOPBACK, 0), remote_addr=peer.addr)
-        session = await backend.connect("room", "caller", "voice", metadata=options)
+        session = await backend.connect("room", "caller", "voice", options=options)
         await backend.send_audio(session, tone(440, 200))
         await peer.until(lambda: peer.packets[-1].payload_type == 13)
         await backend.send_audio(session, tone(440, 100))

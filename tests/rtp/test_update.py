@@ -92,7 +92,7 @@ async def test_what_does_not_fit_is_refused_and_changes_nothing(
 async def test_a_session_of_the_backend_has_options_of_its_own(peer: Peer) -> None:
     backend = RTPVoiceBackend(local_addr=(LOOPBACK, 0), remote_addr=peer.addr, payload_type=8)
     wide = Codec("L16", 97, 16000)
-    one = await backend.connect("room", "a", "voice", metadata={"codecs": [wide], "ptime_ms": 40})
+    one = await backend.connect("room", "a", "voice", options={"codecs": [wide], "ptime_ms": 40})
     two = await backend.connect("room", "b", "voice", metadata={"remote_addr": peer.addr})
     assert (one.metadata["codec"], one.metadata["payload_type"]) == ("L16", 97)
     assert (two.metadata["codec"], two.metadata["payload_type"]) == ("PCMA", 8)

@@ -103,7 +103,7 @@ def _serve(commands: Any) -> None:
         epilog=(
             "applications: echo sends back what it hears; parrot repeats each sentence; menu is an"
             " answering machine with digits and barge-in; package.module:function is your own,"
-            " async def function(call), see roomkit.cli.apps.Call."
+            " async def function(call), with a roomkit.Call."
         ),
     )
     _addresses(serve, "0.0.0.0:10000")

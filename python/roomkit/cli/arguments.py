@@ -162,7 +162,7 @@ def app(text: str) -> App:
 
 
 def _checked(text: str, function: Callable[..., Any]) -> App:
-    shape = "async def function(call: roomkit.cli.apps.Call) is expected"
+    shape = "async def function(call: roomkit.Call) is expected"
     if not inspect.iscoroutinefunction(function):
         raise _wrong(text, f"it is not async; {shape}")
     try:

@@ -18,8 +18,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from roomkit import Call
 from roomkit.cli import arguments
-from roomkit.cli.apps import Call, menu
+from roomkit.cli.apps import menu
 from roomkit.cli.figures import figures
 from roomkit.cli.journal import Entry, Journal
 from roomkit.cli.judge import (
@@ -37,6 +38,7 @@ from roomkit.cli.running import failed, first_of, stop_on_signals
 from roomkit.cli.serve import answer
 from roomkit.cli.tape import Tape
 from roomkit.cli.view import Meter, Step, View, open_view
+from roomkit.errors import CallEnded
 
 __all__ = ["run"]
 
@@ -99,13 +101,13 @@ async def _demo(options: argparse.Namespace, folder: Path) -> int:
                     view = View(title, journal, meters, steps.steps, refresh, began)
                     with open_view(view, plain=options.plain):
                         hearing = asyncio.ensure_future(_follow(caller, journal, far))
-                        with contextlib.suppress(TimeoutError):
+                        with contextlib.suppress(TimeoutError, CallEnded):
                             async with asyncio.timeout(_LIMIT):
                                 await first_of(
-                                    stop.wait(), call.ended.wait(), menu(call), _over(hearing)
+                                    stop.wait(), call.ended(), menu(call), _over(hearing)
                                 )
                         journal.note("end", "hangs up")
-                        await call.kit.leave(call.session)
+                        await call.hang_up()
                         stats = dict(call.backend.stats(call.session))
                         if not stop.is_set():
                             # The caller writes its recording when it has heard the BYE.

@@ -10,14 +10,17 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from roomkit import RoomKit, VoiceChannel
-from roomkit.cli.apps import App, Call
+from roomkit._apps import run_app
 from roomkit.cli.figures import figures, summary
 from roomkit.cli.journal import Journal
+from roomkit.cli.noted import NotedCall
 from roomkit.cli.running import codec_options, failed, first_of, stop_on_signals
 from roomkit.cli.tape import Tape
 from roomkit.cli.view import Meter, View, open_view
+from roomkit.errors import ProviderUnavailableError
 from roomkit.voice.backends.rtp import RTPVoiceBackend
 from roomkit.voice.pipeline import AudioPipelineConfig
+from roomkit.voice.tts import EspeakTTS, FliteTTS, TTSProvider
 from roomkit.voice.vad import EnergyVAD
 
 __all__ = ["answer", "run"]
@@ -33,22 +36,27 @@ def run(options: argparse.Namespace) -> int:
 
 @asynccontextmanager
 async def answer(
-    journal: Journal, tape: Tape, backend_options: Mapping[str, Any]
-) -> AsyncIterator[Call]:
+    journal: Journal,
+    tape: Tape,
+    backend_options: Mapping[str, Any],
+    tts: TTSProvider | None = None,
+) -> AsyncIterator[NotedCall]:
     """A call on a `RoomKit` with an RTP backend and a voice channel: what an application of one's
     own builds too. At the end the far end gets a BYE. `backend_options` are `RTPVoiceBackend`'s."""
     kit = RoomKit()
     backend = RTPVoiceBackend(**backend_options)
-    channel = VoiceChannel("phone", backend=backend, pipeline=AudioPipelineConfig(vad=EnergyVAD()))
+    channel = VoiceChannel(
+        "phone", backend=backend, tts=tts, pipeline=AudioPipelineConfig(vad=EnergyVAD())
+    )
     kit.register_channel(channel)
     try:
         room = await kit.create_room()
         await kit.attach_channel(room.id, "phone")
         session = await kit.join(room.id, "phone", participant_id="caller")
-        call = Call(kit, channel, backend, session, journal)
+        call = NotedCall(kit, channel, session, journal=journal)
         call.on_frame(tape.add)
         yield call
-        await kit.leave(session)
+        await call.hang_up()
     finally:
         await kit.close()
         tape.close()
@@ -66,7 +74,7 @@ async def _serve(options: argparse.Namespace) -> int:
     }
     began = time.monotonic()
     with stop_on_signals() as stop:
-        async with answer(journal, tape, backend_options) as call:
+        async with answer(journal, tape, backend_options, _voice()) as call:
             host, port = call.session.metadata["local_addr"]
             remote = "{}:{}".format(*options.remote) if options.remote else "whoever calls"
             name = getattr(options.app, "__name__", "application")
@@ -78,19 +86,27 @@ async def _serve(options: argparse.Namespace) -> int:
 
             view = View(title, journal, [meter], refresh=refresh)
             with open_view(view, plain=options.plain):
-                await first_of(stop.wait(), call.ended.wait(), _run_app(options.app, call))
+                running = asyncio.ensure_future(run_app(call, options.app))
+                await first_of(stop.wait(), running)
+                error = None if running.cancelled() else running.result()
+                if error is not None:
+                    journal.note("warning", f"the application failed: {error!r}")
             stats = call.backend.stats(call.session)
     print(f"call of {time.monotonic() - began:.1f} s ended with a BYE: {summary(stats)}")
     if tape.seconds and options.record:
         print(f"recorded {tape.seconds:.1f} s in {options.record}")
+    if error is not None:
+        return failed(f"the application failed: {error!r}")
     if stats["packets_received"] == 0:
         return failed(f"nobody came: nothing valid was received on {host}:{port}")
     return 0
 
 
-async def _run_app(app: App, call: Call) -> None:
-    try:
-        await app(call)
-    except Exception as error:
-        call.journal.note("warning", f"the application failed: {error!r}")
-        raise
+def _voice() -> TTSProvider | None:
+    """What an application says `Call.say` with, if this machine has a voice."""
+    for make in (EspeakTTS, FliteTTS):
+        try:
+            return make()
+        except ProviderUnavailableError:
+            continue
+    return None

@@ -8,8 +8,9 @@ from functools import cache
 from importlib.resources import as_file, files
 
 from roomkit.cli import wav
+from roomkit.voice.base import AudioChunk
 
-__all__ = ["WORDS", "clip", "tone"]
+__all__ = ["WORDS", "chunk", "clip", "name_of", "tone"]
 
 WORDS = {
     "greeting": "Welcome to Room Kit. This is a real call.",
@@ -29,6 +30,22 @@ def clip(name: str) -> wav.Audio:
         return tone()
     with as_file(files("roomkit") / "data" / f"{name}.wav") as path:
         return wav.read(path)
+
+
+@cache
+def chunk(name: str) -> AudioChunk:
+    """The same, to be played."""
+    audio = clip(name)
+    made = _chunks[name] = AudioChunk(audio.pcm(), audio.sample_rate, audio.channels)
+    return made
+
+
+_chunks: dict[str, AudioChunk] = {}
+
+
+def name_of(audio: AudioChunk) -> str | None:
+    """The name of one that `chunk` made."""
+    return next((name for name, each in _chunks.items() if each is audio), None)
 
 
 @cache

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         Unheard,
         UnheardReason,
     )
-    from roomkit.rtp.options import RTPExtra, RTPOptions, RTPWishes
+    from roomkit.rtp.options import RTPCallOptions, RTPExtra, RTPOptions, RTPWishes
     from roomkit.rtp.opus import OpusSettings
     from roomkit.rtp.playout import Playback
     from roomkit.rtp.session import RTPSession
@@ -46,6 +46,7 @@ _HOMES = {
     "PlaybackEnded": "roomkit.rtp.events",
     "PlaybackStarted": "roomkit.rtp.events",
     "RTPEvent": "roomkit.rtp.events",
+    "RTPCallOptions": "roomkit.rtp.options",
     "RTPExtra": "roomkit.rtp.options",
     "RTPOptions": "roomkit.rtp.options",
     "RTPSession": "roomkit.rtp.session",
@@ -74,6 +75,7 @@ __all__ = [
     "Playback",
     "PlaybackEnded",
     "PlaybackStarted",
+    "RTPCallOptions",
     "RTPEvent",
     "RTPExtra",
     "RTPOptions",

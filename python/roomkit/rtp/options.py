@@ -25,6 +25,7 @@ __all__ = [
     "DTMFMethod",
     "MediaDirection",
     "RTCPMode",
+    "RTPCallOptions",
     "RTPExtra",
     "RTPOptions",
     "RTPWishes",
@@ -101,6 +102,18 @@ class RTPWishes(RTPExtra, total=False):
     """The options of a session whose peer is told by SDP: what that decides is a wish here."""
 
     local_addr: Address
+    dtmf_payload_type: int | None
+    rtcp_interval: float
+
+
+class RTPCallOptions(RTPExtra, total=False):
+    """The options of one call, for `RoomKit.join` and `RTPVoiceBackend.connect`. They override the
+    backend's; see `RTPOptions`."""
+
+    local_addr: Address
+    remote_addr: Address | None
+    payload_type: int
+    clock_rate: int
     dtmf_payload_type: int | None
     rtcp_interval: float
 

@@ -1,20 +1,26 @@
-"""`Hearing`: one call's inbound side, from frames to transcripts, inside a `VoiceChannel`."""
+"""`Hearing`: one call's inbound side inside a `VoiceChannel`: from frames to utterances, from those
+to text. It decides nothing: what is speech the detector says, what an utterance the `Conversation`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-import functools
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
 
+from roomkit._clock import now_ms
 from roomkit._faults import log_fault
-from roomkit._serial import SerialQueue
+from roomkit._limits import Beside
 from roomkit.hooks import HookRunner, HookTrigger
 from roomkit.voice._presses import Presses
+from roomkit.voice._recognition import Recognition, Utterance
 from roomkit.voice.base import AudioChunk, VoiceSession
+from roomkit.voice.callbacks import CallbackList
 from roomkit.voice.events import (
     DTMFDetectedEvent,
     DTMFEvent,
@@ -27,17 +33,18 @@ from roomkit.voice.frame import AudioFrame
 from roomkit.voice.pipeline.base import AudioPipelineConfig, Recording
 from roomkit.voice.pipeline.engine import PipelineEngine
 from roomkit.voice.stt.base import STTProvider, TranscriptionResult
+from roomkit.voice.vad.base import VADEvent, VADEventType
 
-__all__ = ["FrameFeed", "Hearing"]
+__all__ = ["FrameFeed", "Hearing", "HearingSink"]
 
 _log = logging.getLogger("roomkit.voice.channel")
 
 # Two seconds of 20 ms frames: if the stages are that far behind, newer audio is worth more.
-_FRAMES_WAITING = 100
+_FRAMES_WAITING: Final = 100
 # How long the stages may keep the event loop before others get their turn.
-_TURN_SECONDS = 0.005
-# Utterances waiting for a recogniser. Someone who speaks on does not wait for more than this.
-_UTTERANCES_WAITING = 16
+_TURN_SECONDS: Final = 0.005
+# How late a detector may tell of speech.
+_DETECTED_WITHIN_MS: Final = 2000.0
 
 
 class FrameFeed:
@@ -57,7 +64,7 @@ class FrameFeed:
             asyncio.get_running_loop().call_soon(self._work)
 
     def _work(self) -> None:
-        turn_ends = time.monotonic() + _TURN_SECONDS
+        turn_ends = time.perf_counter() + _TURN_SECONDS
         while self._frames:
             hearing, frame = self._frames.popleft()
             hearing.waiting -= 1
@@ -66,17 +73,43 @@ class FrameFeed:
                 hearing.context.run(hearing.process, frame)
             except Exception as error:  # noqa: BLE001 (one call's trouble must not stop the others' audio)
                 log_fault(_log, error, "a frame could not be processed")
-            if time.monotonic() >= turn_ends and self._frames:
+            if self._frames and time.perf_counter() >= turn_ends:
                 asyncio.get_running_loop().call_soon(self._work)
                 return
         self._scheduled = False
 
 
-class Hearing:
-    """Runs the pipeline of one call, fires its hooks, and has utterances transcribed in order.
+class HearingSink(Protocol):
+    """Who is told what was heard, at once and in order. Times are of the event loop's clock."""
 
-    `heard(session, text)` is awaited for every transcript that the ON_TRANSCRIPTION chain let
-    pass; `speaking()` is called when the caller begins to speak, before the hook.
+    def speech(self, started: bool, at_ms: float) -> None:
+        """The caller began or stopped to speak."""
+
+    def key(self) -> None:
+        """He pressed a key."""
+
+    def partial(self, utterance: int, text: str) -> None:
+        """What a recogniser believes so far."""
+
+    def recognised(self, utterance: int, text: str) -> None:
+        """All that it made of an utterance; empty where that was nothing."""
+
+
+@dataclass(slots=True)
+class _Pending:
+    """An utterance whose recognition is not over, and what is to be told of it in its turn."""
+
+    utterance: Utterance
+    results: deque[TranscriptionResult] = field(default_factory=deque)
+    texts: list[str] = field(default_factory=list)
+    over: bool = False
+
+
+class Hearing:
+    """Runs the pipeline of one call and tells its hooks and its `sink` what was heard.
+
+    `transcribed(utterance, work)` gets, for each final transcript, the coroutine that runs its
+    hooks and returns the text that they let pass.
     """
 
     def __init__(
@@ -85,41 +118,61 @@ class Hearing:
         hooks: HookRunner,
         config: AudioPipelineConfig,
         stt: STTProvider | None,
+        sink: HearingSink,
+        beside: Beside,
         *,
-        speaking: Callable[[], None],
-        heard: Callable[[VoiceSession, str], Awaitable[None]],
+        recogniser_seconds: float,
+        transcribed: Callable[[int, Awaitable[str]], None],
     ) -> None:
         self._session = session
         self.context = contextvars.copy_context()
         """That of whoever opened the session: its stages, recogniser and hooks run there."""
         self._hooks = hooks
+        self._config = config
         self._stt = stt
-        self._speaking = speaking
-        self._heard = heard
-        self._began = time.monotonic()
-        self._offset_ms: float | None = None
+        self._sink = sink
+        self._beside = beside
+        self._seconds = recogniser_seconds
+        self._transcribed = transcribed
+        self._began_ms = now_ms()
         self._ended = False
-        self.recording: Recording | None = (
-            config.recorder.open(session) if config.recorder is not None else None
-        )
         self._presses = Presses()
-        self._at_ms = 0.0  # the end of the frame that is being processed
-        self._engine = PipelineEngine(config, self, self.recording)
-        self._transcribing = SerialQueue("stt", _log, limit=_UTTERANCES_WAITING)
-        self._live: asyncio.Queue[AudioChunk | None] | None = None
+        self._engine: PipelineEngine | None = None
+        self.recording: Recording | None = None
+        # From the frames' timeline to the event loop's clock: the least that was seen, since a
+        # frame may be late and never early.
+        self._offset_ms: float | None = None
+        self._at_ms = 0.0  # the end of the frame that is being processed, on the loop's clock
+        # What was heard last, with the media time of each frame: that has no jumps.
+        self._recent: deque[tuple[float, AudioFrame]] = deque()
+        self._floor_ms = float("-inf")
+        self._utterance: Utterance | None = None
+        self._pending: deque[_Pending] = deque()
+        self.frames = CallbackList("on_frame")
+        """Told of every frame as the stages leave it."""
         self.waiting = 0
         """Frames of this call in the feed."""
         self.dropped = 0
         """Frames that the stages were too slow for."""
 
+    def open(self, recording: Recording | None) -> None:
+        """Makes the stages. Raises what they raise; then nothing is open."""
+        self.recording = recording
+        self._engine = PipelineEngine(self._config, self, recording)
+
     @property
-    def now_ms(self) -> float:
-        """Time since the session began."""
-        return (time.monotonic() - self._began) * 1000
+    def engine(self) -> PipelineEngine | None:
+        """The stages, once `open` has made them."""
+        return self._engine
+
+    @property
+    def recognises(self) -> bool:
+        """Utterances become text."""
+        return self._stt is not None
 
     def process(self, frame: AudioFrame) -> None:
         """Runs the next frame through the stages."""
-        if self._ended:
+        if self._ended or self._engine is None:
             return
         if self.waiting >= _FRAMES_WAITING:
             self.dropped += 1
@@ -128,48 +181,90 @@ class Hearing:
                     "session %s: the pipeline is too slow, audio is dropped", self._session.id
                 )
             return
-        # Media time and session time run at the same speed; the first frame tells how they lie to
-        # each other, and from there on the media clock alone counts.
-        timestamp = frame.timestamp_ms
-        if timestamp is None:
-            at_ms = self.now_ms - frame.duration_ms
+        now, length_ms = now_ms(), frame.duration_ms
+        if frame.timestamp_ms is None:
+            at_ms = now - length_ms
         else:
-            if self._offset_ms is None:
-                self._offset_ms = max(0.0, self.now_ms - frame.duration_ms) - timestamp
-            at_ms = self._offset_ms + timestamp
-        self._at_ms = at_ms + frame.duration_ms
-        self._engine.process(frame, at_ms)
+            offset = now - length_ms - frame.timestamp_ms
+            if self._offset_ms is None or offset < self._offset_ms:
+                self._offset_ms = offset
+            at_ms = self._offset_ms + frame.timestamp_ms
+        self._at_ms = at_ms + length_ms
+        self._engine.process(frame, at_ms - self._began_ms)
 
-    async def end(self) -> None:
-        """The call is over: ends an utterance in progress, completes the recording."""
-        if self._ended:
+    def played(self, frame: AudioFrame) -> None:
+        """A frame has left for the caller."""
+        if self._engine is not None and not self._ended:
+            self._engine.played(frame)
+
+    def finish(self) -> None:
+        """No more frames count: stages and detector are closed. Idempotent."""
+        if not self._ended:
+            self._ended = True
+            if self._engine is not None:
+                self._engine.finish()
+
+    async def settle(self) -> None:
+        """Returns when the utterances so far have been recognised or given up."""
+        while self._pending:
+            await self._pending[-1].utterance.news()
+
+    # --- what the conversation asks for ---------------------------------------------------------
+
+    def open_utterance(self, number: int, at_ms: float) -> None:
+        """The audio from `at_ms` on is an utterance, and what came a little before."""
+        utterance = self._utterance = Utterance(number, self._config.max_utterance_ms)
+        begins_ms = at_ms - (self._offset_ms or 0.0)
+        from_ms = max(begins_ms - self._config.pre_roll_ms, self._floor_ms)
+        for frame_ms, frame in self._recent:
+            if frame_ms + frame.duration_ms > from_ms + _EDGE_MS:
+                utterance.add(_chunk(frame))
+        media_ms = None if self._offset_ms is None else begins_ms
+        self._hooks.emit(HookTrigger.ON_SPEECH_START, SpeechStartEvent(self._session, media_ms))
+        if self._stt is not None:
+            pending = _Pending(utterance)
+            self._pending.append(pending)
+            recognition = Recognition(
+                self._stt,
+                utterance,
+                self._beside,
+                self._seconds,
+                heard=lambda result: self._heard(pending, result),
+                failed=self._stt_failed,
+            )
+            work = self._recognise(recognition, pending)
+            self._beside.run(work, f"utterance {number}", self.context)
+
+    def close_utterance(self, number: int, *, goes_on: bool) -> None:
+        """The utterance is complete. `goes_on`: the caller still speaks, and what follows is the
+        next one's."""
+        utterance = self._utterance
+        if utterance is None or utterance.number != number:
             return
-        self._engine.finish()
-        self._ended = True
-        if self.recording is not None:
-            paths = await self.recording.close()
-            self._session.metadata["recordings"] = [str(path) for path in paths]
-
-    async def settle(self, timeout: float = 5.0) -> None:
-        """Lets transcripts that are still being made have `timeout` seconds."""
-        try:
-            async with asyncio.timeout(timeout):
-                await self._transcribing.join()
-        except TimeoutError:
-            self._transcribing.cancel()
+        self._utterance = None
+        if goes_on and self._recent:
+            last_ms, frame = self._recent[-1]
+            self._floor_ms = last_ms + frame.duration_ms
+        utterance.close()
+        event = SpeechEndEvent(self._session, utterance.audio, utterance.at_ms, utterance.truncated)
+        self._hooks.emit(HookTrigger.ON_SPEECH_END, event)
+        self._flush()
 
     # --- what the pipeline finds (PipelineSink) -----------------------------------------------
 
     def signalled(self, event: DTMFEvent) -> None:
         """The backend told a digit."""
-        if self._presses.is_new(event.digit, "backend", self.now_ms, event.duration_ms):
+        now = now_ms() - self._began_ms
+        if self._presses.is_new(event.digit, "backend", now, event.duration_ms):
             self._emit_digit(event)
 
     def digit(self, event: DTMFEvent) -> None:
-        if self._presses.is_new(event.digit, "stage", self._at_ms, event.duration_ms):
+        at_ms = self._at_ms - self._began_ms
+        if self._presses.is_new(event.digit, "stage", at_ms, event.duration_ms):
             self._emit_digit(event)
 
     def _emit_digit(self, event: DTMFEvent) -> None:
+        self._sink.key()
         self._hooks.emit(
             HookTrigger.ON_DTMF,
             DTMFDetectedEvent(
@@ -177,71 +272,88 @@ class Hearing:
             ),
         )
 
-    def speech_started(self, timestamp_ms: float | None) -> None:
-        self._speaking()
-        self._hooks.emit(HookTrigger.ON_SPEECH_START, SpeechStartEvent(self._session, timestamp_ms))
-        if self._stt is not None and self._stt.supports_streaming:
-            self._live = asyncio.Queue()
-            live = functools.partial(self._transcribe_live, self._stt, self._live)
-            self._transcribing.submit(live)
+    def frame(self, frame: AudioFrame, at_ms: float) -> None:
+        timestamp_ms = frame.timestamp_ms
+        begins_ms = at_ms + self._began_ms if timestamp_ms is None else timestamp_ms
+        self._recent.append((begins_ms, frame))
+        keep_ms = self._config.pre_roll_ms + _DETECTED_WITHIN_MS
+        while self._recent and self._recent[0][0] < begins_ms - keep_ms:
+            self._recent.popleft()
+        if self._utterance is not None:
+            self._utterance.add(_chunk(frame))
+        self.frames.fire(self._session, frame)
 
-    def speech(self, chunk: AudioChunk) -> None:
-        if self._live is not None:
-            self._live.put_nowait(chunk)
-
-    def speech_ended(self, audio: AudioChunk, at_ms: float | None, truncated: bool) -> None:
-        event = SpeechEndEvent(self._session, audio, at_ms, truncated)
-        self._hooks.emit(HookTrigger.ON_SPEECH_END, event)
-        if self._live is not None:
-            self._live.put_nowait(None)
-            self._live = None
-        elif self._stt is not None:
-            self._transcribing.submit(functools.partial(self._transcribe, self._stt, audio))
+    def vad(self, event: VADEvent) -> None:
+        at_ms = self._at_ms
+        if event.timestamp_ms is not None and self._offset_ms is not None:
+            at_ms = min(at_ms, event.timestamp_ms + self._offset_ms)
+        self._sink.speech(event.type is VADEventType.SPEECH_START, at_ms)
 
     def stage_failed(self, stage: str, error: Exception) -> None:
         self._hooks.report(self._session, f"pipeline {stage}", error)
 
     # --- transcripts --------------------------------------------------------------------------
 
-    async def _transcribe(self, stt: STTProvider, audio: AudioChunk) -> None:
+    async def _recognise(self, recognition: Recognition, pending: _Pending) -> None:
         try:
-            result = await stt.transcribe(audio)
-        except Exception as error:  # noqa: BLE001 (a provider may raise anything; the call goes on)
-            self._stt_failed(stt, error)
-        else:
-            await self._final(result)
+            await recognition.run()
+        finally:
+            pending.over = True
+            self._flush()
+            pending.utterance.changed.set()
 
-    async def _transcribe_live(
-        self, stt: STTProvider, live: asyncio.Queue[AudioChunk | None]
-    ) -> None:
-        final: TranscriptionResult | None = None
-        try:
-            async for result in stt.transcribe_stream(_chunks(live)):
-                if result.is_final:
-                    final = result
-                elif result.text:
-                    partial = PartialTranscriptionEvent(
-                        self._session, result.text, result.confidence
-                    )
-                    self._hooks.emit(HookTrigger.ON_PARTIAL_TRANSCRIPTION, partial)
-        except Exception as error:  # noqa: BLE001 (a provider may raise anything; the call goes on)
-            self._stt_failed(stt, error)
-        if final is not None:
-            await self._final(final)
-
-    async def _final(self, result: TranscriptionResult) -> None:
-        if not result.text.strip():
+    def _heard(self, pending: _Pending, result: TranscriptionResult) -> None:
+        text = result.text.strip()
+        if not text:
             return
+        if result.is_final:
+            pending.texts.append(text)
+        self._sink.partial(
+            pending.utterance.number,
+            " ".join([*pending.texts, *([] if result.is_final else [text])]),
+        )
+        pending.results.append(result)
+        self._flush()
+
+    def _flush(self) -> None:
+        """Tells what came, utterance by utterance: what was said first is told first."""
+        while self._pending:
+            first = self._pending[0]
+            number = first.utterance.number
+            while first.results:
+                result = first.results[0]
+                # The end of speech is told before the transcript.
+                if result.is_final and not first.utterance.closed:
+                    return
+                first.results.popleft()
+                if result.is_final:
+                    self._transcribed(number, self._final(result))
+                else:
+                    self._partial(result)
+            if not first.over or not first.utterance.closed:
+                return
+            self._pending.popleft()
+            self._sink.recognised(number, " ".join(first.texts))
+
+    def _partial(self, result: TranscriptionResult) -> None:
+        partial = PartialTranscriptionEvent(self._session, result.text, result.confidence)
+        self._hooks.emit(HookTrigger.ON_PARTIAL_TRANSCRIPTION, partial)
+
+    async def _final(self, result: TranscriptionResult) -> str:
         event = TranscriptionEvent(self._session, result.text, result.language, result.confidence)
         verdict = await self._hooks.run(HookTrigger.ON_TRANSCRIPTION, event)
-        if verdict.allowed:
-            await self._heard(self._session, verdict.event.text)
+        return verdict.event.text.strip() if verdict.allowed else ""
 
-    def _stt_failed(self, stt: STTProvider, error: Exception) -> None:
-        _log.error("session %s: %s failed: %r", self._session.id, stt.name, error, exc_info=error)
+    def _stt_failed(self, error: Exception) -> None:
+        assert self._stt is not None
+        log_fault(_log, error, "session %s: %s failed", self._session.id, self._stt.name)
         self._hooks.report(self._session, "stt", error)
 
 
-async def _chunks(live: asyncio.Queue[AudioChunk | None]) -> AsyncIterator[AudioChunk]:
-    while (chunk := await live.get()) is not None:
-        yield chunk
+_EDGE_MS: Final = 0.5
+
+
+def _chunk(frame: AudioFrame) -> AudioChunk:
+    return AudioChunk(
+        frame.data, frame.sample_rate, frame.channels, timestamp_ms=frame.timestamp_ms
+    )

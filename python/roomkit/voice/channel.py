@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from roomkit.errors import CloseError, ProviderMissingError, SessionNotFoundError
+from roomkit._limits import Beside
+from roomkit.errors import CloseError, SessionNotFoundError
 from roomkit.hooks import HookRunner, HookTrigger
 from roomkit.rooms import Channel, ChannelCategory
-from roomkit.voice._hearing import FrameFeed, Hearing
-from roomkit.voice._sources import WholeChunks, chunks_of, close_source, sentences
-from roomkit.voice._speaking import Playback, Reason, Speaking
+from roomkit.voice._hearing import FrameFeed
+from roomkit.voice._live import LiveCall
+from roomkit.voice._speaking import Speech
 from roomkit.voice.backends.base import VoiceBackend
 from roomkit.voice.base import (
     AudioChunk,
@@ -23,40 +24,40 @@ from roomkit.voice.base import (
     check_session,
 )
 from roomkit.voice.events import (
-    AfterTTSEvent,
-    BargeInEvent,
-    BeforeTTSEvent,
     ClientDisconnectedEvent,
     ClientHeardAgainEvent,
     ClientResumedEvent,
     ClientUnheardEvent,
     DTMFEvent,
-    TTSCancelledEvent,
 )
 from roomkit.voice.frame import AudioFrame
+from roomkit.voice.limits import ProviderLimits
 from roomkit.voice.pipeline.base import AudioPipelineConfig
 from roomkit.voice.stt.base import STTProvider
 from roomkit.voice.tts.base import TTSProvider
+from roomkit.voice.turns import BargeIn, Turns
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from roomkit.kit import RoomKit
 
+    Playable = (
+        str
+        | PathLike[str]
+        | Buffer
+        | AudioChunk
+        | AudioFrame
+        | Iterable[Buffer | AudioChunk | AudioFrame]
+        | AsyncIterable[Buffer | AudioChunk | AudioFrame]
+    )
+
 __all__ = ["VoiceChannel"]
 
 _log = logging.getLogger("roomkit.voice.channel")
 
-
-class _Call:
-    """What the channel keeps for one session."""
-
-    __slots__ = ("hearing", "session", "speaking")
-
-    def __init__(self, session: VoiceSession, hearing: Hearing, speaking: Speaking) -> None:
-        self.session = session
-        self.hearing = hearing
-        self.speaking = speaking
+# What is left of calls that are over: transcripts on their way, providers that close.
+_CLOSE_SECONDS: Final = 5.0
 
 
 class VoiceChannel(Channel):
@@ -65,7 +66,12 @@ class VoiceChannel(Channel):
     In: the backend's digits become ON_DTMF, its frames go through `pipeline` to speech hooks and,
     with `stt`, to ON_TRANSCRIPTION. Out: `say` (with `tts`), `play`, `interrupt`.
 
-    `barge_in`: the caller's speech interrupts what is played to him (needs a `vad` stage).
+    `barge_in`: what the caller's speech does to what is played to him, and when (`BargeIn`; needs a
+    `vad` stage). True: the usual; False: nothing; None: the usual where there is an `stt`.
+    `turns`: when the caller has finished (`Turns`).
+    `limits`: how long providers may take.
+    `fallback`: what the caller hears instead of an answer that could not be made: a text, or audio
+    that `play` takes and that can be played again and again.
     `hang_up`: a call whose far end has gone (BYE, media timeout) is ended on this side too.
 
     The channel closes its backend and providers with itself. Several channels may share a backend:
@@ -82,7 +88,10 @@ class VoiceChannel(Channel):
         tts: TTSProvider | None = None,
         backend: VoiceBackend,
         pipeline: AudioPipelineConfig | None = None,
-        barge_in: bool = False,
+        barge_in: BargeIn | bool | None = None,
+        turns: Turns | None = None,
+        limits: ProviderLimits | None = None,
+        fallback: str | PathLike[str] | AudioChunk | None = None,
         hang_up: bool = True,
     ) -> None:
         super().__init__(channel_id)
@@ -91,6 +100,10 @@ class VoiceChannel(Channel):
             ("stt", stt, STTProvider | None),
             ("tts", tts, TTSProvider | None),
             ("pipeline", pipeline, AudioPipelineConfig | None),
+            ("barge_in", barge_in, BargeIn | bool | None),
+            ("turns", turns, Turns | None),
+            ("limits", limits, ProviderLimits | None),
+            ("fallback", fallback, str | PathLike | AudioChunk | None),
         ):
             if not isinstance(value, kind):
                 fits = getattr(kind, "__name__", str(kind))
@@ -99,15 +112,21 @@ class VoiceChannel(Channel):
         self.stt = stt
         self.tts = tts
         self.pipeline = pipeline or AudioPipelineConfig()
-        self.barge_in = barge_in
+        if barge_in is None:
+            barge_in = stt is not None
+        self.barge_in = barge_in if isinstance(barge_in, BargeIn) else _BARGE_IN[barge_in]
+        self.turns = turns or Turns()
+        self.limits = limits or ProviderLimits()
+        self.fallback = fallback
         self.hang_up = hang_up
         self._kit: RoomKit | None = None
-        self._calls: dict[str, _Call] = {}
+        self._calls: dict[str, LiveCall] = {}
+        # Calls that `connect` opens, by room and participant: until it says so they have not begun.
+        self._joining: set[tuple[str, str]] = set()
         self._feed = FrameFeed()
         self._subscriptions: list[Unsubscribe] = []
         self._ending: dict[str, asyncio.Task[None]] = {}
-        # Strong references: the event loop keeps only weak ones to tasks.
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._beside = Beside(f"channel {channel_id!r}")
 
     # --- speaking -----------------------------------------------------------------------------
 
@@ -117,39 +136,25 @@ class VoiceChannel(Channel):
         text: str | AsyncIterable[str] | Iterable[str],
         *,
         voice: str | None = None,
+        interruptible: bool = True,
     ) -> bool:
         """Speaks `text` and returns when it was spoken: True, or False if it was interrupted or
-        blocked by a BEFORE_TTS hook.
+        blocked by a BEFORE_TTS hook. Cancelling it interrupts.
 
         `text` may come piece by piece, as models give it: it is spoken sentence by sentence, and
         each sentence passes the hooks. A plain iterator of pieces is read in a thread, and may
-        block. Texts for one session are spoken one after another; a
-        BEFORE_TTS hook must therefore not await another `say` to the same session.
+        block. Texts for one session are spoken one after another. Asked for from within another
+        (by a model's tool, by a BEFORE_TTS hook), a text is spoken after the sentence on air.
+        `interruptible`: whether the caller's speech cuts it short.
 
         Raises `ProviderMissingError` without `tts`, `SessionNotFoundError` if the call is not
         up, and what the voice raises.
         """
-        call = self._call(session)
-        if self.tts is None:
-            raise ProviderMissingError(
-                f"channel {self.channel_id!r} has no voice; VoiceChannel(…, tts=…) gives it one"
-            )
-        playback = Playback(text if isinstance(text, str) else "")
-        spoken = _Spoken(playback)
-        speech = self._speech(session, self.tts, text, voice, spoken)
-        await self._play(session, call, playback, speech)
-        return playback.cancelled is None and spoken.sentences > 0
+        speech = self.start_say(session, text, voice=voice, interruptible=interruptible)
+        return await _whole(speech)
 
     async def play(
-        self,
-        session: VoiceSession,
-        audio: str
-        | PathLike[str]
-        | Buffer
-        | AudioChunk
-        | AudioFrame
-        | Iterable[Buffer | AudioChunk | AudioFrame]
-        | AsyncIterable[Buffer | AudioChunk | AudioFrame],
+        self, session: VoiceSession, audio: Playable, *, interruptible: bool = True
     ) -> bool:
         """Plays a WAV file (path), 16 bit PCM in the session's format, or chunks and frames in
         their own; returns when it was played: True, or False if it was interrupted. Waits for its
@@ -158,18 +163,48 @@ class VoiceChannel(Channel):
         Raises `SessionNotFoundError` if the call is not up, `SynthesisError` for a file that is
         not 16 bit WAV, `ValueError`/`TypeError` for audio that is none.
         """
-        call = self._call(session)
-        playback = Playback(None)
-        await self._play(session, call, playback, chunks_of(session, audio))
-        return playback.cancelled is None
+        return await _whole(self.start_play(session, audio, interruptible=interruptible))
+
+    def start_say(
+        self,
+        session: VoiceSession,
+        text: str | AsyncIterable[str] | Iterable[str],
+        *,
+        voice: str | None = None,
+        interruptible: bool = True,
+    ) -> Speech:
+        """`say` without waiting: what is returned can be awaited, held back, cut short, and asked
+        what of it was heard."""
+        return self._call(session).say(text, voice=voice, interruptible=interruptible)
+
+    def start_play(
+        self, session: VoiceSession, audio: Playable, *, interruptible: bool = True
+    ) -> Speech:
+        """`play` without waiting."""
+        return self._call(session).play(audio, interruptible=interruptible)
 
     async def interrupt(self, session: VoiceSession) -> bool:
-        """Cuts short what is played and forgets what waits; True if there was anything."""
-        return await self._call(session).speaking.cancel("interrupt")
+        """Cuts short what is played and forgets what waits; True if there was anything. It is
+        silent when this returns."""
+        speaking = self._call(session).speaking
+        found = speaking.cancel("interrupt")
+        await speaking.ended(_SILENT_SECONDS)
+        return found
 
     def is_speaking(self, session: VoiceSession) -> bool:
         """True while something is played to this session."""
         return self._call(session).speaking.current is not None
+
+    def speech(self, session: VoiceSession) -> Speech | None:
+        """What is being played to this session; None when it is quiet."""
+        return self._call(session).speaking.current
+
+    def on_frame(
+        self, session: VoiceSession, callback: Callable[[AudioFrame], object]
+    ) -> Unsubscribe:
+        """`callback(frame)` for every frame that is heard, as the pipeline's stages leave it, until
+        the result is called. Keep it short: it runs on the event loop."""
+        return self._call(session).hearing.frames.add(lambda _, frame: callback(frame))
 
     def send_dtmf(self, session: VoiceSession, digit: str, duration_ms: int = 160) -> None:
         """Sends a digit to the far end, as `VoiceBackend.send_dtmf` does."""
@@ -184,14 +219,23 @@ class VoiceChannel(Channel):
 
     async def hold(self, session: VoiceSession) -> None:
         """Puts the far end on hold: it is not heard, the session is PAUSED, and music may be played
-        to it. Raises `NotImplementedError` where the backend cannot."""
-        self._call(session)
+        to it. The conversation's timers stand still. Raises `NotImplementedError` where the backend
+        cannot."""
+        call = self._call(session)
         await self.backend.hold(session)
+        call.hold(True)
 
     async def resume(self, session: VoiceSession) -> None:
         """Takes the far end off hold."""
-        self._call(session)
+        call = self._call(session)
         await self.backend.resume(session)
+        call.hold(False)
+
+    def stats(self, session: VoiceSession) -> dict[str, Any]:
+        """What the channel knows of a call: `"vad"`, the detector's name; `"phase"`, whose move it
+        is; `"frames_dropped"`, frames that the stages were too slow for; `"stages"`, what each
+        stage did. The media's own are `backend.stats`."""
+        return self._call(session).stats()
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -208,17 +252,36 @@ class VoiceChannel(Channel):
             backend.on_client_heard_again(self._heard_again),
             backend.on_barge_in(self._barged_in),
         ]
+        if self.pipeline.recorder is not None or (self.pipeline.vad and self.pipeline.echo_guard):
+            self._subscriptions.append(backend.on_audio_played(self._played))
 
     async def connect(
-        self, room_id: str, participant_id: str, metadata: Mapping[str, Any] | None
+        self,
+        room_id: str,
+        participant_id: str,
+        metadata: Mapping[str, Any] | None,
+        options: Mapping[str, Any] | None = None,
     ) -> VoiceSession:
-        """Opens a call. Used by `RoomKit.join`, which see."""
-        session = await self.backend.connect(
-            room_id, participant_id, self.channel_id, metadata=metadata
-        )
-        # A backend that told no one of its readiness is ready now.
-        self._ready(session)
-        return session
+        """Opens a call. Used by `RoomKit.join`, which see. Raises what the backend, the recorder
+        and the stages raise, and then leaves nothing open."""
+        key = (room_id, participant_id)
+        self._joining.add(key)
+        try:
+            given = {} if options is None else {"options": options}
+            session = await self.backend.connect(
+                room_id, participant_id, self.channel_id, metadata=metadata, **given
+            )
+            call = self._calls.get(session.id) or self._adopt(session)
+            if call is not None:
+                await self._begin(call)
+            return session
+        except BaseException:
+            # Also a session that was ready when `connect` was given up.
+            for call in self._calls_of(key):
+                await self.disconnect(call.session, "failed")
+            raise
+        finally:
+            self._joining.discard(key)
 
     async def disconnect(self, session: VoiceSession, reason: str = "left") -> None:
         """Ends a call: what plays is cut short, the recording completed, the backend's session
@@ -234,71 +297,101 @@ class VoiceChannel(Channel):
 
     async def _end(self, session: VoiceSession, reason: str) -> None:
         call = self._calls.pop(session.id, None)
-        failures: list[Exception] = []
         if call is not None:
-            self._spawn(call.hearing.settle())
-            for part in (call.speaking.cancel("session_ended"), call.hearing.end()):
-                try:
-                    await part
-                except Exception as error:  # noqa: BLE001 (the rest is ended too)
-                    failures.append(error)
+            call.stop()
+        failure: Exception | None = None
         try:
-            await self.backend.disconnect(session)
+            await self._beside.within(
+                self.backend.disconnect(session), self.limits.hang_up, "hanging up"
+            )
         except Exception as error:  # noqa: BLE001 (the hooks are told nevertheless)
-            failures.append(error)
-        if call is not None and self._kit is not None:
-            self._kit.session_ended(session, reason)
-        if failures:
-            raise failures[0]
+            failure = error
+        if call is not None:
+            await call.settle()
+            if call.started and self._kit is not None:
+                self._kit.session_ended(session, reason)
+        if failure is not None:
+            raise failure
 
     async def close(self) -> None:
         """Ends every call, then closes the backend and the providers. Idempotent."""
         errors: list[BaseException] = []
         ending = [self.disconnect(call.session) for call in list(self._calls.values())]
-        ended = await asyncio.gather(*ending, return_exceptions=True)
+        others = map(asyncio.shield, list(self._ending.values()))
+        ended = await asyncio.gather(*ending, *others, return_exceptions=True)
         errors += [each for each in ended if each is not None]
         while self._subscriptions:
             self._subscriptions.pop()()
-        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
-        if tasks:
-            await asyncio.wait(tasks)
+        await self._beside.finish(_CLOSE_SECONDS)
         for part in (self.backend, self.stt, self.tts):
             if part is not None:
                 try:
-                    await part.close()
+                    await self._beside.within(part.close(), _CLOSE_SECONDS, f"closing {part!r}")
                 except Exception as error:  # noqa: BLE001 (the other parts are closed too)
                     errors.append(error)
         if errors:
             raise CloseError(f"channel {self.channel_id!r}", errors)
 
-    # --- what the backend reports -------------------------------------------------------------
+    # --- calls that begin ---------------------------------------------------------------------
 
     def _ready(self, session: VoiceSession) -> None:
-        kit = self._kit
-        if kit is None or session.channel_id != self.channel_id or session.id in self._calls:
+        if session.channel_id != self.channel_id or session.id in self._calls:
             return
-        if not kit.session_started(session):
-            return
-        hearing = Hearing(
-            session,
-            kit.hooks,
-            self.pipeline,
-            self.stt,
-            speaking=lambda: self._spoke_up(session),
-            heard=kit.heard,
-        )
-        speaking = Speaking(session, self.backend, hearing.recording, lambda: hearing.now_ms)
-        self._calls[session.id] = _Call(session, hearing, speaking)
+        call = self._adopt(session)
+        if call is not None and (session.room_id, session.participant_id) not in self._joining:
+            # Connected on the backend directly, without `join`: nobody else begins it.
+            self._beside.run(self._begin_or_end(call), f"begin of session {session.id}")
+
+    def _adopt(self, session: VoiceSession) -> LiveCall | None:
+        """A session of this channel is there. Nothing of it can fail yet."""
+        if self._kit is None:
+            return None
+        call = self._calls[session.id] = LiveCall(self, self._kit, session, self._beside)
+        return call
+
+    async def _begin(self, call: LiveCall) -> None:
+        session = call.session
+        await call.open()
+        if self._calls.get(session.id) is not call or session.ended:
+            raise SessionNotFoundError(session.id, f"the calls of channel {self.channel_id!r}")
+        assert self._kit is not None
+        if self._kit.session_started(session):
+            call.start()
+        else:
+            # Its room is not known here: it belongs to whoever connected it.
+            self._calls.pop(session.id, None)
+            call.stop()
+
+    async def _begin_or_end(self, call: LiveCall) -> None:
+        try:
+            await self._begin(call)
+        except Exception:  # noqa: BLE001 (nobody waits for this)
+            _log.exception("session %s could not begin and is ended", call.session.id)
+            await self._hang_up(call.session, "failed")
+
+    def _calls_of(self, key: tuple[str, str]) -> list[LiveCall]:
+        return [
+            call
+            for call in self._calls.values()
+            if (call.session.room_id, call.session.participant_id) == key
+        ]
+
+    # --- what the backend reports -------------------------------------------------------------
 
     def _frame(self, session: VoiceSession, frame: AudioFrame) -> None:
         call = self._calls.get(session.id)
         if call is not None:
             self._feed.put(call.hearing, frame)
 
+    def _played(self, session: VoiceSession, frame: AudioFrame) -> None:
+        call = self._calls.get(session.id)
+        if call is not None:
+            call.hearing.played(frame)
+
     def _digit(self, session: VoiceSession, event: DTMFEvent) -> None:
         call = self._calls.get(session.id)
         if call is not None:
-            call.hearing.signalled(event)
+            call.signalled(event)
 
     def _gone(self, session: VoiceSession, reason: str) -> None:
         if session.id not in self._calls:
@@ -308,7 +401,7 @@ class VoiceChannel(Channel):
         gone = ClientDisconnectedEvent(session, reason, reason.detail)
         self._hooks.emit(HookTrigger.ON_CLIENT_DISCONNECTED, gone)
         if self.hang_up:
-            self._spawn(self._hang_up(session, str(reason)))
+            self._beside.run(self._hang_up(session, str(reason)), "hanging up")
 
     def _back(self, session: VoiceSession) -> None:
         if session.id in self._calls:
@@ -329,84 +422,9 @@ class VoiceChannel(Channel):
             _log.exception("session %s did not end cleanly", session.id)
 
     def _barged_in(self, session: VoiceSession) -> None:
-        if session.id in self._calls:
-            self._barge_in(session)
-
-    def _spoke_up(self, session: VoiceSession) -> None:
-        if self.barge_in:
-            self._barge_in(session)
-
-    def _barge_in(self, session: VoiceSession) -> None:
-        speaking = self._calls[session.id].speaking
-        current = speaking.current
-        if current is None or current.cancelled is not None:
-            return
-        event = BargeInEvent(session, current.text, speaking.position_ms())
-        self._hooks.emit(HookTrigger.ON_BARGE_IN, event)
-        self._spawn(self._cut_short(speaking))
-
-    async def _cut_short(self, speaking: Speaking) -> None:
-        try:
-            await speaking.cancel("barge_in")
-        except Exception:  # noqa: BLE001 (nobody waits for this)
-            _log.exception("playback could not be cut short")
-
-    # --- playing ------------------------------------------------------------------------------
-
-    async def _play(
-        self,
-        session: VoiceSession,
-        call: _Call,
-        playback: Playback,
-        source: AsyncIterator[AudioChunk],
-    ) -> None:
-        """Plays and emits what came of it: AFTER_TTS for speech that was spoken to its end,
-        ON_TTS_CANCELLED for whatever was cut short."""
-        try:
-            await call.speaking.play(playback, source)
-        except Exception:
-            playback.cancelled = "error"
-            raise
-        finally:
-            if playback.cancelled is not None:
-                self._cancelled(session, playback, playback.cancelled)
-            elif playback.text:
-                after = AfterTTSEvent(session, playback.text, playback.played_ms)
-                self._hooks.emit(HookTrigger.AFTER_TTS, after)
-
-    def _cancelled(self, session: VoiceSession, playback: Playback, reason: Reason) -> None:
-        event = TTSCancelledEvent(session, reason, playback.text, playback.played_ms)
-        self._hooks.emit(HookTrigger.ON_TTS_CANCELLED, event)
-
-    async def _speech(
-        self,
-        session: VoiceSession,
-        tts: TTSProvider,
-        text: str | AsyncIterable[str] | Iterable[str],
-        voice: str | None,
-        spoken: _Spoken,
-    ) -> AsyncGenerator[AudioChunk]:
-        """The audio of `text`, made as it is needed."""
-        parts = sentences(text)
-        spoken.start()
-        try:
-            async for part in parts:
-                before = BeforeTTSEvent(session, part)
-                verdict = await self._hooks.run(HookTrigger.BEFORE_TTS, before)
-                if not verdict.allowed:
-                    continue
-                spoken.add(verdict.event.text)
-                made = tts.synthesize_stream(verdict.event.text, voice=voice)
-                audio = WholeChunks(session, made)
-                try:
-                    async for chunk in audio:
-                        yield chunk
-                finally:
-                    await close_source(audio)
-        finally:
-            await close_source(parts)
-            if not isinstance(text, str):
-                await close_source(text)
+        call = self._calls.get(session.id)
+        if call is not None:
+            call.barged_in()
 
     # --- helpers ------------------------------------------------------------------------------
 
@@ -415,7 +433,7 @@ class VoiceChannel(Channel):
         assert self._kit is not None  # there are no calls before `bind`
         return self._kit.hooks
 
-    def _call(self, session: VoiceSession) -> _Call:
+    def _call(self, session: VoiceSession) -> LiveCall:
         check_session(session)
         call = self._calls.get(session.id)
         if call is None:
@@ -424,23 +442,15 @@ class VoiceChannel(Channel):
             )
         return call
 
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+
+_BARGE_IN: Final = {True: BargeIn(), False: BargeIn(mode="off")}
+_SILENT_SECONDS: Final = 0.5
 
 
-class _Spoken:
-    """Keeps account of the sentences that the hooks let pass."""
-
-    def __init__(self, playback: Playback) -> None:
-        self._playback = playback
-        self.sentences = 0
-
-    def start(self) -> None:
-        self._playback.text = ""
-
-    def add(self, text: str) -> None:
-        self.sentences += 1
-        before = self._playback.text
-        self._playback.text = f"{before} {text}" if before else text
+async def _whole(speech: Speech) -> bool:
+    """Until it is over. Whoever is cancelled meanwhile cuts it short."""
+    try:
+        return await speech.wait()
+    except asyncio.CancelledError:
+        speech.cancel("interrupt")
+        raise

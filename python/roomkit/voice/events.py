@@ -8,10 +8,14 @@ so by accident.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from roomkit.errors import shown
 from roomkit.voice.base import AudioChunk, DisconnectReason, VoiceSession
+
+if TYPE_CHECKING:
+    from roomkit.voice.ledger import TurnTimes
+    from roomkit.voice.marks import HeardText
 
 __all__ = [
     "AfterTTSEvent",
@@ -23,8 +27,10 @@ __all__ = [
     "ClientUnheardEvent",
     "DTMFDetectedEvent",
     "DTMFEvent",
+    "EndingSoonEvent",
     "ErrorEvent",
     "HookEvent",
+    "IdleEvent",
     "PartialTranscriptionEvent",
     "SessionEndedEvent",
     "SessionStartedEvent",
@@ -32,6 +38,7 @@ __all__ = [
     "SpeechStartEvent",
     "TTSCancelledEvent",
     "TranscriptionEvent",
+    "TurnEndedEvent",
 ]
 
 _DIGITS = tuple("0123456789*#ABCD")
@@ -201,22 +208,76 @@ class TTSCancelledEvent:
     """ON_TTS_CANCELLED: the playback ended before its end."""
 
     session: VoiceSession
-    reason: Literal["interrupt", "barge_in", "session_ended", "error"]
+    reason: Literal["interrupt", "barge_in", "key", "voice", "session_ended", "error"]
     text: str | None = field(default=None, repr=False)
     """What was being spoken; None when it was a recording."""
     played_ms: float | None = None
     """What was played of it, in ms; None where the backend does not say."""
+    heard: HeardText | None = field(default=None, repr=False)
+    """What of the text the caller has heard; None for a recording, and where it is not known."""
 
 
 @dataclass(slots=True)
 class BargeInEvent:
-    """ON_BARGE_IN: the caller began to speak while something was played to him."""
+    """ON_BARGE_IN: the caller interrupted what was played to him."""
 
     session: VoiceSession
     text: str | None = field(default=None, repr=False)
     """What was being spoken; None when it was a recording."""
     played_ms: float | None = None
     """What had been played of it, in ms; None where the backend does not say."""
+    heard: HeardText | None = field(default=None, repr=False)
+    """What of the text the caller has heard; None for a recording, and where it is not known."""
+    confirmed_by: Literal["immediate", "speech", "words"] = "immediate"
+    """What showed that he wants to interrupt: the first sound, enough speech, or words."""
+    speech_at_ms: float | None = None
+    """When he began to speak, in ms of the event loop's clock; None where the backend noticed."""
+
+
+@dataclass(slots=True)
+class TurnEndedEvent:
+    """ON_TURN_ENDED: the caller said something, and was answered as far as he was: how that went,
+    in times and words. Without a model in the room, once it is clear what he said."""
+
+    session: VoiceSession
+    times: TurnTimes
+    """Where the time went, from the end of his speech to the first packet of the answer; what he
+    heard of that, and whether he interrupted it."""
+    text: str = field(default="", repr=False)
+    """What he said, as ON_TRANSCRIPTION let it pass."""
+    error: BaseException | None = None
+    """What kept the answer from being made."""
+
+    @property
+    def turn(self) -> int:
+        """Its number within the call, rising from 1."""
+        return self.times.turn
+
+    @property
+    def heard(self) -> HeardText | None:
+        """What he heard of the answer; None where there was none, or nobody knows."""
+        return self.times.heard
+
+
+@dataclass(slots=True)
+class IdleEvent:
+    """ON_IDLE: nobody has spoken, no key was pressed and nothing was played for
+    `CallOptions.idle_ms`. Told once; again when something was played since and nothing came of
+    it."""
+
+    session: VoiceSession
+    count: int
+    """How many times in a row: the caller has said and pressed nothing since the first."""
+
+
+@dataclass(slots=True)
+class EndingSoonEvent:
+    """The call will be as old as it may become (`CallOptions.max_duration_ms`). Told to its
+    `Call`."""
+
+    session: VoiceSession
+    left_ms: float
+    """In so many ms it is hung up."""
 
 
 @dataclass(slots=True)
@@ -245,6 +306,8 @@ HookEvent = (
     | AfterTTSEvent
     | TTSCancelledEvent
     | BargeInEvent
+    | TurnEndedEvent
+    | IdleEvent
     | ErrorEvent
 )
 """What a hook may receive; the trigger says which."""

@@ -124,7 +124,7 @@ async def test_no_remote_address_at_all_is_refused_unless_the_peer_is_learned(pe
         {"remote_addr": ("192.0.2.1", 0)},
         {"remote_addr": ("::1", 9)},
         {"remote_addr": 5},
-        {"remote_ssrc": -1},
+        {"srtp": "by all means"},  # never unencrypted by mistake
         "remote_addr",
     ],
 )
@@ -583,7 +583,7 @@ async def test_many_sessions_close_together_in_a_moment(backend: RTPVoiceBackend
 async def test_the_type_of_digits_of_one_call_wins_over_the_backends(options: Any) -> None:
     backend = RTPVoiceBackend(local_addr=(LOOPBACK, 0), remote_addr=(LOOPBACK, 40000), **options)
     try:
-        session = await backend.connect("r", "p", "c", metadata={"dtmf_payload_type": 96})
+        session = await backend.connect("r", "p", "c", options={"dtmf_payload_type": 96})
         assert backend._media[session.id].options.events == {8000: 96}
     finally:
         await backend.close()

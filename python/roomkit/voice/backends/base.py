@@ -88,10 +88,12 @@ class VoiceBackend(ABC):
         channel_id: str,
         *,
         metadata: Mapping[str, Any] | None = None,
+        options: Mapping[str, object] | None = None,
     ) -> VoiceSession:
         """Opens a session and returns it ACTIVE; `on_session_ready` callbacks have been called.
 
-        `metadata` is read, never changed. Raises what the transport raises (`OSError`,
+        `options` are this backend's, for this call; only given where there are any. `metadata` is
+        the application's, and never changed. Raises what the transport raises (`OSError`,
         `ValueError`), and then leaves nothing open.
         """
 

@@ -91,7 +91,7 @@ class RTPVoiceBackend(VoiceBackend):
                 people say is not for logs.
             extra: The other options, `RTPExtra`; `roomkit.rtp.RTPOptions` says what each is:
                 `codecs`, `ptime_ms`, `sample_rate`, `jitter_ms`, `source_policy`, … Not `srtp`:
-                keys are given per call, in the metadata of `connect`, or by SDP.
+                keys are given per call, in the options of `connect`, or by SDP.
 
         Raises `ValueError` that names the parameter, its value and what fits.
         """
@@ -109,7 +109,7 @@ class RTPVoiceBackend(VoiceBackend):
         if self._options.srtp is not None:
             raise ValueError(
                 "srtp: an SRTP; a key of the backend's would serve all its calls, and each could be"
-                ' sent into the other: connect(..., metadata={"srtp": SRTP(...)}) gives a call its'
+                ' sent into the other: connect(..., options={"srtp": SRTP(...)}) gives a call its'
                 " own, and an offer in metadata brings one"
             )
         self._metadata = SessionMetadata(self._options)
@@ -146,13 +146,16 @@ class RTPVoiceBackend(VoiceBackend):
         channel_id: str,
         *,
         metadata: Mapping[str, Any] | None = None,
+        options: Mapping[str, object] | None = None,
     ) -> VoiceSession:
         """Opens a session and returns it ACTIVE; `on_session_ready` callbacks have been called.
 
-        `metadata` is copied into the session's. Its keys that are names of options override the
-        backend's for this session: `remote_addr`, a (host, port) pair, `codecs`, `payload_type`,
-        `ptime_ms`, `source_policy`, `local_addr`, … None leaves the backend's. All other keys are
-        the application's own; one that is almost an option's is warned of, once.
+        `options` (`roomkit.rtp.RTPCallOptions`) override the backend's for this session: `codecs`,
+        `ptime_ms`, `source_policy`, `local_addr`, `srtp`, … None leaves the backend's.
+
+        `metadata` is the application's own, and is copied into the session's. Three of its keys are
+        read: `remote_addr`, a (host, port) pair, `sdp` and `offer_sdp`. Names of other options are
+        read as well where their values fit, for now, with a warning.
 
         With `sdp`, a gateway's offer, that decides on addresses, codecs, payload types and
         direction, and the options are wishes, as in `RTPSession.from_offer`;
@@ -169,7 +172,7 @@ class RTPVoiceBackend(VoiceBackend):
         check_text(room_id, "room_id")
         check_text(participant_id, "participant_id")
         check_text(channel_id, "channel_id")
-        media = self._metadata.media_for(metadata)
+        media = self._metadata.media_for(metadata, options)
         session = VoiceSession(str(uuid4()), room_id, participant_id, channel_id)
         media.on_frame(partial(self.audio_received.fire, session))
         media.on_dtmf(partial(self._on_dtmf, session))

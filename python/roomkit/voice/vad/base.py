@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import array
 import copy
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,6 +14,9 @@ from typing import Self
 from roomkit.voice.frame import AudioFrame
 
 __all__ = ["VADEvent", "VADEventType", "VADProvider", "VADStream"]
+
+
+_CONTAINERS = (list, dict, set, deque, bytearray, array.array)
 
 
 class VADEventType(StrEnum):
@@ -33,11 +38,17 @@ class VADEvent:
 
 
 class VADProvider(ABC):
-    """Finds the beginnings and ends of speech in the frames of one call.
+    """Finds the beginnings and ends of speech in the frames of calls.
 
-    A detector has the state of one call. The one in `AudioPipelineConfig` is the pattern: the
-    pipeline takes a detector of its own for every session by `new_session`.
+    The one in `AudioPipelineConfig` is opened once for every call (`open`). A detector of one call
+    is the pattern for those of the others, by `new_session`; one that all calls share has an `open`
+    of its own. None is ever copied deeply.
     """
+
+    @property
+    def name(self) -> str:
+        """What logs and statistics call it: the name of its class, unless it says otherwise."""
+        return type(self).__name__
 
     @abstractmethod
     def process(self, frame: AudioFrame) -> VADEvent | None:
@@ -52,9 +63,12 @@ class VADProvider(ABC):
 
     def new_session(self) -> Self:
         """A detector with the same settings for another call: a shallow copy of this one, reset. It
-        shares what this one refers to, such as a model; `reset` must therefore make its state
-        anew, not empty what it finds."""
+        shares what this one refers to, such as a model. Lists, deques and the like that are
+        attributes are its own, so that `reset` may make them anew or empty what it finds."""
         fresh = copy.copy(self)
+        for name, value in getattr(fresh, "__dict__", {}).items():
+            if isinstance(value, _CONTAINERS):
+                fresh.__dict__[name] = copy.copy(value)
         fresh.reset()
         return fresh
 

@@ -51,6 +51,10 @@ class EnergyVAD(VADProvider):
         self.stop_ms = float(stop_ms)
         self.reset()
 
+    @property
+    def name(self) -> str:
+        return "energy"
+
     def reset(self) -> None:
         self.speaking = False
         """True between a start and its end."""

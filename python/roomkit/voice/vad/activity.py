@@ -1,0 +1,144 @@
+"""`Activity`: of probabilities of speech, window by window, when it begins and ends."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from roomkit.errors import shown
+from roomkit.voice.vad.base import VADEvent, VADEventType
+
+__all__ = ["Activity", "ActivitySettings"]
+
+# What was measured over 200 minutes of hold music, tones, keys and noise at five levels, and 2000
+# utterances in five languages (benches/conversation/vad.py): no false start, one utterance missed
+# (among eight people who talk 5 dB below it), and 7 ms later in the median than without all this.
+_SURE: Final = 0.9
+"""From this probability on, nothing speaks against it: music and tones stay below."""
+_RISE_DB: Final = 6.0
+"""Somebody who begins to speak is by so much louder than the moment before; music goes on."""
+_PERSISTENT_MS: Final = 320.0
+"""What is likely for so long is speech, also where it does not rise above a noise."""
+_LEARNING: Final = 0.1
+"""The background follows every window by so much of the difference: in a third of a second."""
+_AFTER_TONE_MS: Final = 500.0
+"""For so long after a tone, its end and the next one's beginning are not taken for speech."""
+_TONES_ABOVE: Final = 0.1
+"""Below this probability nobody asks whether it is a tone."""
+_QUIETEST_DBFS: Final = -60.0
+"""G.711 carries what is quieter with a few steps: nobody is understood there."""
+_SILENT_DBFS: Final = -70.0
+"""Digital silence is no more silent than this: the background is to come up from it soon."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActivitySettings:
+    """When probabilities are speech. Raises `ValueError` where they do not fit."""
+
+    start: float
+    """A window of at least this probability may begin speech, 0.05 to 0.99."""
+    stop: float
+    """While somebody speaks, a window below this is silence, 0.01 to `start`: a word fades out."""
+    start_ms: float
+    """For how long speech must last to be told, 0 to 1000; one window at least."""
+    stop_ms: float
+    """The silence that ends it, 50 to 5000. Shorter pauses are part of it."""
+
+    def __post_init__(self) -> None:
+        _within("start", self.start, 0.05, 0.99)
+        _within("stop", self.stop, 0.01, self.start)
+        _within("start_ms", self.start_ms, 0, 1000)
+        _within("stop_ms", self.stop_ms, 50, 5000)
+
+
+class Activity:
+    """The state of one call. It is told windows in their order, and knows no clock.
+
+    The model alone takes some bars of hold music and the onsets of quiet tones for speech, with
+    probabilities of up to 0.88. Where something else speaks against it, it must therefore be surer.
+    """
+
+    __slots__ = ("_background_dbfs", "_likely_ms", "_run_ms", "_settings", "_tone_ms", "speaking")
+
+    def __init__(self, settings: ActivitySettings) -> None:
+        self._settings = settings
+        self.speaking = False
+        """True between a start and its end."""
+        self._likely_ms = 0.0  # for how long windows have been likely, whatever spoke against it
+        self._run_ms = 0.0  # for how long the windows have contradicted `speaking`
+        self._background_dbfs: float | None = None
+        self._tone_ms = math.inf  # since the last window that was a tone
+
+    def hear(
+        self,
+        probability: float,
+        level_dbfs: float,
+        window_ms: float,
+        ends_at_ms: float | None,
+        is_tone: Callable[[], bool],
+    ) -> VADEvent | None:
+        """Takes the next window, which ends at that media time; the event that it settles.
+
+        `is_tone`: whether the window is nothing but a tone or two; it is asked only when that
+        matters.
+        """
+        level = max(level_dbfs, _SILENT_DBFS)
+        if self.speaking:
+            if probability >= self._settings.stop:
+                self._run_ms = 0.0
+                return None
+            self._learn(level)
+            self._run_ms += window_ms
+            if self._run_ms < self._settings.stop_ms:
+                return None
+            length_ms = self._run_ms
+        else:
+            if not self._begins(probability, level, window_ms, is_tone):
+                self._run_ms = 0.0
+                self._learn(level)
+                return None
+            self._run_ms += window_ms
+            if self._run_ms < self._settings.start_ms:
+                return None
+            length_ms = self._likely_ms
+        # It began, or ended, when the row of contradicting windows did.
+        at = None if ends_at_ms is None else ends_at_ms - length_ms
+        self.speaking = not self.speaking
+        self._run_ms = self._likely_ms = 0.0
+        kind = VADEventType.SPEECH_START if self.speaking else VADEventType.SPEECH_END
+        return VADEvent(kind, at, level_dbfs)
+
+    def _begins(
+        self, probability: float, level: float, window_ms: float, is_tone: Callable[[], bool]
+    ) -> bool:
+        """Whether this window is one of those that speech begins with."""
+        self._tone_ms += window_ms
+        if probability < _TONES_ABOVE:
+            self._likely_ms = 0.0
+            return False
+        if is_tone():
+            self._tone_ms = 0.0
+        if probability < self._settings.start or level <= _QUIETEST_DBFS:
+            self._likely_ms = 0.0
+            return False
+        self._likely_ms += window_ms
+        if probability >= _SURE:
+            return True
+        if self._tone_ms <= _AFTER_TONE_MS:
+            return False
+        risen = self._background_dbfs is None or level >= self._background_dbfs + _RISE_DB
+        return risen or self._likely_ms >= _PERSISTENT_MS
+
+    def _learn(self, level: float) -> None:
+        background = self._background_dbfs
+        self._background_dbfs = (
+            level if background is None else background + _LEARNING * (level - background)
+        )
+
+
+def _within(name: str, value: object, low: float, high: float) -> None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not low <= value <= high:  # type: ignore[operator]
+        raise ValueError(f"{name}: {shown(value)}; {low:g} to {high:g} fits")
