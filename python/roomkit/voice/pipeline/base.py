@@ -9,13 +9,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from roomkit.errors import shown
 from roomkit.voice.base import VoiceSession
 from roomkit.voice.events import DTMFEvent
 from roomkit.voice.frame import AudioFrame
 from roomkit.voice.vad.base import VADProvider
+from roomkit.voice.vad.choice import resolve_vad
 
 __all__ = [
     "AudioPipelineConfig",
@@ -161,8 +162,8 @@ class AudioPipelineConfig:
 
     vad: VADProvider | Callable[[], VADProvider] | str | None = None
     """Finds speech: without it there are no speech hooks and no transcripts. A detector, something
-    that makes one per session, or `"auto"` (the best that is installed), `"silero"` or `"energy"`,
-    which the configuration replaces by the detector."""
+    that makes one per session, or `"auto"` (the best that is installed), `"silero"` or `"energy"`;
+    the configuration makes a detector of each (`resolve_vad`)."""
     dtmf: DTMFDetector | Callable[[], DTMFDetector] | None = None
     """Finds digits in the audio. Signalled digits (RFC 4733) need none."""
     recorder: RecorderProvider | None = None
@@ -178,9 +179,9 @@ class AudioPipelineConfig:
     loudspeaker, for the caller's. Costs nothing until something is played."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.vad, str):
-            object.__setattr__(self, "vad", _named_vad(self.vad))
-        _check_part("vad", self.vad, VADProvider)
+        if isinstance(self.vad, type) and not issubclass(self.vad, VADProvider):
+            raise TypeError(f"vad: {_kind_of(self.vad)}; a VADProvider fits")
+        object.__setattr__(self, "vad", resolve_vad(self.vad))
         _check_part("dtmf", self.dtmf, DTMFDetector)
         if self.recorder is not None and not isinstance(self.recorder, RecorderProvider):
             raise TypeError(f"recorder: {_kind_of(self.recorder)}; a RecorderProvider fits")
@@ -243,15 +244,3 @@ def _check_part(name: str, part: object, kind: type) -> None:
 
 def _kind_of(part: object) -> str:
     return f"the class {part.__name__}" if isinstance(part, type) else type(part).__name__
-
-
-def _named_vad(name: str) -> Any:
-    # Imported when it is asked for: a detector may bring a model along.
-    from roomkit.voice import vad
-
-    resolve = getattr(vad, "resolve_vad", None)
-    if resolve is not None:
-        return resolve(name)
-    if name not in ("auto", "energy"):
-        raise ValueError(f"vad: {shown(name)}; 'auto' or 'energy' fits")
-    return vad.EnergyVAD()

@@ -143,12 +143,9 @@ class PipelineEngine:
         self._vad: VADStream | None = None
         self._vad_name: str | None = None
         if config.vad is not None:
-            assert not isinstance(config.vad, str), "the configuration replaces names"
-            vad = config.vad if isinstance(config.vad, VADProvider) else config.vad()
-            if not isinstance(vad, VADProvider):
-                raise TypeError(f"vad: the factory made a {type(vad).__name__}, no VADProvider")
-            self._vad_name = vad.name
-            self._vad = vad.open(self._heard)
+            assert isinstance(config.vad, VADProvider), "the configuration makes one of all"
+            self._vad_name = config.vad.name
+            self._vad = config.vad.open(self._heard)
 
     @property
     def vad_name(self) -> str | None:
