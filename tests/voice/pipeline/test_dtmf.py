@@ -7,6 +7,7 @@ adds, and a second opinion.
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,7 +88,8 @@ def test_among_the_stages_it_hears_what_those_before_it_have_left() -> None:
 
     pcm = keys_tone("159#", 60, 60) + bytes(1600)
     faint = (np.frombuffer(pcm, "<i2") // 100).astype("<i2").tobytes()
-    for stages in ([Gain(30.0), GoertzelDTMF()], [GoertzelDTMF, Gain(30.0)]):
+    lines: list[list[Any]] = [[Gain(30.0), GoertzelDTMF()], [GoertzelDTMF, Gain(30.0)]]
+    for stages in lines:
         engine = PipelineEngine(AudioPipelineConfig(stages=stages), Sink())
         for at in range(0, len(faint), 320):
             engine.process(AudioFrame(faint[at : at + 320], 8000), at / 16)
