@@ -1,6 +1,6 @@
 """A parrot: repeats whatever it is told, until it is told to stop by the star key.
 
-    roomkit serve --local 0.0.0.0:10000 --app parrot:parrot
+roomkit serve --local 0.0.0.0:10000 --app parrot:parrot
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ from pathlib import Path
 from roomkit import AudioChunk, Call
 
 GREETING = "Nobody is here. Please speak after the tone, then press the hash key."
+FOLDER = Path(os.environ.get("VOICEMAIL", "messages"))
+FOLDER.mkdir(parents=True, exist_ok=True)
 # 300 ms of 1 kHz: sixteen samples a period at 16 kHz. The core resamples to what the codec needs.
 BEEP = AudioChunk(
     array("h", [round(8000 * sin(2 * pi * n / 16)) for n in range(4800)]).tobytes(), 16000
@@ -24,9 +26,7 @@ BEEP = AudioChunk(
 async def voicemail(call: Call) -> None:
     await call.say(GREETING, stop_on="key")
     await call.play(BEEP)
-    folder = Path(os.environ.get("VOICEMAIL", "messages"))
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{call.session.created_at:%Y%m%d-%H%M%S}-{call.session.id[:8]}.wav"
+    path = FOLDER / f"{call.session.created_at:%Y%m%d-%H%M%S}-{call.session.id[:8]}.wav"
     # Returns when he presses the hash key, says nothing for 5 s, has talked for 2 min or hangs up.
     message = await call.record(path, max_seconds=120, silence=5, stop_on="#")
     if message:

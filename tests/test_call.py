@@ -13,6 +13,7 @@ import pytest
 from interop.peers import until
 from roomkit import Call, HookResult, HookTrigger, VoiceChannel
 from roomkit.errors import CallEnded, ProviderMissingError, RoomKitError, SessionEndedError
+from roomkit.testing import virtual_time
 from roomkit.voice.base import AudioChunk
 from support.calls import Line, a_call, say_words, soon, texts, until_playing
 
@@ -94,6 +95,7 @@ async def test_a_key_stops_nothing_that_it_may_not_and_nothing_that_begins_behin
         assert await call.key(0) == "5"
 
 
+@virtual_time
 async def test_the_caller_s_voice_stops_what_it_may_stop() -> None:
     async with a_call() as (call, backend):
         backend.running.clear()
@@ -417,8 +419,11 @@ async def test_the_channel_already_gone_is_the_end_too() -> None:
     async with a_call() as (call, backend):
         backend.gone.clear()
         leaving = asyncio.create_task(call.kit.leave(call.session))
-        while backend.sessions:
+        for _ in range(100):
+            if not backend.sessions:
+                break
             await asyncio.sleep(0)
+        assert not backend.sessions
         saying = asyncio.create_task(call.say("Hello."))
         await asyncio.sleep(0)
         assert not call.over

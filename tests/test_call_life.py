@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from roomkit import Call, CallOptions
+from roomkit import Call, CallOptions, HookTrigger
 from roomkit.errors import CallEnded
 from roomkit.testing import virtual_time
 from roomkit.voice.base import VoiceSessionState
@@ -21,7 +21,7 @@ from roomkit.voice.events import (
     SpeechEndEvent,
     SpeechStartEvent,
 )
-from support.calls import a_call, say_words, soon, two_calls
+from support.calls import Line, a_call, say_words, soon, two_calls
 
 QUIET = CallOptions(idle_ms=10_000)
 
@@ -37,6 +37,7 @@ def told(call: Call, kind: type[Any]) -> list[Any]:
 # --- events --------------------------------------------------------------------------------------
 
 
+@virtual_time
 async def test_all_events_come_in_order_and_end_with_the_call() -> None:
     async with a_call() as (call, backend):
         backend.press(call.session, "1")  # before anybody looked
@@ -194,8 +195,8 @@ async def test_an_idle_call_is_told_to_hooks_as_well() -> None:
     async with a_call(QUIET) as (call, _):
         seen = []
 
-        @call.kit.hook("on_idle")  # type: ignore[arg-type]
-        async def on_idle(event: Any, ctx: Any) -> None:
+        @call.kit.hook(HookTrigger.ON_IDLE)
+        async def on_idle(event: IdleEvent, ctx: Any) -> None:
             seen.append((type(event), event.session))
 
         await call.key(11)
@@ -265,8 +266,9 @@ async def test_a_backend_that_cannot_hold_leaves_the_time_as_it_is() -> None:
 # --- bridge --------------------------------------------------------------------------------------
 
 
-def frames(backend: Any, call: Call, pcm: bytes) -> None:
+async def frames(backend: Line, call: Call, pcm: bytes) -> None:
     backend.speak(call.session, pcm)
+    await asyncio.sleep(0)  # the stages have their turn
 
 
 async def test_bridged_callers_hear_each_other_and_press_each_other_s_keys() -> None:
@@ -274,9 +276,9 @@ async def test_bridged_callers_hear_each_other_and_press_each_other_s_keys() -> 
         backend.press(one.session, "9")  # before: it is not passed on, and not lost
         bridge = asyncio.create_task(one.bridge(other))
         await asyncio.sleep(0)
-        frames(backend, one, b"\1\0" * 160)
-        frames(backend, other, b"\2\0" * 160)
-        frames(backend, one, b"\3\0" * 160)
+        await frames(backend, one, b"\1\0" * 160)
+        await frames(backend, other, b"\2\0" * 160)
+        await frames(backend, one, b"\3\0" * 160)
         cushion = bytes(2 * 8 * 40)
         heard = [b"".join(c.data for c in backend.live[each.session.id]) for each in (one, other)]
         assert heard == [cushion + b"\2\0" * 160, cushion + b"\1\0" * 160 + b"\3\0" * 160]
@@ -294,7 +296,7 @@ async def test_bridged_callers_hear_each_other_and_press_each_other_s_keys() -> 
             await other.bridge(one)
         await other.hang_up()
         assert await soon(bridge) is other
-        frames(backend, one, b"\4\0" * 160)
+        await frames(backend, one, b"\4\0" * 160)
         assert await one.key(0) == "9"
         assert await one.key(0.001) is None
 
@@ -309,7 +311,7 @@ async def test_a_bridge_that_is_cancelled_leaves_both_calls_as_they_were() -> No
         bridge.cancel()
         with pytest.raises(asyncio.CancelledError):
             await bridge
-        frames(backend, one, bytes(320))
+        await frames(backend, one, bytes(320))
         assert backend.live == {}
         backend.press(one.session, "1")
         assert await one.key(0) == "1"

@@ -17,8 +17,8 @@ use roomkit_media::rtcp::{parse_compound, write_compound, SenderInfo};
 use roomkit_media::rtp::{is_rtcp, RtpHeader, RtpPacket};
 use roomkit_media::seq::{RtpTime, SeqNo, Ssrc};
 use roomkit_media::session::{
-    unheard_reasons, Chunk, Direction, Event, Fill, NoiseType, Output, Port, RtcpMode, Session,
-    SessionConfig,
+    unheard_reasons, Chunk, Direction, Event, Fill, Mark, NoiseType, Output, Port, RtcpMode,
+    Session, SessionConfig,
 };
 use roomkit_media::source::Policy;
 use roomkit_media::srtp::{Effort, MasterKey, Srtp, SrtpConfig, Suite};
@@ -184,6 +184,10 @@ struct Run {
     /// The playback has its last piece; more audio is another one.
     complete: bool,
     playing: Option<u64>,
+    /// The newest mark, and the newest that was told; until when audio has left.
+    mark: u64,
+    last_mark: u64,
+    left_until: Duration,
     ended: BTreeSet<u64>,
     /// The far end was said to be gone, and has not been back since.
     gone: bool,
@@ -215,6 +219,9 @@ impl Run {
             playback: 1,
             complete: false,
             playing: None,
+            mark: 0,
+            last_mark: 0,
+            left_until: Duration::ZERO,
             ended: BTreeSet::new(),
             gone: false,
             deaf: false,
@@ -302,11 +309,22 @@ impl Run {
                     live: samples % 2 == 1,
                     marks: vec![],
                 };
+                let chunk = self.marked(chunk);
                 let fits = (8_000..=192_000).contains(&chunk.sample_rate)
                     && (1..=8).contains(&chunk.channels)
                     && chunk.pcm.len().is_multiple_of(usize::from(chunk.channels));
                 assert_eq!(self.session.play(chunk).is_ok(), fits);
                 self.complete = fits && *last;
+            }
+            // Those that are no cancellation of all hold one back, let it go on, or cancel it alone.
+            Operation::Cancel { back } if back & 128 != 0 => {
+                let playback = self.playback.saturating_sub(u64::from(back >> 2 & 7));
+                match back & 3 {
+                    0 | 1 => self.session.pause(playback),
+                    2 => self.session.resume(playback),
+                    _ => self.session.cancel_one(playback),
+                }
+                self.session.tell_left(back & 64 != 0);
             }
             Operation::Cancel { back } => {
                 let upto = self.playback.saturating_sub(u64::from(*back));
@@ -426,11 +444,27 @@ impl Run {
                     assert!(frame.timestamp >= self.frames_end);
                     self.frames_end = frame.timestamp + length;
                 }
+                Output::Left { audio, clock, .. } => {
+                    assert_eq!(self.playing.or(Some(audio.playback)), Some(audio.playback));
+                    assert!(audio.samples > 0 && *clock >= self.left_until, "no time has two");
+                    self.left_until = *clock + audio.span;
+                }
                 Output::Event(event) => self.check_event(event),
             }
             self.outputs.push(output);
         }
         datagrams
+    }
+
+    /// Marks at the beginning, and where it can be at the end.
+    fn marked(&mut self, mut chunk: Chunk) -> Chunk {
+        let samples = (chunk.pcm.len() / usize::from(chunk.channels.max(1))) as u64;
+        let places = [0, samples].into_iter().filter(|at| *at < samples || chunk.last);
+        for at in places {
+            self.mark += 1;
+            chunk.marks.push(Mark { at, id: self.mark });
+        }
+        chunk
     }
 
     fn check_datagram(&mut self, port: Port, bytes: &[u8]) {
@@ -473,6 +507,11 @@ impl Run {
                 let started = self.playing.take_if(|playing| playing == playback).is_some();
                 assert!(started || played.is_zero(), "only what started was heard");
                 assert!(self.ended.insert(*playback), "playback {playback} ended twice");
+            }
+            Event::PlaybackMark { playback, id, .. } => {
+                assert!(self.playing.is_none_or(|playing| playing == *playback));
+                assert!(!self.ended.contains(playback), "before its end");
+                assert!(std::mem::replace(&mut self.last_mark, *id) < *id, "once, and in order");
             }
             Event::Dialled { batch, .. } => {
                 assert!(*batch <= self.batch && self.dialled.insert(*batch), "told once");

@@ -27,8 +27,8 @@ from roomkit.voice.events import (
     HookEvent,
     SpeechEndEvent,
     SpeechStartEvent,
-    TranscriptionEvent,
     TTSCancelledEvent,
+    TurnEndedEvent,
 )
 
 __all__ = ["CallEvent", "Ears"]
@@ -107,8 +107,9 @@ class Ears:
                     self._spoken.append(event.audio)
                 else:
                     self.said.append(Utterance(event.audio))
-            case TranscriptionEvent():
-                self.said.append(Utterance(joined(self._spoken), event.text))
+            case TurnEndedEvent(dropped=False) if self._recognises:
+                if event.text:
+                    self.said.append(Utterance(joined(self._spoken), event.text))
                 self._spoken.clear()
             case AfterTTSEvent() | TTSCancelledEvent():
                 if self._quiet is not None:

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from roomkit import _started
 from roomkit._ears import Ears
 from roomkit._outcomes import Cut, Played, Said
 from roomkit.errors import CallEnded, SessionError, shown
 from roomkit.voice.base import VoiceSession
 
 if TYPE_CHECKING:
+    from roomkit.voice._speaking import Speech
     from roomkit.voice.channel import VoiceChannel
 
 __all__ = ["Mouth", "StopOn", "check_stop_on"]
@@ -37,7 +37,9 @@ class Mouth:
         """Says it, to the end or until it is cut short."""
         play = await self._perform(
             "say anything",
-            lambda: _started.start_say(self._channel, self._session, text, voice, interruptible),
+            lambda: self._channel.start_say(
+                self._session, text, voice=voice, interruptible=interruptible
+            ),
             stop_on,
         )
         speech = play.speech
@@ -47,7 +49,7 @@ class Mouth:
         """Plays it, to the end or until it is cut short."""
         play = await self._perform(
             "play anything",
-            lambda: _started.start_play(self._channel, self._session, audio, interruptible),
+            lambda: self._channel.start_play(self._session, audio, interruptible=interruptible),
             stop_on,
         )
         return Played(play.cut, play.speech.played_ms)
@@ -55,16 +57,18 @@ class Mouth:
     def stop(self, by: StopOn) -> None:
         """The caller did that: what it stops is silent before the next packet leaves."""
         for play in self._plays:
-            if by in play.stop_on and play.by is None and play.speech.cancel("interrupt"):
-                play.by = by
+            if by in play.stop_on:
+                play.speech.cancel(by)
 
     def pause(self) -> bool:
-        """Holds back what plays; True if that was possible."""
-        return any(play.speech.pause() for play in self._plays[:1])
+        """Holds back what plays, whoever plays it; True if that was possible."""
+        speech = self._speech()
+        return speech is not None and speech.pause()
 
     def resume(self) -> bool:
         """Goes on with it; True if it was held back."""
-        return any(play.speech.resume() for play in self._plays[:1])
+        speech = self._speech()
+        return speech is not None and speech.resume()
 
     async def check_up(self, doing: str) -> None:
         """Raises `CallEnded` if the call is over."""
@@ -73,8 +77,14 @@ class Mouth:
             await asyncio.sleep(0)
             raise CallEnded(self._session.id, self._ears.reason or "ended", doing)
 
+    def _speech(self) -> Speech | None:
+        try:
+            return self._channel.speech(self._session)
+        except SessionError:
+            return None  # the call is over
+
     async def _perform(
-        self, doing: str, start: Callable[[], _started.Speech], stop_on: frozenset[StopOn]
+        self, doing: str, start: Callable[[], Speech], stop_on: frozenset[StopOn]
     ) -> _Play:
         await self.check_up(doing)
         try:
@@ -105,18 +115,16 @@ class Mouth:
 
 
 class _Play:
-    def __init__(self, speech: _started.Speech, stop_on: frozenset[StopOn]) -> None:
+    def __init__(self, speech: Speech, stop_on: frozenset[StopOn]) -> None:
         self.speech = speech
         self.stop_on = stop_on
-        self.by: StopOn | None = None
-        """What of `stop_on` stopped it."""
         self.whole = False
 
     @property
     def cut(self) -> Cut | None:
-        if self.by is not None:
-            return self.by
         match self.speech.cancelled:
+            case "key" | "voice" as by:
+                return by
             case "barge_in":
                 return "voice"
             case "session_ended":

@@ -10,7 +10,7 @@ from roomkit.errors import shown
 from roomkit.voice.base import AudioChunk
 
 if TYPE_CHECKING:
-    from roomkit.voice.marks import HeardText  # type: ignore[import-not-found]
+    from roomkit.voice.marks import HeardText
 
 __all__ = [
     "Answer",

@@ -206,8 +206,8 @@ class Call:
         return await self._mouth.play(audio, stops, interruptible)
 
     def pause(self) -> bool:
-        """Holds back what this `Call` plays, before the next packet leaves; True if there was
-        something that can be paused."""
+        """Holds back what plays, whoever plays it, before the next packet leaves; True if there was
+        something that can be held back."""
         return self._mouth.pause()
 
     def resume(self) -> bool:
@@ -399,15 +399,7 @@ class Call:
     def on_frame(self, callback: Callable[[AudioFrame], object]) -> Unsubscribe:
         """`callback(frame)` for every frame that is heard, as the pipeline's stages leave it, until
         the result is called. Keep it short: it runs on the event loop."""
-        on_frame = getattr(self.channel, "on_frame", None)
-        if on_frame is not None:
-            return on_frame(self.session, callback)  # type: ignore[no-any-return]
-
-        def mine(session: VoiceSession, frame: AudioFrame) -> None:
-            if session is self.session:
-                callback(frame)
-
-        return self.backend.on_audio_received(mine)
+        return self.channel.on_frame(self.session, callback)
 
     # --- the call as a whole ------------------------------------------------------------------
 
@@ -426,6 +418,8 @@ class Call:
         things = ["a bridge"] + ["keys"] * digits
         with self._claims.of("bridge()", *things), other._claims.of("bridge()", *things):
             await self._mouth.check_up("bridge it")
+            if other.over:
+                return other
             with _bridging.joined(self, other), contextlib.ExitStack() as stack:
                 for of, to in ((self, other), (other, self)):
                     of._ears.busy("bridge", True)
@@ -457,7 +451,7 @@ class Call:
     async def hang_up(self, reason: str = "left") -> None:
         """Ends the call; `reason` is what `SessionEndedEvent` and `call.reason` say. Idempotent."""
         if not self.over:
-            await self.channel.disconnect(self.session, reason)
+            await self.kit.leave(self.session, reason)
 
     async def ended(self) -> str:
         """Returns when the call is over: why."""
@@ -570,4 +564,4 @@ class Call:
 
 def _barges_in(channel: VoiceChannel) -> bool:
     """Whether the channel itself stops what plays when the caller speaks, by rules of its own."""
-    return bool(channel.barge_in)
+    return channel.barge_in.mode != "off"

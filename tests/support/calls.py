@@ -16,7 +16,17 @@ from roomkit.voice.vad.energy import EnergyVAD
 from support.loopback import LoopbackBackend
 from support.sound import silence, tone
 
-__all__ = ["Letters", "Line", "a_call", "say_words", "soon", "texts", "two_calls", "until_playing"]
+__all__ = [
+    "Letters",
+    "Line",
+    "a_call",
+    "heard",
+    "say_words",
+    "soon",
+    "texts",
+    "two_calls",
+    "until_playing",
+]
 
 _T = TypeVar("_T")
 
@@ -30,6 +40,7 @@ class Line(LoopbackBackend):
         self.masks: list[bool] = []
         self.dialled: list[tuple[str, str, int]] = []
         self.live: dict[str, list[AudioChunk]] = {}
+        self.media_ms: dict[str, float] = {}
         self.gone = asyncio.Event()
         """Cleared, a call takes its time to end."""
         self.gone.set()
@@ -109,15 +120,22 @@ async def two_calls() -> AsyncIterator[tuple[Call, Call, Line]]:
         await other.settle(1)
 
 
-async def say_words(call: Call, backend: Line, ms: float = 600, *, at_ms: float = 0.0) -> float:
-    """The caller says something and is quiet behind it; the media time of its end."""
-    pcm = silence(200) + tone(ms) + silence(1200)
-    for start in range(0, len(pcm), 8000):
-        at_ms = backend.speak(call.session, pcm[start : start + 8000], at_ms=at_ms)
-        # Two seconds of frames may wait for the stages, which have their turn now.
-        for _ in range(10):
-            await asyncio.sleep(0)
+async def heard(call: Call, backend: Line, pcm: bytes, *, at_ms: float | None = None) -> float:
+    """The caller is heard at the pace of his phone (for tests on virtual time); the media time of
+    its end. By default it goes on where it was, as a phone does."""
+    if at_ms is None:
+        at_ms = backend.media_ms.get(call.session.id, 0.0)
+    for start in range(0, len(pcm), 320):
+        backend.speak(call.session, pcm[start : start + 320], at_ms=at_ms)
+        at_ms += 20
+        backend.media_ms[call.session.id] = at_ms
+        await asyncio.sleep(0.02)  # sleep: on virtual time, the pace of frames
     return at_ms
+
+
+async def say_words(call: Call, backend: Line, ms: float = 600) -> float:
+    """The caller says something and is quiet behind it; the media time of its end."""
+    return await heard(call, backend, silence(200) + tone(ms) + silence(1800))
 
 
 def texts(call: Call) -> list[str]:

@@ -12,11 +12,12 @@ import pytest
 from roomkit.hooks import HookContext, HookRunner, HookTrigger
 from roomkit.rooms import Room
 from roomkit.voice._hearing import FrameFeed, Hearing
-from roomkit.voice.base import AudioChunk, VoiceSession
+from roomkit.voice.base import AudioChunk
 from roomkit.voice.frame import AudioFrame
 from roomkit.voice.pipeline import AudioPipelineConfig
 from roomkit.voice.stt.base import STTProvider, TranscriptionResult
 from roomkit.voice.vad import EnergyVAD, VADEvent, VADProvider
+from support.hearing import Sink, hearing, settled
 from support.sound import silence, tone
 
 
@@ -62,18 +63,9 @@ class Live(STTProvider):
         yield TranscriptionResult(f"{heard_ms:g}")
 
 
-def hearing(
-    config: AudioPipelineConfig, stt: STTProvider | None = None
-) -> tuple[Hearing, HookRunner, list[str]]:
-    room, heard = Room("room"), []
-    hooks = HookRunner(lambda _: HookContext(room, (), ()))
-
-    async def note(session: VoiceSession, text: str) -> None:
-        heard.append(text)
-
-    session = VoiceSession("s", "room", "ann", "phone")
-    one = Hearing(session, hooks, config, stt, speaking=lambda: None, heard=note)
-    return one, hooks, heard
+def runner() -> HookRunner:
+    room = Room("room")
+    return HookRunner(lambda _: HookContext(room, (), ()))
 
 
 def frames(pcm: bytes) -> list[AudioFrame]:
@@ -85,7 +77,7 @@ def frames(pcm: bytes) -> list[AudioFrame]:
 
 async def test_the_feed_hands_frames_over_later_and_in_order() -> None:
     seen: list[float | None] = []
-    one, _, _ = hearing(AudioPipelineConfig(vad=Numbers(seen)))
+    one, _ = hearing(runner(), AudioPipelineConfig(vad=Numbers(seen)))
     feed = FrameFeed()
     for frame in frames(silence(100)):
         feed.put(one, frame)
@@ -98,7 +90,7 @@ async def test_of_a_backlog_the_newest_two_seconds_are_kept_and_the_rest_is_coun
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     seen: list[float | None] = []
-    one, _, _ = hearing(AudioPipelineConfig(vad=Numbers(seen)))
+    one, _ = hearing(runner(), AudioPipelineConfig(vad=Numbers(seen)))
     feed = FrameFeed()
     for frame in frames(silence(2100)):
         feed.put(one, frame)
@@ -110,7 +102,8 @@ async def test_of_a_backlog_the_newest_two_seconds_are_kept_and_the_rest_is_coun
 
 async def test_a_streaming_recogniser_hears_the_utterance_while_it_is_spoken() -> None:
     config = AudioPipelineConfig(vad=EnergyVAD(stop_ms=100), pre_roll_ms=60)
-    one, hooks, heard = hearing(config, Live())
+    hooks = runner()
+    one, sink = hearing(hooks, config, Live())
     partial: list[str] = []
 
     async def on_partial(event: Any, ctx: HookContext) -> None:
@@ -118,22 +111,23 @@ async def test_a_streaming_recogniser_hears_the_utterance_while_it_is_spoken() -
 
     hooks.add(HookTrigger.ON_PARTIAL_TRANSCRIPTION, on_partial)
     for frame in frames(silence(200) + tone(300) + silence(100)):
-        one.process(
-            frame,
-        )
+        one.process(frame)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-    await one.settle(5)
+    await settled(one, sink)
     await hooks.drain(5)
-    assert heard == ["400"]
+    # 60 ms from before it began, 300 of speech, 100 until that was over.
+    assert sink.texts == ["460"]
     assert partial == ["100", "200", "300", "400"]
+    assert sink.told[-1] == ("recognised", 1, "460")
 
 
 async def test_a_recogniser_that_fails_is_reported_and_the_call_goes_on(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     config = AudioPipelineConfig(vad=EnergyVAD(stop_ms=100))
-    one, hooks, heard = hearing(config, Live(fails=True))
+    hooks = runner()
+    one, sink = hearing(hooks, config, Live(fails=True))
     errors: list[tuple[str, str]] = []
 
     async def on_error(event: Any, ctx: HookContext) -> None:
@@ -142,11 +136,31 @@ async def test_a_recogniser_that_fails_is_reported_and_the_call_goes_on(
     hooks.add(HookTrigger.ON_ERROR, on_error)
     for frame in frames(silence(200) + tone(300) + silence(200)):
         one.process(frame)
-    await one.end()
-    await one.settle(5)
+    await settled(one, sink)
     await hooks.drain(5)
-    assert heard == []
-    assert errors == [("stt", "the recogniser hung up")]
+    assert sink.texts == []
+    # Once more, with all of the utterance.
+    assert errors == [("stt", "the recogniser hung up")] * 2
+    assert sink.told[-1] == ("recognised", 1, "")
+
+
+async def test_what_was_said_first_is_told_first_whoever_is_recognised_first() -> None:
+    class Backwards(STTProvider):
+        async def transcribe(self, audio: AudioChunk) -> TranscriptionResult:
+            second.set() if audio.timestamp_ms else await second.wait()
+            return TranscriptionResult("second" if audio.timestamp_ms else "first")
+
+    second = asyncio.Event()
+    config = AudioPipelineConfig(vad=EnergyVAD(stop_ms=100))
+    one, sink = hearing(runner(), config, Backwards())
+    for frame in frames((silence(200) + tone(300) + silence(300)) * 2):
+        one.process(frame)
+    await settled(one, sink)
+    assert [each for each in sink.told if each[0] == "recognised"] == [
+        ("recognised", 1, "first"),
+        ("recognised", 2, "second"),
+    ]
+    assert sink.texts == ["first", "second"]
 
 
 WHO = contextvars.ContextVar("WHO", default="nobody")
@@ -156,7 +170,7 @@ async def test_each_call_is_heard_in_the_context_in_which_it_was_opened() -> Non
     """One wake serves all calls, and its context is that of the call whose frame came first."""
     seen: list[tuple[str, str]] = []
     feed = FrameFeed()
-    both: list[Hearing] = []
+    both: list[tuple[Hearing, Sink]] = []
 
     class Recogniser(STTProvider):
         def __init__(self, name: str) -> None:
@@ -168,21 +182,22 @@ async def test_each_call_is_heard_in_the_context_in_which_it_was_opened() -> Non
 
     async def opens(name: str) -> HookRunner:
         WHO.set(name)
-        one, hooks, _ = hearing(AudioPipelineConfig(vad=EnergyVAD()), Recogniser(name))
+        hooks = runner()
+        one, sink = hearing(hooks, AudioPipelineConfig(vad=EnergyVAD()), Recogniser(name))
 
         async def speech(event: Any, ctx: HookContext) -> None:
             seen.append((name, WHO.get()))
 
         hooks.add(HookTrigger.ON_SPEECH_START, speech)
-        both.append(one)
+        both.append((one, sink))
         return hooks
 
     runners = [await asyncio.create_task(opens(name)) for name in ("alice", "bob")]
     for frame in frames(silence(200) + tone(1000) + silence(2000)):
-        for one in both:
+        for one, _ in both:
             feed.put(one, frame)
         await asyncio.sleep(0)
-    for one, hooks in zip(both, runners, strict=True):
-        await one.settle()
+    for (one, sink), hooks in zip(both, runners, strict=True):
+        await settled(one, sink)
         await hooks.drain(1)
     assert sorted(seen) == [("alice", "alice")] * 2 + [("bob", "bob")] * 2

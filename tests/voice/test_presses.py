@@ -6,12 +6,11 @@ import asyncio
 
 from roomkit.hooks import HookContext, HookRunner, HookTrigger
 from roomkit.rooms import Room
-from roomkit.voice._hearing import Hearing
 from roomkit.voice._presses import Presses
-from roomkit.voice.base import VoiceSession
 from roomkit.voice.events import DTMFDetectedEvent, DTMFEvent
 from roomkit.voice.frame import AudioFrame
 from roomkit.voice.pipeline import AudioPipelineConfig, GoertzelDTMF
+from support.hearing import hearing
 from support.keys import keys_tone
 
 
@@ -61,17 +60,14 @@ async def test_a_call_with_a_stage_and_signalled_digits_fires_the_hook_once_per_
         if len(got) == 2:
             both.set()
 
-    async def heard(session: VoiceSession, text: str) -> None: ...
-
     hooks.add(HookTrigger.ON_DTMF, on_dtmf)
     config = AudioPipelineConfig(dtmf=GoertzelDTMF())
-    session = VoiceSession("s", "room", "ann", "phone")
-    hearing = Hearing(session, hooks, config, None, speaking=lambda: None, heard=heard)
+    one, _ = hearing(hooks, config)
     pcm = keys_tone("4", 100, 100)
     for offset in range(0, len(pcm), 320):
-        hearing.process(AudioFrame(pcm[offset : offset + 320], 8000))
-    hearing.signalled(DTMFEvent("4", 100.0, masked=True))
-    hearing.signalled(DTMFEvent("8", 100.0, masked=True))
+        one.process(AudioFrame(pcm[offset : offset + 320], 8000))
+    one.signalled(DTMFEvent("4", 100.0, masked=True))
+    one.signalled(DTMFEvent("8", 100.0, masked=True))
     async with asyncio.timeout(5):
         await both.wait()
     assert [(event.digit, event.masked) for event in got] == [("4", False), ("8", True)]

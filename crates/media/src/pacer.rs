@@ -172,7 +172,6 @@ impl Pacer {
 
     /// Drops all audio of the playbacks up to and including `upto`. The next frame is silence or a later playback.
     pub fn cancel(&mut self, upto: u64) {
-        self.over = self.over.max(upto);
         if let Some(current) = self.current.filter(|c| c.playback <= upto) {
             self.ready.clear();
             self.held = false;
@@ -191,6 +190,7 @@ impl Pacer {
             }
             seen = playback;
         }
+        self.over = self.over.max(upto);
         self.forget();
     }
 
@@ -216,13 +216,15 @@ impl Pacer {
         if known {
             // Its empty pieces keep its place in the order, and are taken away when it has come.
             self.dropped.push(playback);
+            self.resume(playback);
             self.tell_unheard(playback);
         }
     }
 
     /// Holds a playback back: from the next frame on nothing of it leaves, and what comes behind it waits.
     pub fn pause(&mut self, playback: u64) {
-        if playback > self.over && !self.paused.contains(&playback) {
+        let over = playback <= self.over || self.dropped.contains(&playback);
+        if !over && !self.paused.contains(&playback) {
             self.paused.push(playback);
         }
     }
@@ -565,5 +567,7 @@ fn span(frames: u64, rate: u32) -> Duration {
     Duration::new(frames / rate, (frames % rate * 1_000_000_000 / rate) as u32)
 }
 
+#[cfg(test)]
+mod pausing;
 #[cfg(test)]
 mod tests;

@@ -93,6 +93,8 @@ class FakeBackend(VoiceBackend):
         self.rtp_timeout = rtp_timeout
         self.fail_connect: BaseException | None = None
         """Raised by `connect`, once set."""
+        self.options_of: dict[str, dict[str, object]] = {}
+        """What `connect` was given as options, by session id."""
         self._random = random.Random(seed)
         self._lines: dict[str, Line] = {}
         self._callers: dict[str, Caller] = {}
@@ -116,14 +118,17 @@ class FakeBackend(VoiceBackend):
         channel_id: str,
         *,
         metadata: Mapping[str, Any] | None = None,
+        options: Mapping[str, object] | None = None,
     ) -> VoiceSession:
-        """Opens a session and returns it ACTIVE. `metadata` is the application's own."""
+        """Opens a session and returns it ACTIVE. `metadata` is the application's own; `options` are
+        kept in `options_of`."""
         if self._closed:
             raise BackendClosedError("the fake backend is closed; make a new one")
         check_text(room_id, "room_id")
         check_text(participant_id, "participant_id")
         check_text(channel_id, "channel_id")
         check_mapping(metadata, "metadata")
+        check_mapping(options, "options")
         if self.fail_connect is not None:
             raise self.fail_connect
         session_id = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
@@ -137,6 +142,7 @@ class FakeBackend(VoiceBackend):
             "channels": self.channels,
         }
         session.state = VoiceSessionState.ACTIVE
+        self.options_of[session.id] = dict(options or {})
         self._lines[session.id] = line
         self._callers[session.id] = Caller(line)
         self.sessions[session.id] = session

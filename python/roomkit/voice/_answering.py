@@ -7,6 +7,7 @@ import contextvars
 import logging
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from roomkit._clock import now_ms
@@ -17,6 +18,7 @@ from roomkit.voice.base import VoiceSession
 from roomkit.voice.commands import EndTurn
 from roomkit.voice.events import TurnEndedEvent
 from roomkit.voice.ledger import TurnLedger
+from roomkit.voice.marks import HeardText
 
 if TYPE_CHECKING:
     from roomkit.ai import AIChannel
@@ -61,6 +63,8 @@ class Answering:
         self._seconds = seconds
         self._texts: OrderedDict[int, list[asyncio.Task[str]]] = OrderedDict()
         self._turns: dict[int, asyncio.Task[None]] = {}
+        self._recognised_ms: OrderedDict[int, float] = OrderedDict()
+        self._ledger = TurnLedger()
         self._closed = False
 
     def transcribed(self, utterance: int, work: Awaitable[str]) -> None:
@@ -95,24 +99,37 @@ class Answering:
         for task in list(self._turns.values()):
             self._beside.end(task)
 
+    def recognised(self, utterance: int) -> None:
+        """All of its texts are there."""
+        self._recognised_ms[utterance] = now_ms()
+        while len(self._recognised_ms) > _TEXTS:
+            self._recognised_ms.popitem(last=False)
+
     # --- inside -------------------------------------------------------------------------------
 
     async def _answer(self, turn: EndTurn, models: Sequence[AIChannel]) -> None:
-        times = TurnLedger(speech_ended_ms=turn.speech_ended_ms, decided_ms=turn.decided_ms)
-        event = TurnEndedEvent(self._session, turn.turn, times)
-        self._sink.answering(turn.turn)
+        number = turn.turn
+        known = [self._recognised_ms.get(each) for each in turn.utterances]
+        recognised_ms = max((each for each in known if each is not None), default=None)
+        self._ledger.begin(number, turn.speech_ended_ms, turn.decided_ms, recognised_ms)
+        answer = _Answer(number)
+        self._sink.answering(number)
         try:
-            event.text = await self._text_of(turn)
-            times.recognised_ms = now_ms()
-            if event.text:
+            answer.text = await self._text_of(turn)
+            if answer.text:
                 for model in models:
-                    await self._answer_by(model, event)
+                    await self._answer_by(model, answer)
         except asyncio.CancelledError:
-            event.dropped = not self._closed
+            answer.dropped = not self._closed
             raise
         finally:
-            self._sink.answered(turn.turn)
-            self._hooks.emit(HookTrigger.ON_TURN_ENDED, event)
+            self._sink.answered(number)
+            times = self._ledger.end(
+                number, answer.heard, interrupted=answer.interrupted, dropped=answer.dropped
+            )
+            if times is not None:
+                event = TurnEndedEvent(self._session, times, answer.text, answer.error)
+                self._hooks.emit(HookTrigger.ON_TURN_ENDED, event)
 
     async def _text_of(self, turn: EndTurn) -> str:
         texts: list[str] = []
@@ -124,52 +141,69 @@ class Answering:
                     texts.append(task.result())
         return " ".join(texts)
 
-    async def _answer_by(self, model: AIChannel, event: TurnEndedEvent) -> None:
-        speech = self._sink.say_answer(self._pieces(model, event))
+    async def _answer_by(self, model: AIChannel, answer: _Answer) -> None:
+        speech = self._sink.say_answer(self._pieces(model, answer))
         try:
             await speech.wait()
         except asyncio.CancelledError:
             # Whoever goes on before he has heard anything has not been answered.
             speech.cancel("session_ended" if self._closed else "barge_in")
-            self._settle(model, speech, event, forget=not self._closed)
+            self._settle(model, speech, answer, forget=not self._closed)
             raise
         except Exception as error:  # noqa: BLE001 (a model, hook or voice may raise anything)
             _log.error("session %s: %r could not answer: %r", self._session.id, model, error)
-            self._settle(model, speech, event)
-            event.error = error
+            self._settle(model, speech, answer)
+            answer.error = error
             self._hooks.report(self._session, f"ai {model.channel_id}", error)
             await self._sink.fall_back()
         else:
-            self._settle(model, speech, event)
+            self._settle(model, speech, answer)
 
     def _settle(
-        self, model: AIChannel, speech: Speech, event: TurnEndedEvent, *, forget: bool = False
+        self, model: AIChannel, speech: Speech, answer: _Answer, *, forget: bool = False
     ) -> None:
         """The model remembers what was heard, and the turn's account is closed."""
-        event.interrupted = event.interrupted or speech.cancelled not in (None, "error")
-        event.times = event.times.with_speech(speech)
+        for step, at_ms in (
+            ("first_sentence", speech.sentence_ms),
+            ("first_audio", speech.audio_ms),
+            ("first_packet", speech.started_ms),
+        ):
+            if at_ms is not None:
+                self._ledger.note(answer.turn, step, at_ms)  # type: ignore[arg-type]
+        answer.interrupted = answer.interrupted or speech.cancelled not in (None, "error")
         if forget:
             model.forget(self._session)
             return
         heard = speech.heard()
-        text = (speech.text or "") if heard is None else heard.text
-        model.remember(self._session, text)
-        event.heard = text if not event.heard else f"{event.heard} {text}"
+        answer.heard = answer.heard or heard
+        model.remember(self._session, (speech.text or "") if heard is None else heard.text)
 
-    async def _pieces(self, model: AIChannel, event: TurnEndedEvent) -> AsyncGenerator[str]:
+    async def _pieces(self, model: AIChannel, answer: _Answer) -> AsyncGenerator[str]:
         """What the model gives, each piece within its time."""
-        reply = Pump(model.reply(self._session, event.text), self._beside, model.channel_id)
+        reply = Pump(model.reply(self._session, answer.text), self._beside, model.channel_id)
         try:
             while True:
                 try:
                     piece = await reply.next(self._seconds)
                 except StopAsyncIteration:
                     return
-                if event.times.first_token_ms is None and piece.strip():
-                    event.times.first_token_ms = now_ms()
+                if piece.strip():
+                    self._ledger.note(answer.turn, "first_token", now_ms())
                 yield piece
         finally:
             reply.leave()
+
+
+@dataclass(slots=True)
+class _Answer:
+    """What becomes of a turn."""
+
+    turn: int
+    text: str = ""
+    heard: HeardText | None = None
+    interrupted: bool = False
+    dropped: bool = False
+    error: BaseException | None = None
 
 
 async def _awaited(work: Awaitable[str]) -> str:

@@ -7,9 +7,10 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
-from roomkit.voice.turns import PAUSES_KEPT, Turns, TurnSoFar
+from roomkit.voice.commands import Confirmation
+from roomkit.voice.turns import PAUSES_KEPT, BargeIn, Turns, TurnSoFar, count_words
 
-__all__ = ["Pauses", "Texts", "Turn", "TurnQueue", "Utterance", "joined"]
+__all__ = ["Pauses", "Texts", "Turn", "TurnQueue", "Utterance", "joined", "takes_the_word"]
 
 # Turns that wait for the end of what plays.
 _TURNS: Final = 64
@@ -84,6 +85,25 @@ class Turn:
 def joined(utterances: Iterable[Utterance]) -> str:
     """Their texts, as far as they are known."""
     return " ".join(one.heard for one in utterances if one.heard)
+
+
+def takes_the_word(
+    utterance: Utterance, rules: BargeIn, recognises: bool, partials: bool
+) -> tuple[bool, Confirmation | None]:
+    """Whether that utterance, by what is known of it now, goes on with what he had said; and by
+    what it interrupts. `partials`: the recogniser gives some."""
+    heard = utterance.heard
+    words = count_words(heard)
+    if words and rules.is_back_channel(heard):
+        return False, None
+    goes_on = words > 0 or (utterance.long and not recognises)
+    if words >= rules.words:
+        return goes_on, "words"
+    # Where there would be a partial text by now, none says something too.
+    believed = utterance.long and (words > 0 or not (recognises and partials))
+    if rules.mode == "words" and recognises:
+        believed = False
+    return goes_on, "speech" if believed and not utterance.given_up else None
 
 
 class Texts:

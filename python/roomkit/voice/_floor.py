@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final
 
-from roomkit.voice.commands import CancelPlayback, Command, PausePlayback, Phase, ResumePlayback
+from roomkit.voice.commands import (
+    CancelPlayback,
+    Command,
+    PausePlayback,
+    Phase,
+    ResumePlayback,
+    ResumeReason,
+)
 
 __all__ = ["Floor", "Playing"]
 
@@ -14,12 +21,14 @@ _UNENDED: Final = 64
 
 
 class Playing:
+    """One thing that plays."""
+
     __slots__ = ("audible", "interruptible", "paused")
 
     def __init__(self, interruptible: bool) -> None:
         self.interruptible = interruptible
         self.paused = False
-        self.audible = False
+        self.audible = False  # something of it was heard
 
 
 class Floor:
@@ -32,8 +41,8 @@ class Floor:
         """The newest turn that was told."""
         self._unanswered: dict[int, None] = {}
         self._answers: dict[int, None] = {}
-        self.audible = False
-        """Something was heard since that turn was told."""
+        self.audible_since: float | None = None
+        """Since when something is heard of us after that turn; None: nothing is."""
 
     @property
     def phase(self) -> Phase:
@@ -60,7 +69,7 @@ class Floor:
     @property
     def unheard(self) -> bool:
         """The newest turn is being answered, and nothing was heard of that."""
-        return self.told in self._answers and not self.audible
+        return self.told in self._answers and self.audible_since is None
 
     def begin(self, playback: int, interruptible: bool) -> Playing:
         """It plays."""
@@ -69,23 +78,22 @@ class Floor:
         self.playing[playback] = playing = Playing(interruptible)
         return playing
 
-    def sound(self, playing: Playing) -> None:
+    def sound(self, playing: Playing, now: float) -> None:
         """It is heard."""
-        playing.paused = False
-        playing.audible = self.audible = True
+        playing.paused, playing.audible = False, True
+        if self.audible_since is None:
+            self.audible_since = now
 
     def pause(self, playback: int) -> None:
         """Holds it back."""
         self.playing[playback].paused = True
         self._command(PausePlayback(playback))
 
-    def resume(
-        self, reason: Literal["false_alarm", "back_channel", "silence"], begun: bool = False
-    ) -> None:
+    def resume(self, reason: ResumeReason, now: float, begun: bool = False) -> None:
         """Goes on with all that is held back, or only with what had `begun` before."""
         for number, playing in self.playing.items():
             if playing.paused and (playing.audible or not begun):
-                self.sound(playing)
+                self.sound(playing, now)
                 self._command(ResumePlayback(number, reason))
 
     def cancel(self) -> None:
@@ -102,7 +110,7 @@ class Floor:
     def tell_turn(self) -> int:
         """The number of a turn that is told now."""
         self.told += 1
-        self.audible = False
+        self.audible_since = None
         if len(self._unanswered) >= _UNENDED:
             del self._unanswered[next(iter(self._unanswered))]
         self._unanswered[self.told] = None

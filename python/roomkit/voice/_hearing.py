@@ -20,6 +20,7 @@ from roomkit.hooks import HookRunner, HookTrigger
 from roomkit.voice._presses import Presses
 from roomkit.voice._recognition import Recognition, Utterance
 from roomkit.voice.base import AudioChunk, VoiceSession
+from roomkit.voice.callbacks import CallbackList
 from roomkit.voice.events import (
     DTMFDetectedEvent,
     DTMFEvent,
@@ -147,6 +148,8 @@ class Hearing:
         self._floor_ms = float("-inf")
         self._utterance: Utterance | None = None
         self._pending: deque[_Pending] = deque()
+        self.frames = CallbackList("on_frame")
+        """Told of every frame as the stages leave it."""
         self.waiting = 0
         """Frames of this call in the feed."""
         self.dropped = 0
@@ -278,6 +281,7 @@ class Hearing:
             self._recent.popleft()
         if self._utterance is not None:
             self._utterance.add(_chunk(frame))
+        self.frames.fire(self._session, frame)
 
     def vad(self, event: VADEvent) -> None:
         at_ms = self._at_ms

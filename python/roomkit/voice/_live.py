@@ -216,6 +216,7 @@ class LiveCall:
         self.dialogue.tell(lambda now: conversation.partial(now, utterance, text))
 
     def recognised(self, utterance: int, text: str) -> None:
+        self.answers.recognised(utterance)
         conversation = self.dialogue.conversation
         self.dialogue.tell(lambda now: conversation.recognised(now, utterance, text))
 

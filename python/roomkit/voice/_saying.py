@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from typing import Final
 
 from roomkit._clock import now_ms
 from roomkit._items import Items
@@ -11,10 +12,14 @@ from roomkit.hooks import HookRunner, HookTrigger
 from roomkit.voice._sources import WholeChunks
 from roomkit.voice._speaking import Part, Speech
 from roomkit.voice.events import BeforeTTSEvent
-from roomkit.voice.sentences import SentenceSplitter
+from roomkit.voice.sentences import SentenceSplitter, speakable, split
 from roomkit.voice.tts.base import TTSProvider
 
 __all__ = ["played_parts", "spoken_parts"]
+
+# A model gives a piece every few ms: whoever pauses for longer is busy with something else, and
+# what he has said so far is to be heard meanwhile.
+_PAUSE_SECONDS: Final = 0.25
 
 
 async def spoken_parts(
@@ -50,8 +55,8 @@ async def spoken_parts(
             text = asking.result()
         finally:
             asking.cancel()
-        for sentence in _sentences(text) if whole else [text.strip()]:
-            if sentence:
+        for sentence in split(text) if whole else [text.strip()]:
+            if speakable(sentence):
                 yield spoken(sentence)
 
     if isinstance(text, str):
@@ -65,9 +70,11 @@ async def spoken_parts(
         inner: Speech | None = None
         ended = False
         try:
-            item = await speech.next_of(pieces)
+            item = await speech.next_of(pieces, _PAUSE_SECONDS if splitter.waiting else None)
         except StopAsyncIteration:
             ended, sentences = True, splitter.finish()
+        except TimeoutError:
+            sentences = splitter.ripe()
         else:
             if isinstance(item, Speech):
                 # What was begun before it is said before it.
@@ -96,8 +103,3 @@ async def played_parts(speech: Speech, audio: WholeChunks) -> AsyncGenerator[Par
             yield Part(inner=item)
         else:
             yield Part(chunk=item)
-
-
-def _sentences(text: str) -> list[str]:
-    splitter = SentenceSplitter()
-    return [*splitter.feed(text), *splitter.finish()]

@@ -1,11 +1,10 @@
-"""What `say` and `play` accept, as a stream: text as sentences, audio as chunks."""
+"""What `play` accepts, as a stream of chunks."""
 
 from __future__ import annotations
 
 import contextlib
-import re
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Iterable
 from os import PathLike
 from typing import Any
 
@@ -15,47 +14,7 @@ from roomkit.voice.frame import AudioFrame
 from roomkit.voice.pcm import SampleJoiner, is_buffer, pcm_bytes
 from roomkit.voice.tts.wav import read_wav
 
-__all__ = ["WholeChunks", "chunks_of", "close_source", "sentences"]
-
-# A sentence ends at its mark when white space follows: not at the point of "3.5" or "www.x.y".
-_END = re.compile(r"[.!?…:;]['\")\]]*\s+|[。！？]|\n+")
-# A voice gets something to say by here even if no sentence ends: models can ramble.
-_LONGEST = 400
-
-
-async def sentences(
-    pieces: str | AsyncIterable[str] | Iterable[str],
-) -> AsyncGenerator[str]:
-    """A whole text as it is; of pieces, whole sentences, each as soon as it is complete; none is
-    empty. The pieces' source is closed."""
-    if isinstance(pieces, str):
-        if pieces.strip():
-            yield pieces
-        return
-    items = Items(pieces)
-    try:
-        async for sentence in _cut(items):
-            yield sentence
-    finally:
-        await close_source(items)
-
-
-async def _cut(pieces: AsyncIterable[str]) -> AsyncGenerator[str]:
-    text = ""
-    async for piece in pieces:
-        text += piece
-        while True:
-            end = _END.search(text)
-            cut = end.end() if end else 0
-            if not cut and len(text) > _LONGEST:
-                cut = text.rfind(" ", 0, _LONGEST) + 1 or _LONGEST
-            if not cut:
-                break
-            if sentence := text[:cut].strip():
-                yield sentence
-            text = text[cut:]
-    if sentence := text.strip():
-        yield sentence
+__all__ = ["WholeChunks", "chunks_of", "close_source"]
 
 
 def chunks_of(session: VoiceSession, audio: Any) -> WholeChunks:

@@ -198,9 +198,10 @@ class Speech:
 
     # --- for what makes it --------------------------------------------------------------------
 
-    async def next_of(self, pump: Pump[_T]) -> _T | Speech:
+    async def next_of(self, pump: Pump[_T], seconds: float | None = None) -> _T | Speech:
         """The next item of what it is made of, or a speech from within it, which comes behind all
-        that was given before it. Raises `StopAsyncIteration` at the end."""
+        that was given before it. Raises `StopAsyncIteration` at the end, `TimeoutError` when
+        nothing came for `seconds`."""
         while True:
             if pump.has_item:
                 return pump.take()
@@ -209,7 +210,8 @@ class Speech:
             if pump.ready:
                 return pump.take()
             self.wake.clear()
-            await self.wake.wait()
+            async with asyncio.timeout(seconds):
+                await self.wake.wait()
 
     async def inner_until(self, task: asyncio.Task[Any]) -> AsyncGenerator[Speech]:
         """Speeches from within it that come before `task` is done."""

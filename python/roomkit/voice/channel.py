@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final
 
@@ -198,6 +198,13 @@ class VoiceChannel(Channel):
     def speech(self, session: VoiceSession) -> Speech | None:
         """What is being played to this session; None when it is quiet."""
         return self._call(session).speaking.current
+
+    def on_frame(
+        self, session: VoiceSession, callback: Callable[[AudioFrame], object]
+    ) -> Unsubscribe:
+        """`callback(frame)` for every frame that is heard, as the pipeline's stages leave it, until
+        the result is called. Keep it short: it runs on the event loop."""
+        return self._call(session).hearing.frames.add(lambda _, frame: callback(frame))
 
     def send_dtmf(self, session: VoiceSession, digit: str, duration_ms: int = 160) -> None:
         """Sends a digit to the far end, as `VoiceBackend.send_dtmf` does."""

@@ -9,14 +9,17 @@ from typing import Literal
 __all__ = [
     "BargedIn",
     "CancelPlayback",
+    "CloseReason",
     "CloseUtterance",
     "Command",
+    "Confirmation",
     "DropAnswer",
     "EndTurn",
     "OpenUtterance",
     "PausePlayback",
     "Phase",
     "ResumePlayback",
+    "ResumeReason",
     "TraceEntry",
     "traced",
 ]
@@ -35,6 +38,11 @@ class Phase(StrEnum):
     """What plays is held back, until it is known whether the caller wants to interrupt it."""
 
 
+CloseReason = Literal["silence", "watchdog", "finished"]
+ResumeReason = Literal["false_alarm", "back_channel", "silence"]
+Confirmation = Literal["immediate", "speech", "words"]
+
+
 @dataclass(frozen=True, slots=True)
 class OpenUtterance:
     """The caller speaks: his audio from `at_ms` on is one utterance, until it is closed."""
@@ -51,7 +59,7 @@ class CloseUtterance:
     utterance: int
     at_ms: float
     """Where the speech in it ended."""
-    reason: Literal["silence", "watchdog", "finished"]
+    reason: CloseReason
     """He was quiet; it was open for too long (another opens at once if he still speaks); the call
     is over."""
 
@@ -68,7 +76,7 @@ class ResumePlayback:
     """Go on with the sample after the last that left."""
 
     playback: int
-    reason: Literal["false_alarm", "back_channel", "silence"]
+    reason: ResumeReason
     """Too short, or not words; the words of a listener; nothing was said that could be recognised
     within the time for it, or the caller, who spoke before it began, has finished."""
 
@@ -88,7 +96,7 @@ class BargedIn:
     playback: int
     at_ms: float
     """When he began to speak."""
-    confirmed_by: Literal["immediate", "speech", "words"]
+    confirmed_by: Confirmation
 
 
 @dataclass(frozen=True, slots=True)

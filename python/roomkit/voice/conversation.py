@@ -26,27 +26,30 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final
 
 from roomkit.errors import check_text
-from roomkit.voice._caller import Pauses, Texts, Turn, TurnQueue, Utterance, joined
+from roomkit.voice._caller import Pauses, Texts, Turn, TurnQueue, Utterance, joined, takes_the_word
 from roomkit.voice._floor import Floor, Playing
 from roomkit.voice._timers import NEVER, Timers
 from roomkit.voice.commands import (
     BargedIn,
     CancelPlayback,
+    CloseReason,
     CloseUtterance,
     Command,
+    Confirmation,
     DropAnswer,
     EndTurn,
     OpenUtterance,
     PausePlayback,
     Phase,
     ResumePlayback,
+    ResumeReason,
     TraceEntry,
     traced,
 )
-from roomkit.voice.turns import BargeIn, Turns, check_rules, count_words
+from roomkit.voice.turns import BargeIn, Turns, check_rules
 
 __all__ = [
     "BargedIn",
@@ -68,6 +71,8 @@ _TRACE: Final = 512
 # How late a detector tells the end of speech, until it has told one; and at most.
 _HANGOVER_MS: Final = 300.0
 _LONGEST_HANGOVER_MS: Final = 500.0
+# Nobody replies to what he has heard of in so short a time.
+_REACTION_MS: Final = 400.0
 # A back-channel this shortly before the end of what plays may be the reply to it.
 _REPLY_MS: Final = 1500.0
 # Utterances of one turn, with those joined from dropped answers. Whoever speaks on for longer has
@@ -224,7 +229,7 @@ class Conversation:
             if self._speech is None and self._utterance is None:
                 self._due["resume"] = self._time.now + self._barge_in.resume_after_ms
         else:
-            self._floor.sound(begun)
+            self._floor.sound(begun, self._time.now)
             if self._speech is not None:
                 self._over(self._utterance)
                 self._due["confirm"] = self._time.now + self._barge_in.after_ms
@@ -343,7 +348,7 @@ class Conversation:
             self._texts.waiting[self._opened] = utterance
         self._command(OpenUtterance(self._opened, at_ms))
 
-    def _close(self, reason: Literal["silence", "watchdog", "finished"]) -> None:
+    def _close(self, reason: CloseReason) -> None:
         utterance = self._utterance
         assert utterance is not None
         self._utterance = None
@@ -372,8 +377,11 @@ class Conversation:
         """He speaks on: if the quiet before lay within a turn, that is how he pauses."""
         turn = self._turns.current
         within = bool(turn.utterances)
-        # The turn was told, and he was not finished.
-        cut = not within and bool(self._told_turn.utterances) and not self._floor.audible
+        # The turn was told, and he was not finished: we had not begun, or too short a time ago for
+        # this to be his reply.
+        since = self._floor.audible_since
+        cut = not within and bool(self._told_turn.utterances)
+        cut = cut and (since is None or at - since <= _REACTION_MS)
         pause_ms = at - (turn if within else self._told_turn).ended
         if within or cut:
             self._pauses.learn(pause_ms, turn if within else None)
@@ -491,24 +499,13 @@ class Conversation:
 
     def _judge(self, utterance: Utterance) -> None:
         """Whether this, by what is known of it now, takes the word."""
-        rules, heard = self._barge_in, utterance.heard
-        if not heard and not utterance.long:
-            return
-        words = count_words(heard)
-        if words and rules.is_back_channel(heard):
-            return
-        if (words or not self._recognises) and self._droppable():
+        goes_on, by = takes_the_word(utterance, self._barge_in, self._recognises, self._partials)
+        if goes_on and self._droppable():
             self._drop()
-        # Of a recogniser that gives partial texts, no text says something too.
-        believed = utterance.long and (words > 0 or not (self._recognises and self._partials))
-        if believed and rules.mode == "words" and self._recognises:
-            believed = False
-        if words >= rules.words:
-            self._interrupt(utterance, "words")
-        elif believed and not utterance.given_up:
-            self._interrupt(utterance, "speech")
+        if by is not None:
+            self._interrupt(utterance, by)
 
-    def _interrupt(self, utterance: Utterance, by: Literal["immediate", "speech", "words"]) -> bool:
+    def _interrupt(self, utterance: Utterance, by: Confirmation) -> bool:
         if self._barge_in.mode == "off" or utterance.back_channel:
             return False
         playback = self._floor.interruptible()
@@ -558,19 +555,16 @@ class Conversation:
             self._texts.waiting or (self._utterance is not None and self._utterance.text is None)
         ):
             return
-        decided = self._turns.current.decided_ms is not None
         said = bool(utterance.text) if self._recognises else utterance.long
-        if utterance.back_channel:
-            self._resume("back_channel")
-        elif not said or decided:
-            self._resume("false_alarm")
-        else:
-            self._resume("false_alarm", begun=True)
+        if not said or utterance.back_channel:
+            self._resume("back_channel" if utterance.back_channel else "false_alarm")
+            return
+        self._resume("false_alarm", begun=True)
+        if self._turns.current.decided_ms is not None:
+            self._resume("silence")
 
-    def _resume(
-        self, reason: Literal["false_alarm", "back_channel", "silence"], begun: bool = False
-    ) -> None:
-        self._floor.resume(reason, begun)
+    def _resume(self, reason: ResumeReason, begun: bool = False) -> None:
+        self._floor.resume(reason, self._time.now, begun)
         self._released()
         self._over(self._utterance)
 

@@ -240,20 +240,23 @@ class TurnEndedEvent:
     in times and words. Without a model in the room, once it is clear what he said."""
 
     session: VoiceSession
-    turn: int
-    """Its number within the call, rising from 1."""
     times: TurnTimes
+    """Where the time went, from the end of his speech to the first packet of the answer; what he
+    heard of that, and whether he interrupted it."""
     text: str = field(default="", repr=False)
     """What he said, as ON_TRANSCRIPTION let it pass."""
-    heard: str = field(default="", repr=False)
-    """What he heard of the answer."""
-    interrupted: bool = False
-    """He interrupted the answer, or the program did."""
-    dropped: bool = False
-    """He went on speaking before he heard any of the answer: his text comes again, with what he
-    added, in a later turn."""
     error: BaseException | None = None
     """What kept the answer from being made."""
+
+    @property
+    def turn(self) -> int:
+        """Its number within the call, rising from 1."""
+        return self.times.turn
+
+    @property
+    def heard(self) -> HeardText | None:
+        """What he heard of the answer; None where there was none, or nobody knows."""
+        return self.times.heard
 
 
 @dataclass(slots=True)

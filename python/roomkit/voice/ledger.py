@@ -63,18 +63,18 @@ class TurnTimes:
         known are left out, their time is the next one's. They add up to `total_ms`, exactly."""
         parts: dict[str, float] = {}
         ends: list[tuple[str, float]] = []
-        for step in STEPS[1:]:
-            at_ms = getattr(self, f"{step}_ms")
+        for each in STEPS[1:]:
+            at_ms = getattr(self, f"{each}_ms")
             if at_ms is not None:
-                ends.append((step, at_ms))
+                ends.append((each, at_ms))
         if not ends:
             return parts
         # What was there before the step before it took no time; none lasts past the last.
         last = ends[-1][1] - self.speech_ended_ms
         done = 0.0
-        for step, at_ms in ends:
+        for name, at_ms in ends:
             until = min(max(done, at_ms - self.speech_ended_ms), max(0.0, last))
-            parts[step] = until - done
+            parts[name] = until - done
             done = until
         return _exact(parts, max(0.0, last))
 

@@ -22,6 +22,7 @@ _CLOSERS: Final = "'\"’”»›)\\]}」』）】〉》"
 _MARK: Final = re.compile("[.!?…:;,–—\n。！？；：，、।؟۔]")
 _STOPS: Final = re.compile(rf"[.!?…।؟۔]{{1,{_RUN}}}[{_CLOSERS}]{{0,8}}")
 _WIDE_STOPS: Final = re.compile(rf"[。！？…!?]{{1,{_RUN}}}[{_CLOSERS}]{{0,8}}")
+_ENDING: Final = re.compile(rf"[.!?…।؟۔。！？]{{1,{_RUN}}}[{_CLOSERS}]{{0,8}}\Z")
 _SPACES: Final = re.compile(rf"\s{{1,{_RUN}}}")
 _WORD: Final = re.compile(r"[^\W_]")
 _SPACELESS: Final = re.compile(
@@ -87,6 +88,21 @@ class SentenceSplitter:
         rest = self._text.strip()
         self.__init__()  # type: ignore[misc]
         return [rest] if rest else []
+
+    @property
+    def waiting(self) -> bool:
+        """Some text waits for what follows it."""
+        return bool(self._text.strip())
+
+    def ripe(self) -> list[str]:
+        """What waits, if it reads as the end of a sentence: for when the text pauses, as it does
+        while a model's tool runs. Otherwise nothing, and it goes on waiting."""
+        rest = self._text.strip()
+        stops = _ENDING.search(rest)
+        if stops is None or not _ends(rest, 0, stops.start(), stops.end(), "A"):
+            return []
+        self._text, self._at, self._limits, self._retry = "", 0, _LATER, 0
+        return [rest]
 
     def _end(self, text: str, start: int, at: int) -> tuple[int | None, int]:
         """Where the next sentence ends, if that is known, and how far there is no end before."""
