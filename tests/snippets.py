@@ -11,8 +11,10 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
+import os
 import re
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,5 +69,10 @@ def run(page: Path, local: int, remote: int) -> int:
 
 
 if __name__ == "__main__":
-    count = run(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    page = Path(sys.argv[1]).resolve()
+    # What a page writes, it writes where nobody misses it.
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        count = run(page, int(sys.argv[2]), int(sys.argv[3]))
+        os.chdir("/")
     print(f"ran {count} blocks")
