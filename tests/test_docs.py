@@ -129,6 +129,10 @@ def test_every_local_link_leads_somewhere() -> None:
 def test_every_command_line_shown_is_understood(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for block in blocks(ROOT / "docs/tutorial.md"):
+        if block.title:
+            (tmp_path / block.title).write_text(block.text)
+    monkeypatch.syspath_prepend(tmp_path)
     lines = [
         command
         for page in PAGES
@@ -146,6 +150,7 @@ def test_every_command_line_shown_is_understood(
         return 0
 
     monkeypatch.setattr(roomkit.cli, "import_module", lambda _: types.SimpleNamespace(run=note))
+    monkeypatch.delitem(sys.modules, "menu", raising=False)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "offer.sdp").touch()
     write_wav(tmp_path / "question.wav", np.zeros(160, np.int16), 8000)
