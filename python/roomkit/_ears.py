@@ -17,7 +17,7 @@ from roomkit._keys import Keys
 from roomkit._outcomes import CallOptions, Collected, Utterance
 from roomkit._serial import SerialQueue
 from roomkit._taking import joined
-from roomkit._waits import Waits
+from roomkit._waits import ROUNDING_MS, Waits
 from roomkit.hooks import speaking
 from roomkit.voice.base import AudioChunk, Unsubscribe
 from roomkit.voice.events import (
@@ -107,7 +107,7 @@ class Ears:
                     self._spoken.append(event.audio)
                 else:
                     self.said.append(Utterance(event.audio))
-            case TurnEndedEvent(dropped=False) if self._recognises:
+            case TurnEndedEvent() if self._recognises and not event.times.dropped:
                 if event.text:
                     self.said.append(Utterance(joined(self._spoken), event.text))
                 self._spoken.clear()
@@ -234,7 +234,7 @@ class Ears:
         self._alarm = loop.call_at(min(due) / 1000, self._ring) if due else None
 
     def _ring(self) -> None:
-        now = now_ms()
+        now = now_ms() + ROUNDING_MS
         if self._ends and now >= self._ends[0][0]:
             self._too_long(self._ends.popleft()[1])
         if self._quiet is not None and (count := self._quiet.poll(now)) is not None:
