@@ -201,3 +201,27 @@ async def test_a_peer_that_was_silent_and_speaks_again_is_told(end: End) -> None
     await end.speaks(10)
     await end.until(lambda: len(told) > 1)
     assert told == ["rtp_timeout", "back"]
+
+
+@on_both
+async def test_no_frames_come_from_a_far_end_that_is_gone(end: End) -> None:
+    frames: list[AudioFrame] = []
+    told: list[str] = []
+    end.backend.on_audio_received(lambda session, frame: frames.append(frame))
+    end.backend.on_client_disconnected(lambda session, why: told.append(why))
+    end.backend.on_client_resumed(lambda session: told.append("back"))
+    await end.connect()
+    for said, gone in (("rtp_timeout", end.falls_silent), ("bye", lambda: end.says_bye(""))):
+        await end.speaks(10)
+        gone()
+        await end.until(lambda said=said: said in told)  # type: ignore[misc]
+        await end.passes(60)
+        count = len(frames)
+        await end.passes(500)  # what comes sooner behind a goodbye was overtaken by it
+        assert len(frames) == count
+    await end.speaks(10)
+    await end.until(lambda: len(told) >= 4 and len(frames) >= count + 5)
+    assert told == ["rtp_timeout", "back", "bye", "back"]
+    # Their timeline knows nothing of it, and the clock does.
+    assert [frame.timestamp_ms for frame in frames] == [20.0 * n for n in range(len(frames))]
+    assert (frames[-1].clock_ms or 0) - (frames[-1].timestamp_ms or 0) > 300

@@ -69,7 +69,8 @@ class Line:
         self._dialled: deque[_Dialled] = deque()
         self._gap_ms = 0.0
         self._missed = 0  # frames since the caller was heard last
-        self._timed_out = False
+        self._away = False  # he hung up, or nothing has come for too long
+        self._frames = 0
         self._timer = self.loop.call_at(self.opened + TICK_MS / 1000, self._tick)
         self._timers: set[asyncio.TimerHandle] = set()
         self.playout.told = self._tell_played
@@ -149,7 +150,7 @@ class Line:
         """The caller hung up."""
         if not self.over:
             self.phone.gone = True
-            self._timed_out = True
+            self._away = True
             reason = DisconnectReason("bye", detail)
             self._backend.client_disconnected.fire(self.session, reason)
 
@@ -199,15 +200,17 @@ class Line:
         metadata = None
         if data is not None:
             self._missed = 0
-            if self._timed_out:
-                self._timed_out = False
+            if self._away:
+                self._away = False
                 self._backend.client_resumed.fire(self.session)
+        elif self._away:
+            return  # nobody is there who could be heard
         else:
             self._missed += 1
             data = self._silence
             metadata = {"kind": "concealed" if self._missed <= _CONCEALED else "silence"}
             if self._is_time_out():
-                self._timed_out = True
+                self._away = True
                 reason = DisconnectReason("rtp_timeout")
                 self._backend.client_disconnected.fire(self.session, reason)
         if self.muted or self.held is not None:
@@ -218,15 +221,16 @@ class Line:
             data,
             self._backend.sample_rate,
             self._backend.channels,
-            float((self.ticks - 1) * TICK_MS),
+            float(self._frames * TICK_MS),
             metadata,
+            float(self.ticks * TICK_MS),
         )
-        frame.clock_ms = float(self.ticks * TICK_MS)
+        self._frames += 1
         self._backend.audio_received.fire(self.session, frame)
 
     def _is_time_out(self) -> bool:
         timeout = self._backend.rtp_timeout
-        if timeout is None or self._timed_out or self.held is not None:
+        if timeout is None or self.held is not None:
             return False
         return self._missed * TICK_MS >= math.ceil(timeout * 1000)
 
@@ -237,7 +241,8 @@ class Line:
             pcm,
             self._backend.sample_rate,
             self._backend.channels,
-            float((self.ticks - 1) * TICK_MS),
+            float(self._frames * TICK_MS),
+            None,
+            float(self.ticks * TICK_MS),
         )
-        frame.clock_ms = float(self.ticks * TICK_MS)
         self._backend.audio_played.fire(self.session, frame)

@@ -121,7 +121,7 @@ class FakeBackend(VoiceBackend):
         options: Mapping[str, object] | None = None,
     ) -> VoiceSession:
         """Opens a session and returns it ACTIVE. `metadata` is the application's own; `options` are
-        kept in `options_of`."""
+        kept in `options_of`, and `path` among them, a `Path`, is the way to this caller."""
         if self._closed:
             raise BackendClosedError("the fake backend is closed; make a new one")
         check_text(room_id, "room_id")
@@ -129,11 +129,14 @@ class FakeBackend(VoiceBackend):
         check_text(channel_id, "channel_id")
         check_mapping(metadata, "metadata")
         check_mapping(options, "options")
+        path = (options or {}).get("path", self.path)
+        if not isinstance(path, Path):
+            raise TypeError(f"options: path: {type(path).__name__}; a roomkit.testing.Path fits")
         if self.fail_connect is not None:
             raise self.fail_connect
         session_id = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
         session = VoiceSession(session_id, room_id, participant_id, channel_id)
-        line = Line(self, session, self.path, self._random.getrandbits(64))
+        line = Line(self, session, path, self._random.getrandbits(64))
         session.created_at = _EPOCH + timedelta(seconds=line.opened)
         session.metadata = {
             **(metadata or {}),

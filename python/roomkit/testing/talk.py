@@ -9,7 +9,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, NoReturn, TypeAlias
 
+from roomkit._apps import App
+from roomkit._outcomes import CallOptions
 from roomkit.ai import AIChannel, AIProvider
+from roomkit.call import Call
 from roomkit.hooks import HookContext, HookTrigger
 from roomkit.kit import RoomKit
 from roomkit.testing.backend import FakeBackend
@@ -38,16 +41,17 @@ _SETTLES_S: Final = 10.0
 
 @asynccontextmanager
 async def conversation(
-    app: Callable[[Any], Awaitable[None]] | None = None,
+    app: App | None = None,
     *,
     model: AIProvider | Mapping[str, Reply] | Reply | None = None,
     tts: TTSProvider | None = None,
     stt: STTProvider | None = None,
-    vad: VADProvider | None = None,
+    vad: VADProvider | str | None = None,
     backend: FakeBackend | None = None,
     path: Path | None = None,
     seed: int = 1,
     setup: Setup | None = None,
+    call_options: CallOptions | None = None,
     metadata: Mapping[str, Any] | None = None,
     **channel: Any,
 ) -> AsyncIterator[Talk]:
@@ -63,13 +67,16 @@ async def conversation(
     a session nor a task nor a timer, or it raises an `AssertionError` that names it.
 
     Args:
-        app: Answers the call, as `RoomKit.answer` has it.
+        app: Answers the calls, as `RoomKit.answer` has it: `async def app(call: Call)`.
         model: Answers what the caller says: an `AIProvider`, or what a `FakeModel` takes.
-        tts, stt, vad: The channel's; `FakeTTS()`, `FakeSTT()` and `EnergyVAD()` unless given.
+        tts, stt, vad: The channel's; `FakeTTS()`, `FakeSTT()` and `EnergyVAD()` unless given. A
+            detector that decides on a thread is to decide at once (`SileroVAD(at_once=True)`): the
+            clock does not wait for it.
         backend: `FakeBackend(path=path, seed=seed)` unless given.
         path: The way to the caller.
         seed: Of all that is left to chance.
         setup: `setup(talk)`, called before the caller comes: for hooks. It may be async.
+        call_options: Of `app`'s calls, or of `talk.call`.
         metadata: Of the session.
         channel: All other options of the `VoiceChannel`, such as `barge_in=True`. A `pipeline`
             decides on `vad` as well.
@@ -92,7 +99,7 @@ async def conversation(
     if model is not None:
         kit.register_channel(AIChannel("model", provider=model))
         await kit.attach_channel(room.id, "model")
-    talk = Talk(kit, phone, backend, tts=tts, stt=stt, model=model)
+    talk = Talk(kit, phone, backend, tts=tts, stt=stt, model=model, options=call_options)
     loop = asyncio.get_running_loop()
     witnesses = loop.witnesses if isinstance(loop, VirtualTimeLoop) else []
     witnesses.append(talk.timeline)
@@ -103,8 +110,7 @@ async def conversation(
                 if inspect.isawaitable(waits):
                     await waits
             if app is not None:
-                kit_: Any = kit
-                kit_.answer(app)
+                kit.answer(app, options=call_options)
             await talk.join("caller", metadata=metadata)
             yield talk
         finally:
@@ -131,6 +137,7 @@ class Talk:
         tts: TTSProvider,
         stt: STTProvider,
         model: AIProvider | None,
+        options: CallOptions | None = None,
     ) -> None:
         """Made by `conversation`."""
         self.kit = kit
@@ -139,6 +146,7 @@ class Talk:
         self.tts = tts
         self.stt = stt
         self.model = model
+        self._options = options
         self.callers: list[Caller] = []
         """Everybody who called, in order."""
         self.events: list[Any] = []
@@ -163,16 +171,29 @@ class Talk:
         return self.caller.session
 
     @property
+    def call(self) -> Call:
+        """His call, as an application has it."""
+        return self.kit.call(self.session, self._options)
+
+    @property
     def now_ms(self) -> float:
         """The time now."""
         return round((asyncio.get_running_loop().time() - self._began) * 1000, 3)
 
     async def join(
-        self, participant_id: str, *, metadata: Mapping[str, Any] | None = None
+        self,
+        participant_id: str,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        path: Path | None = None,
     ) -> Caller:
         """Another caller comes into the room."""
         session = await self.kit.join(
-            "room", "phone", participant_id=participant_id, metadata=metadata
+            "room",
+            "phone",
+            participant_id=participant_id,
+            metadata=metadata,
+            options=None if path is None else {"path": path},
         )
         caller = self.backend.caller(session)
         self.callers.append(caller)

@@ -79,14 +79,13 @@ def entries_of_caller(caller: Caller, name: str, offset_ms: float) -> Iterator[E
 
 def spoken_by(entry: Entry) -> Spoken | None:
     """What of ours was said, as this event tells: AFTER_TTS, or ON_TTS_CANCELLED with what was
-    certainly heard."""
+    heard of it."""
     if entry.trigger is HookTrigger.AFTER_TTS:
         return Spoken(" ".join(entry.event.text.split()), whole=True)
     if entry.trigger is HookTrigger.ON_TTS_CANCELLED:
-        heard = getattr(entry.event, "heard", None)
-        if heard is not None:
-            text = " ".join(heard.text[: heard.certain_to].split())
-            return Spoken(text, whole=False) if text else None
+        heard = entry.event.heard
+        text = "" if heard is None else " ".join(heard.text.split())
+        return Spoken(text, whole=False) if text else None
     return None
 
 

@@ -14,7 +14,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Final, Literal
 
-from roomkit._clock import now_ms
+from roomkit._clock import now_ms, outside
 from roomkit.errors import shown
 from roomkit.voice.base import VoiceSession
 from roomkit.voice.frame import AudioFrame
@@ -242,7 +242,8 @@ class WavRecording(Recording):
     async def ready(self) -> None:
         """Returns once the files are there (with `consent`: once they can be); raises `OSError`."""
         if self._opened is not None:
-            await asyncio.shield(self._opened)
+            with outside():
+                await asyncio.shield(self._opened)
 
     def on_error(self, tell: Callable[[Exception], None]) -> None:
         self._tell = tell
@@ -265,7 +266,8 @@ class WavRecording(Recording):
                 self._closing.set_result(None)
             WRITER.release()
             self.overlapped_ms = sum(side.overlapped_ms for side in self._sides)
-        done, _ = await asyncio.wait([self._closing], timeout=self._close_timeout_s)
+        with outside():
+            done, _ = await asyncio.wait([self._closing], timeout=self._close_timeout_s)
         if not done and not self._failing:
             self._failed(
                 TimeoutError(f"{self._waiting_ms:.0f} ms of the recording wait for a disk")
