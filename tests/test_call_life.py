@@ -191,6 +191,23 @@ async def test_while_something_goes_on_nobody_is_idle() -> None:
 
 
 @virtual_time
+async def test_what_others_play_to_him_is_no_quiet_either() -> None:
+    """An answer of a model, or of a hook."""
+    async with a_call(QUIET) as (call, backend):
+        idle = told(call, IdleEvent)
+        backend.running.clear()
+        answer = asyncio.create_task(call.channel.say(call.session, "A long answer."))
+        await call.key(55)
+        assert idle == []
+        backend.running.set()
+        await answer
+        assert await call.key(9) is None
+        assert idle == []
+        assert await call.key(2) is None
+        assert len(idle) == 1
+
+
+@virtual_time
 async def test_an_idle_call_is_told_to_hooks_as_well() -> None:
     async with a_call(QUIET) as (call, _):
         seen = []

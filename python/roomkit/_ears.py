@@ -47,7 +47,8 @@ class Ears:
     that happens; whoever waits, waits by `until`.
 
     `idle(count)` is called when the call is idle, `too_long(left_ms)` when it will be too old in so
-    many ms, and with 0 when it is.
+    many ms, and with 0 when it is. `playing()` is asked whether something is played, whoever plays
+    it.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Ears:
         recognises: bool,
         idle: Callable[[int], object],
         too_long: Callable[[float], object],
+        playing: Callable[[], bool],
     ) -> None:
         self.keys = Keys(options.keys)
         self.inbox: Inbox[CallEvent] = Inbox(options.events)
@@ -66,7 +68,7 @@ class Ears:
         self.reason: str | None = None
         self._recognises = recognises
         self._diverted: Callable[[DTMFDetectedEvent], object] | None = None
-        self._idle, self._too_long = idle, too_long
+        self._idle, self._too_long, self._playing = idle, too_long, playing
         self._waits = Waits()
         # Speech that was not recognised yet.
         self._spoken: deque[AudioChunk] = deque(maxlen=_UTTERANCES)
@@ -237,8 +239,11 @@ class Ears:
         now = now_ms() + ROUNDING_MS
         if self._ends and now >= self._ends[0][0]:
             self._too_long(self._ends.popleft()[1])
-        if self._quiet is not None and (count := self._quiet.poll(now)) is not None:
-            self._idle(count)
+        if self._quiet is not None:
+            if self._playing():
+                self._quiet.played(now)
+            if (count := self._quiet.poll(now)) is not None:
+                self._idle(count)
         self._arm()
 
 
