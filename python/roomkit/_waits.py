@@ -13,8 +13,8 @@ from roomkit.errors import shown
 __all__ = ["ROUNDING_MS", "Claims", "Waits", "check_seconds"]
 
 ROUNDING_MS: Final = 0.001
-"""A time that was reckoned in ms may lie behind that of the loop's timer by its last digits: what is
-due within this is due, or a timer would be set again and again for now."""
+"""A time that was reckoned in ms may lie behind that of the loop's timer by its last digits: what
+is due within this is due, or a timer would be set again and again for now."""
 
 
 class Waits:
