@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
 from collections import deque
@@ -18,6 +19,7 @@ from roomkit._outcomes import CallOptions, Collected, Utterance
 from roomkit._serial import SerialQueue
 from roomkit._taking import joined
 from roomkit._waits import ROUNDING_MS, Waits
+from roomkit.errors import CallEnded
 from roomkit.hooks import speaking
 from roomkit.voice.base import AudioChunk, Unsubscribe
 from roomkit.voice.events import (
@@ -67,6 +69,7 @@ class Ears:
         """The caller speaks."""
         self.reason: str | None = None
         self._recognises = recognises
+        self._linger_ms = options.linger_ms
         self._diverted: Callable[[DTMFDetectedEvent], object] | None = None
         self._idle, self._too_long, self._playing = idle, too_long, playing
         self._waits = Waits()
@@ -125,8 +128,10 @@ class Ears:
         self._waits.wake()
 
     def end(self, reason: str) -> None:
-        """The call is over."""
+        """The call is over. Handlers may go on for as long as an application may."""
         self.reason = reason
+        if self._handlers:
+            asyncio.get_running_loop().call_later(self._linger_ms / 1000, self.stop_handlers)
         self._ends.clear()
         self._quiet = None
         self._arm()
@@ -237,14 +242,18 @@ class Ears:
 
     def _ring(self) -> None:
         now = now_ms() + ROUNDING_MS
+        left_ms = count = None
         if self._ends and now >= self._ends[0][0]:
-            self._too_long(self._ends.popleft()[1])
+            left_ms = self._ends.popleft()[1]
         if self._quiet is not None:
             if self._playing():
                 self._quiet.played(now)
-            if (count := self._quiet.poll(now)) is not None:
-                self._idle(count)
+            count = self._quiet.poll(now)
         self._arm()
+        if left_ms is not None:
+            self._too_long(left_ms)
+        if count is not None:
+            self._idle(count)
 
 
 class _Handler:
@@ -264,7 +273,7 @@ class _Handler:
         if not isinstance(event, self._kind):
             return
         if self._is_async:
-            self._queue.submit(lambda: self._handler(event))  # type: ignore[arg-type,return-value]
+            self._queue.submit(lambda: _to_the_end(self._handler(event)))
             return
         try:
             made = self._handler(event)
@@ -276,7 +285,7 @@ class _Handler:
             # one, of which the next event waits for this.
             self._is_async = True
             self._first = made
-            self._queue.submit(lambda: made)
+            self._queue.submit(lambda: _to_the_end(made))
 
     def stop(self) -> None:
         self._queue.cancel()
@@ -285,3 +294,9 @@ class _Handler:
             and inspect.getcoroutinestate(self._first) == inspect.CORO_CREATED
         ):
             self._first.close()
+
+
+async def _to_the_end(made: Any) -> None:
+    """Awaits it; that the call ends meanwhile is no fault of it."""
+    with contextlib.suppress(CallEnded):
+        await made
