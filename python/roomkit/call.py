@@ -130,6 +130,7 @@ class Call:
             recognises=channel.stt is not None,
             idle=lambda count: kit.hooks.emit(HookTrigger.ON_IDLE, IdleEvent(session, count)),
             too_long=self._too_long,
+            playing=lambda: self._mouth.playing,
         )
         self._mouth = Mouth(channel, session, self._ears)
         self._unwatch = kit.hooks.watch(session, self._told)
