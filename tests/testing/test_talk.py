@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -68,6 +71,43 @@ def test_it_is_the_same_to_the_byte_each_time() -> None:
     logs = {run(call(7)) for _ in range(5)}
     assert len(logs) == 1
     assert logs != {run(call(8))}
+
+
+_SCRIPT = """
+import asyncio
+from roomkit.testing import Path, conversation, run
+
+async def call():
+    async with conversation(
+        model={"two": "A table for two. Smoking or not?", "not": "Very well."},
+        path=Path(loss=0.03),
+        barge_in=True,
+    ) as talk:
+        talk.caller.noise(-50)
+        await talk.caller.says("two please")
+        await talk.expect_event("on_speech_end")
+        await talk.waits(0.8)
+        await talk.caller.says("not")
+        talk.caller.presses("12")
+        await talk.waits(3)
+    print(talk.log())
+
+run(call())
+"""
+
+
+def test_it_is_the_same_in_every_process() -> None:
+    logs = {
+        subprocess.run(
+            [sys.executable, "-c", _SCRIPT],
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in range(3)
+    }
+    assert len(logs) == 1
+    assert b"caller   says 'two please'" in logs.pop()
 
 
 def test_a_conversation_takes_milliseconds() -> None:

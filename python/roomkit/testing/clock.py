@@ -44,7 +44,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     `limit_s`: how far the clock may go, in s, above 0. `patience_s`: in real seconds, above 0.
     """
 
-    def __init__(self, *, limit_s: float = 3600.0, patience_s: float = 30.0) -> None:
+    def __init__(self, *, limit_s: float = 900.0, patience_s: float = 30.0) -> None:
         self._now = _START_S
         self._limit = _START_S + limit_s
         self._patience = patience_s
@@ -140,7 +140,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return StuckError("\n".join(lines))
 
 
-def run(main: Coroutine[Any, Any, _T], *, limit_s: float = 3600.0, patience_s: float = 30.0) -> _T:
+def run(main: Coroutine[Any, Any, _T], *, limit_s: float = 900.0, patience_s: float = 30.0) -> _T:
     """`asyncio.run` on a `VirtualTimeLoop`, which see::
 
     def test_ten_minutes() -> None:

@@ -278,12 +278,13 @@ class Talk:
 
     async def expect_event(
         self,
-        trigger: HookTrigger,
+        trigger: HookTrigger | str,
         *,
         within: float = 10.0,
         where: Callable[[Any], bool] = lambda event: True,
     ) -> Any:
         """The hooks are told of this, from the beginning of the call on: the event."""
+        trigger = HookTrigger(trigger)
 
         def told() -> Any:
             for entry in self._entries:
@@ -340,7 +341,7 @@ class Talk:
         until = loop.time() + _SETTLES_S
         left = _Left.now().since(before)
         while left and loop.time() < until:
-            await asyncio.sleep(_LOOK_S)  # nobody tells when the last task has ended
+            await asyncio.sleep(0.1)  # nobody tells when the last task has ended
             left = _Left.now().since(before)
         lines = left.lines() if left else []
         lines += [f"session of {each.participant_id}" for each in self.backend.sessions.values()]
