@@ -17,7 +17,7 @@ from typing import Any
 
 from roomkit._faults import log_fault
 
-__all__ = ["Delivery", "Handlers", "current_delivery"]
+__all__ = ["Delivery", "Handlers", "current_delivery", "waiting_for_us"]
 
 _log = logging.getLogger("roomkit.hooks")
 
@@ -31,6 +31,18 @@ def current_delivery() -> Delivery | None:
     return _current.get()
 
 
+def waiting_for_us() -> set[asyncio.Task[Any]]:
+    """Tasks that need the result of a handler from within which this is asked: whoever waits for
+    them would wait for himself."""
+    found: set[asyncio.Task[Any]] = set()
+    delivery = _current.get()
+    while delivery is not None:
+        if delivery.waiter is not None:
+            found.add(delivery.waiter)
+        delivery = delivery.parent
+    return found
+
+
 class Delivery:
     """One call of a handler: it has its place in the handler's queue from the moment at which the
     event happened, runs when it is open and those before it have ended, and then `over` is set."""
@@ -40,6 +52,8 @@ class Delivery:
         self.over = asyncio.Event()
         self.limit: asyncio.Timeout | None = None
         """What ends the call when it takes too long, while it runs."""
+        self.waiter: asyncio.Task[Any] | None = None
+        """Who needs its result."""
         self._call: Callable[[Delivery], Awaitable[Any]] | None = None
         self._queue = queue
         self._context = contextvars.copy_context()
@@ -55,6 +69,7 @@ class Delivery:
 
     async def result(self) -> Any:
         """What the handler returned; None if it raised or was cancelled."""
+        self.waiter = asyncio.current_task()
         await self.over.wait()
         return self._returned
 

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import AsyncIterable, Coroutine
 from typing import Any, Final, Generic, TypeVar
 
+from roomkit._deliveries import waiting_for_us
 from roomkit._faults import log_fault
 
 __all__ = ["Beside", "Pump"]
@@ -77,9 +78,9 @@ class Beside:
 
     async def finish(self, seconds: float) -> None:
         """Gives what still runs `seconds` to end, then cancels it and says what does not end even
-        then. The task in which this is called is left alone."""
-        mine = asyncio.current_task()
-        tasks = [task for task in self._tasks if task is not mine and not task.done()]
+        then. The task in which this is called is left alone, and whoever waits for it."""
+        mine = {asyncio.current_task(), *waiting_for_us()}
+        tasks = [task for task in self._tasks if task not in mine and not task.done()]
         if not tasks:
             return
         _, late = await asyncio.wait(tasks, timeout=seconds)

@@ -1,5 +1,5 @@
-"""A call's hearing by itself, with a sink that obeys as a conversation without rules would: what the
-detector takes for speech is an utterance."""
+"""A call's hearing by itself, with a sink that obeys as a conversation without rules would: what
+the detector takes for speech is an utterance."""
 
 from __future__ import annotations
 

@@ -1,136 +1,16 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import pytest
 
 from roomkit.voice.conversation import (
-    BargedIn,
-    CancelPlayback,
     CloseUtterance,
-    Command,
     Conversation,
-    DropAnswer,
     EndTurn,
     OpenUtterance,
-    PausePlayback,
     Phase,
-    ResumePlayback,
 )
 from roomkit.voice.turns import BargeIn, TurnDetector, Turns, TurnSoFar
-
-HANGOVER_MS = 200  # the detector's
-ONSET_MS = 60
-
-
-@dataclass
-class Script:
-    """A conversation that is told things at given times; what it commanded, with when."""
-
-    conversation: Conversation
-    now: float = 0.0
-    commands: list[tuple[float, Command]] = field(default_factory=list)
-
-    def to(self, until: float) -> None:
-        """Lets time pass as a driver does: by deadline."""
-        for _ in range(1000):
-            self.drain()
-            due = self.conversation.deadline_ms()
-            if due is None or due > until:
-                break
-            assert due >= self.now, "a deadline in the past"
-            self.now = due
-            self.conversation.tick(due)
-        else:
-            raise AssertionError("deadlines without end")
-        self.now = until
-        self.conversation.tick(until)
-        self.drain()
-
-    def drain(self) -> None:
-        while (command := self.conversation.poll()) is not None:
-            self.commands.append((self.now, command))
-
-    def starts(self, at: float) -> None:
-        self.to(at + ONSET_MS)
-        self.conversation.speech_started(self.now, at)
-        self.drain()
-
-    def ends(self, at: float) -> None:
-        self.to(at + HANGOVER_MS)
-        self.conversation.speech_ended(self.now, at)
-        self.drain()
-
-    def speaks(self, at: float, until: float) -> None:
-        self.starts(at)
-        self.ends(until)
-
-    def hears(self, at: float, utterance: int, text: str) -> None:
-        self.to(at)
-        self.conversation.recognised(at, utterance, text)
-        self.drain()
-
-    def partial(self, at: float, utterance: int, text: str) -> None:
-        self.to(at)
-        self.conversation.partial(at, utterance, text)
-        self.drain()
-
-    def plays(self, at: float, playback: int, interruptible: bool = True) -> None:
-        self.to(at)
-        self.conversation.playing(at, playback, interruptible=interruptible)
-        self.drain()
-
-    def played(self, at: float, playback: int) -> None:
-        self.to(at)
-        self.conversation.played(at, playback)
-        self.drain()
-
-    def answering(self, at: float, turn: int) -> None:
-        self.to(at)
-        self.conversation.answering(at, turn)
-        self.drain()
-
-    def answered(self, at: float, turn: int) -> None:
-        self.to(at)
-        self.conversation.answered(at, turn)
-        self.drain()
-
-    def of(self, *kinds: type) -> list[Command]:
-        return [command for _, command in self.commands if isinstance(command, kinds)]
-
-    def last(self) -> tuple[float, Command]:
-        return self.commands[-1]
-
-    def last_two(self) -> list[tuple[float, Command]]:
-        return self.commands[-2:]
-
-    def when(self, kind: type) -> float:
-        return next(at for at, command in self.commands if isinstance(command, kind))
-
-    def texts(self) -> list[str]:
-        return [command.text for _, command in self.commands if isinstance(command, EndTurn)]
-
-    def phase(self) -> Phase:
-        return self.conversation.phase
-
-
-def script(
-    turns: Turns | None = None, barge_in: BargeIn | None = None, recognises: bool = True
-) -> Script:
-    return Script(Conversation(turns, barge_in, recognises=recognises))
-
-
-def asked(**settings: object) -> Script:
-    """Somebody has asked, and is being answered: turn 1, utterance 1, from 2000 ms on."""
-    s = script(**settings)  # type: ignore[arg-type]
-    s.speaks(0, 1000)
-    if settings.get("recognises", True):
-        s.hears(1400, 1, "what is the time")
-    s.to(1700)
-    s.answering(2000, 1)
-    s.commands.clear()
-    return s
-
+from support.conversing import script
 
 # Turns
 
@@ -307,228 +187,6 @@ def test_a_detector_that_fails_is_replaced_by_the_built_in_rule(answer: object) 
     assert "detector_failed" in {entry.what for entry in s.conversation.trace}
 
 
-# Barge-in
-
-
-def test_he_interrupts_by_speaking_for_long_enough() -> None:
-    s = asked()
-    s.plays(2500, 1)
-    assert s.phase() is Phase.SPEAKING
-    s.starts(4000)
-    assert s.last_two() == [
-        (4060, OpenUtterance(2, 4000)),
-        (4060, PausePlayback(1)),
-    ]
-    assert s.phase() is Phase.PAUSED
-    s.to(4800)
-    assert s.last_two() == [
-        (4700, BargedIn(2, 1, 4000, "speech")),
-        (4700, CancelPlayback(1)),
-    ]
-    assert s.phase() is Phase.LISTENING
-    s.played(4800, 1)
-    s.answered(4800, 1)
-    s.ends(5000)
-    s.hears(5500, 2, "no wait")
-    s.to(9000)
-    assert s.of(EndTurn) == [EndTurn(2, (2,), "no wait", 5000, 5600, "silence")]
-
-
-def test_a_cough_resumes_at_once_where_nothing_is_recognised() -> None:
-    s = asked(recognises=False)
-    s.plays(2500, 1)
-    s.speaks(4000, 4300)
-    assert s.last() == (4500, ResumePlayback(1, "false_alarm"))
-    s.played(9000, 1)
-    s.answered(9000, 1)
-    s.to(20_000)
-    assert s.of(EndTurn, BargedIn) == []
-
-
-def test_a_short_word_interrupts_by_its_text() -> None:
-    s = asked()
-    s.plays(2500, 1)
-    s.speaks(4000, 4300)
-    s.hears(4800, 2, "stop")
-    assert s.of(BargedIn) == [BargedIn(2, 1, 4000, "words")]
-    s.to(9000)
-    assert s.texts() == ["stop"]
-
-
-def test_a_back_channel_does_not_interrupt_and_is_no_turn() -> None:
-    s = asked()
-    s.plays(2500, 1)
-    s.speaks(4000, 4400)
-    s.hears(4900, 2, "Mm-hm.")
-    assert s.last() == (4900, ResumePlayback(1, "back_channel"))
-    s.played(9000, 1)
-    s.answered(9000, 1)
-    s.to(20_000)
-    assert s.of(EndTurn, BargedIn) == []
-
-
-def test_a_yes_to_the_end_of_a_question_is_the_reply() -> None:
-    s = asked()
-    s.plays(2500, 1)
-    s.speaks(4000, 4300)  # a moment before the question was out
-    s.hears(4800, 2, "Yes.")
-    s.played(5000, 1)
-    s.answered(5000, 1)
-    assert s.of(EndTurn) == [EndTurn(2, (2,), "Yes.", 4300, 4900, "silence")]
-
-
-def test_a_long_back_channel_in_partial_texts_does_not_interrupt() -> None:
-    s = asked()
-    s.plays(2500, 1)
-    s.starts(4000)
-    s.partial(4300, 2, "mmmm")
-    s.to(5500)
-    assert s.of(BargedIn) == []
-    s.partial(5600, 2, "mmmm no")
-    assert s.of(BargedIn) == [BargedIn(2, 1, 4000, "words")]
-
-
-def test_noise_without_words_resumes_what_plays() -> None:
-    s = script()
-    s.speaks(0, 1000)
-    s.partial(1100, 1, "hello")  # the recogniser gives partial texts
-    s.hears(1200, 1, "hello")
-    s.answering(1700, 1)
-    s.plays(2500, 1)
-    s.starts(4000)
-    s.to(60_000)
-    assert s.of(BargedIn) == []
-    assert s.of(ResumePlayback) == [ResumePlayback(1, "silence")]
-    assert s.when(ResumePlayback) == 4060 + 4000
-    assert s.phase() is Phase.SPEAKING
-
-
-def test_words_are_counted() -> None:
-    s = asked(barge_in=BargeIn(mode="words", words=3))
-    s.plays(2500, 1)
-    s.starts(4000)
-    s.partial(4500, 2, "wait a")
-    assert s.of(BargedIn) == []
-    s.partial(4800, 2, "wait a minute")
-    assert s.of(BargedIn) == [BargedIn(2, 1, 4000, "words")]
-
-
-def test_too_few_words_are_a_turn_after_the_answer() -> None:
-    s = asked(barge_in=BargeIn(mode="words", words=3))
-    s.plays(2500, 1)
-    s.speaks(4000, 5000)
-    s.hears(5500, 2, "not now")
-    assert s.of(ResumePlayback) == [ResumePlayback(1, "false_alarm")]
-    s.to(8000)
-    assert s.of(EndTurn) == []
-    s.played(9000, 1)
-    s.answered(9000, 1)
-    assert s.of(EndTurn) == [EndTurn(2, (2,), "not now", 5000, 5600, "silence")]
-
-
-def test_words_without_a_recogniser_are_a_length_of_speech() -> None:
-    s = asked(barge_in=BargeIn(mode="words", words=3), recognises=False)
-    s.plays(2500, 1)
-    s.starts(4000)
-    s.to(5000)
-    assert s.of(BargedIn) == [BargedIn(2, 1, 4000, "speech")]
-
-
-def test_immediate_cancels_with_the_first_sound() -> None:
-    s = asked(barge_in=BargeIn(mode="immediate"))
-    s.plays(2500, 1)
-    s.starts(4000)
-    assert s.of(PausePlayback) == []
-    assert s.last_two() == [
-        (4060, BargedIn(2, 1, 4000, "immediate")),
-        (4060, CancelPlayback(1)),
-    ]
-
-
-@pytest.mark.parametrize("mode", ["off", "confirmed"])
-def test_what_may_not_be_interrupted_is_not_and_the_caller_is_heard_afterwards(mode: str) -> None:
-    s = asked(barge_in=BargeIn(mode=mode))  # type: ignore[arg-type]
-    s.plays(2500, 1, interruptible=mode == "off")
-    s.speaks(4000, 6000)
-    s.hears(6500, 2, "I know all that")
-    assert s.of(PausePlayback, CancelPlayback, BargedIn, EndTurn) == []
-    s.played(9000, 1)
-    assert s.of(EndTurn) == []
-    s.answered(9100, 1)
-    assert s.of(EndTurn) == [EndTurn(2, (2,), "I know all that", 6000, 6600, "silence")]
-
-
-def test_without_pausing_it_plays_on_until_he_has_interrupted() -> None:
-    s = asked(barge_in=BargeIn(pause=False))
-    s.plays(2500, 1)
-    s.starts(4000)
-    s.to(4650)
-    assert s.of(PausePlayback) == []
-    s.to(4700)
-    assert s.of(BargedIn, CancelPlayback) == [BargedIn(2, 1, 4000, "speech"), CancelPlayback(1)]
-
-
-def test_the_first_cough_of_a_call_is_no_interruption_whatever_the_hangover() -> None:
-    s = script(recognises=False)
-    s.plays(0, 1)
-    s.speaks(1000, 1450)  # told at 1650: by the clock it lasted longer than 500 ms
-    assert s.of(BargedIn) == []
-    assert s.of(ResumePlayback) == [ResumePlayback(1, "false_alarm")]
-
-
-# Between the question and the answer
-
-
-def test_he_goes_on_before_anything_of_the_answer_is_heard() -> None:
-    s = asked()
-    assert s.phase() is Phase.THINKING
-    s.starts(2200)
-    s.plays(2300, 7)
-    assert s.last() == (2300, PausePlayback(7))
-    s.ends(2900)
-    s.hears(3400, 2, "in Tokyo")
-    assert s.of(DropAnswer, CancelPlayback, BargedIn) == [DropAnswer(1), CancelPlayback(7)]
-    s.to(9000)
-    assert s.of(EndTurn) == [EndTurn(2, (1, 2), "what is the time in Tokyo", 2900, 3500, "silence")]
-
-
-def test_a_cough_before_the_answer_only_delays_it() -> None:
-    s = asked()
-    s.starts(2200)
-    s.plays(2300, 7)
-    s.ends(2400)
-    s.hears(2900, 2, "")
-    assert s.last() == (2900, ResumePlayback(7, "false_alarm"))
-    s.played(5000, 7)
-    s.answered(5000, 1)
-    s.to(9000)
-    assert s.of(DropAnswer, EndTurn) == []
-
-
-def test_an_answer_waits_for_the_text_of_what_was_just_said() -> None:
-    s = asked()
-    s.speaks(2200, 2500)
-    s.plays(2750, 7)
-    assert s.last() == (2750, PausePlayback(7))
-    s.to(9000)
-    assert s.of(ResumePlayback) == [ResumePlayback(7, "silence")]
-
-
-def test_a_greeting_waits_until_the_caller_has_finished() -> None:
-    s = script()
-    s.starts(0)
-    s.plays(200, 1)
-    s.ends(1000)
-    s.hears(1400, 1, "hello?")
-    assert s.of(PausePlayback) == [PausePlayback(1)]
-    s.to(1599)
-    assert s.of(ResumePlayback) == []
-    s.to(1600)
-    assert s.of(ResumePlayback) == [ResumePlayback(1, "silence")]
-    s.played(5000, 1)
-    assert s.of(EndTurn) == [EndTurn(1, (1,), "hello?", 1000, 1600, "silence")]
-
-
 # Hold, keys, the end
 
 
@@ -590,3 +248,54 @@ def test_what_does_not_fit_changes_nothing() -> None:
         c.recognised(40, 1, None)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="turns: 3; a Turns or None fits"):
         Conversation(3)  # type: ignore[arg-type]
+
+
+def test_a_pause_at_which_he_was_cut_off_is_learnt_but_not_a_reply() -> None:
+    class Watching(TurnDetector):
+        def silence_ms(self, turn: TurnSoFar) -> float:
+            seen.append(turn.past_pauses_ms)
+            return 300
+
+    seen: list[tuple[float, ...]] = []
+    s = script(Turns(detector=Watching()))
+    s.speaks(0, 1000)
+    s.hears(1250, 1, "I would like")
+    s.plays(1600, 1)
+    s.speaks(1900, 2500)  # 300 ms into the answer: he was not finished
+    assert seen[-1:] == [(900,)]
+    s = script(Turns(detector=Watching()))
+    s.speaks(0, 1000)
+    s.hears(1250, 1, "I would like")
+    s.plays(1350, 1)
+    s.speaks(1900, 2500)
+    assert seen[-1:] == [()]
+
+
+def test_time_that_goes_back_or_is_none_stands_still() -> None:
+    s = script()
+    c = s.conversation
+    s.starts(5000)
+    c.speech_ended(4000, 99_999)  # neither date can be
+    c.tick(float("nan"))
+    c.tick(-1.0)
+    s.to(5360)
+    assert s.of(CloseUtterance) == [CloseUtterance(1, 5060, "silence")]
+    c.speech_started(6000, -1e9)
+    s.drain()
+    opened = s.of(OpenUtterance)[-1]
+    assert isinstance(opened, OpenUtterance)
+    assert 5060 <= opened.at_ms <= 6000
+
+
+def test_of_many_turns_that_wait_for_the_end_of_what_plays_none_is_lost() -> None:
+    s = script(Turns(longest_ms=1000), BargeIn(mode="off"))
+    s.plays(0, 1)
+    s.starts(100)
+    for n in range(200):
+        s.hears(1050 + 1000 * n, n + 1, f"w{n}")
+    s.ends(201_000)
+    s.hears(201_400, 201, "end")
+    s.to(203_000)
+    assert s.texts() == []
+    s.played(203_000, 1)
+    assert " ".join(s.texts()).split() == [f"w{n}" for n in range(200)] + ["end"]

@@ -53,6 +53,15 @@ class History:
     def __init__(self, seed: int) -> None:
         self.dice = dice = random.Random(seed)
         self.recognises = dice.random() < 0.7
+        self.barge_in = BargeIn(
+            mode=dice.choice(["immediate", "confirmed", "confirmed", "words", "off"]),
+            after_ms=dice.choice([0, 200, 500]),
+            words=dice.choice([1, 1, 3]),
+            pause=dice.random() < 0.8,
+            resume_after_ms=dice.choice([0, 500, 1500]),
+            longest_pause_ms=dice.choice([0, 1000, 4000]),
+            back_channels=dice.choice([None, None, frozenset(), frozenset(["stop"])]),
+        )
         self.conversation = Conversation(
             Turns(
                 silence_ms=dice.choice([300, 600, 1500]),
@@ -61,17 +70,10 @@ class History:
                 text_within_ms=dice.choice([0, 500, 5000]),
                 detector=Moody(dice) if dice.random() < 0.2 else None,
             ),
-            BargeIn(
-                mode=dice.choice(["immediate", "confirmed", "confirmed", "words", "off"]),
-                after_ms=dice.choice([0, 200, 500]),
-                words=dice.choice([1, 1, 3]),
-                pause=dice.random() < 0.8,
-                resume_after_ms=dice.choice([0, 500, 1500]),
-                longest_pause_ms=dice.choice([0, 1000, 4000]),
-                back_channels=dice.choice([None, None, frozenset(), frozenset(["stop"])]),
-            ),
+            self.barge_in,
             recognises=self.recognises,
         )
+        self.ticked = dice.random() < 0.5  # always in time
         self.now = 0.0
         self.log: list[tuple[float, Command]] = []
         self.speaking = False
@@ -82,12 +84,15 @@ class History:
         self.most_unrecognised = 0
         self.said: dict[int, str] = {}
         self.playing: dict[int, bool] = {}  # paused?
+        self.paused_since: dict[int, float] = {}
+        self.held_since = 0.0
         self.fixed: set[int] = set()  # those that may not be interrupted
         self.playback = 0
         # Told in this step, so after what was due before it.
         self.fresh: set[int] = set()
         self.gone: dict[int, bool] = {}
         self.gone_answer = 0
+        self.late = False  # it was due before speech began
         self.turns: dict[int, EndTurn] = {}
         self.answers: list[int] = []
         self.unasked: list[int] = []
@@ -105,9 +110,11 @@ class History:
         if dice.random() < 0.7:
             self.pass_time(dice.choice([0, 10, 100, 400, 1000, 3000]) * dice.random())
         if dice.random() < 0.02:
-            self.now += 40_000  # nobody ticks for long
+            if self.ticked:
+                self.pass_time(40_000)
+            self.now += 0 if self.ticked else 40_000
         now = self.now
-        self.fresh, self.gone = set(), {}
+        self.fresh, self.gone, self.late = set(), {}, False
         told = now if dice.random() < 0.98 else now - dice.choice([1, 500, 1e6])
         match dice.randrange(13):
             case 0 | 1 | 2:
@@ -117,7 +124,7 @@ class History:
                     self.speaking = False
                 else:
                     c.speech_started(told, at)
-                    self.speaking = True
+                    self.speaking = self.late = True
             case 3 if self.unrecognised:
                 c.partial(told, dice.choice(self.unrecognised), dice.choice(TEXTS))
             case 4 | 5 if self.unrecognised:
@@ -145,6 +152,8 @@ class History:
                 if dice.random() < 0.2:
                     self.held = not self.held
                     c.hold(told, self.held)
+                    # On hold no pause grows older: it is not measured.
+                    self.paused_since.clear()
                 else:
                     c.key(told)
             case 11:
@@ -215,17 +224,25 @@ class History:
                 assert playing[number] is False
                 assert number not in self.fixed
                 playing[number] = True
+                assert self.barge_in.pauses
+                if not self.held:
+                    self.paused_since[number] = self.now
             case ResumePlayback(number):
                 playing = self.of(number)
                 assert playing[number] is True
                 playing[number] = False
+                self.check_pause(number)
             case BargedIn(utterance, number):
                 assert utterance in self.opened
                 assert number in self.of(number)
+                assert self.barge_in.mode != "off"
+                assert command.confirmed_by != "immediate" or self.barge_in.mode == "immediate"
             case CancelPlayback(number):
                 del self.of(number)[number]
                 assert number not in self.fixed
+                self.check_pause(number)
             case EndTurn(number):
+                assert command.reason == "watchdog" or not self.speaking or self.late
                 assert number == len(self.turns) + 1
                 assert set(self.playing) <= self.fresh
                 self.turns[number] = command
@@ -236,6 +253,11 @@ class History:
                 if number in self.answers:
                     self.answers.remove(number)
                 self.dropped.add(number)
+
+    def check_pause(self, playback: int) -> None:
+        since = self.paused_since.pop(playback, None)
+        if since is not None and self.ticked:
+            assert self.now - since <= self.barge_in.longest_pause_ms + 1e-6
 
     def of(self, playback: int) -> dict[int, bool]:
         return self.gone if playback in self.gone else self.playing
@@ -300,7 +322,7 @@ class History:
 
     def ignored(self, utterance: int) -> bool:
         """A back-channel may come to nothing."""
-        return self.conversation._barge_in.is_back_channel(self.said[utterance])
+        return self.barge_in.is_back_channel(self.said[utterance])
 
 
 @pytest.mark.timeout(600)

@@ -177,7 +177,7 @@ async def test_a_response_that_is_cut_before_its_turn_takes_no_more() -> None:
 async def test_a_pause_in_a_response_is_in_its_recording(tmp_path: Path) -> None:
     """The caller heard it: what comes after a tool call is not glued to what came before it."""
     left = threading.Event()
-    async with call(pipeline=AudioPipelineConfig(recorder=WavRecorder(tmp_path))) as (
+    async with call(pipeline=AudioPipelineConfig(recorder=WavRecorder(tmp_path, channels="split"))) as (
         phone,
         session,
         peer,

@@ -7,11 +7,12 @@ import contextvars
 import logging
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from roomkit._clock import now_ms
-from roomkit._limits import Beside, Pump
+from roomkit._limits import Beside
 from roomkit.hooks import HookRunner, HookTrigger
 from roomkit.voice._speaking import Speech
 from roomkit.voice.base import VoiceSession
@@ -53,14 +54,11 @@ class Answering:
         hooks: HookRunner,
         sink: AnsweringSink,
         beside: Beside,
-        *,
-        seconds: float,
     ) -> None:
         self._session = session
         self._hooks = hooks
         self._sink = sink
         self._beside = beside
-        self._seconds = seconds
         self._texts: OrderedDict[int, list[asyncio.Task[str]]] = OrderedDict()
         self._turns: dict[int, asyncio.Task[None]] = {}
         self._recognised_ms: OrderedDict[int, float] = OrderedDict()
@@ -179,19 +177,12 @@ class Answering:
         model.remember(self._session, (speech.text or "") if heard is None else heard.text)
 
     async def _pieces(self, model: AIChannel, answer: _Answer) -> AsyncGenerator[str]:
-        """What the model gives, each piece within its time."""
-        reply = Pump(model.reply(self._session, answer.text), self._beside, model.channel_id)
-        try:
-            while True:
-                try:
-                    piece = await reply.next(self._seconds)
-                except StopAsyncIteration:
-                    return
+        """What the model gives."""
+        async with aclosing(model.reply(self._session, answer.text)) as reply:
+            async for piece in reply:
                 if piece.strip():
                     self._ledger.note(answer.turn, "first_token", now_ms())
                 yield piece
-        finally:
-            reply.leave()
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from roomkit.voice.turns import PAUSES_KEPT, BargeIn, Turns, TurnSoFar, count_wo
 
 __all__ = ["Pauses", "Texts", "Turn", "TurnQueue", "Utterance", "joined", "takes_the_word"]
 
-# Turns that wait for the end of what plays.
+# Turns that wait for the end of what plays; of more, the two oldest become one.
 _TURNS: Final = 64
 # Utterances whose text is overdue and still welcome.
 _OVERDUE: Final = 64
@@ -80,6 +80,16 @@ class Turn:
         self.ended_ms = 0.0
         self.decided_ms: float | None = None
         self.closed = False  # by the watchdog: nothing is added any longer
+
+    def join(self, before: Turn) -> None:
+        """It goes on with that one."""
+        self.utterances += before.utterances
+        self.pauses = before.pauses + self.pauses
+        self.sort()
+
+    def sort(self) -> None:
+        """In the order in which they were said."""
+        self.utterances.sort(key=lambda one: one.number)
 
 
 def joined(utterances: Iterable[Utterance]) -> str:
@@ -201,14 +211,13 @@ class TurnQueue:
         """Those of all turns."""
         return [utterance for turn in self._turns for utterance in turn.utterances]
 
-    def close(self) -> bool:
-        """Nothing is added any longer to the one that is going on; False: one was lost for that."""
+    def close(self) -> None:
+        """Nothing is added any longer to the one that is going on."""
         self.current.closed = True
         self._turns.append(Turn())
-        if len(self._turns) <= _TURNS:
-            return True
-        self._turns.popleft()
-        return False
+        if len(self._turns) > _TURNS:
+            oldest = self._turns.popleft()
+            self.oldest.join(oldest)
 
     def take(self, busy: bool) -> Turn | None:
         """The next turn that is over and has its texts, left with what was said to us, which may be
@@ -243,7 +252,7 @@ class TurnQueue:
             turn.ended, turn.ended_ms = utterance.ended, utterance.ended_ms
             turn.decided_ms = now_ms
         turn.utterances.append(utterance)
-        turn.utterances.sort(key=lambda one: one.number)
+        turn.sort()
 
     def clear(self) -> None:
         """The call is over."""

@@ -63,7 +63,7 @@ class LiveCall:
         self.started = False
         """ON_SESSION_STARTED was told."""
         limits = channel.limits
-        self.answers = Answering(session, kit.hooks, self, beside, seconds=limits.model)
+        self.answers = Answering(session, kit.hooks, self, beside)
         self.hearing = Hearing(
             session,
             kit.hooks,
@@ -140,18 +140,25 @@ class LiveCall:
         *,
         voice: str | None = None,
         interruptible: bool = True,
+        text_seconds: float | None = None,
     ) -> Speech:
-        """Has `text` spoken when its turn comes."""
+        """Has `text` spoken when its turn comes; its source may take so long for each piece."""
         tts = self.channel.tts
         if tts is None:
             raise ProviderMissingError(
                 f"channel {self.channel.channel_id!r} has no voice;"
                 " VoiceChannel(…, tts=…) gives it one"
             )
-        seconds = self.channel.limits.voice
+        voice_seconds = self.channel.limits.voice
         return self.speaking.start(
             lambda speech: spoken_parts(
-                speech, text, tts=tts, voice=voice, hooks=self.hooks, seconds=seconds
+                speech,
+                text,
+                tts=tts,
+                voice=voice,
+                hooks=self.hooks,
+                voice_seconds=voice_seconds,
+                text_seconds=text_seconds,
             ),
             text if isinstance(text, str) else "",
             interruptible=interruptible,
@@ -223,7 +230,7 @@ class LiveCall:
     # --- what answering asks for (AnsweringSink) ----------------------------------------------
 
     def say_answer(self, pieces: AsyncGenerator[str]) -> Speech:
-        return self.say(pieces)
+        return self.say(pieces, text_seconds=self.channel.limits.model)
 
     def answering(self, turn: int) -> None:
         conversation = self.dialogue.conversation

@@ -29,11 +29,12 @@ async def spoken_parts(
     tts: TTSProvider,
     voice: str | None,
     hooks: HookRunner,
-    seconds: float,
+    voice_seconds: float,
+    text_seconds: float | None,
 ) -> AsyncGenerator[Part]:
     """The sentences of `text`, each as soon as it is complete. A whole text passes BEFORE_TTS as a
-    whole, one that comes in pieces sentence by sentence. The voice may take `seconds` for each
-    piece of audio."""
+    whole, one that comes in pieces sentence by sentence. The voice may take `voice_seconds` for
+    each piece of audio, who gives the text `text_seconds` for each of his."""
 
     async def allowed(text: str) -> str:
         verdict = await hooks.run(HookTrigger.BEFORE_TTS, BeforeTTSEvent(speech.session, text))
@@ -44,7 +45,7 @@ async def spoken_parts(
             speech.sentence_ms = now_ms()
         made = tts.synthesize_stream(sentence, voice=voice)
         audio = speech.pump(WholeChunks(speech.session, made), tts.name)
-        return Part(audio, sentence, seconds)
+        return Part(audio, sentence, voice_seconds)
 
     async def asked(text: str, whole: bool) -> AsyncGenerator[Part]:
         """What the hooks let pass of it, and what they say themselves."""
@@ -66,16 +67,22 @@ async def spoken_parts(
         return
     pieces = speech.pump(Items(text), "text to say")
     splitter = SentenceSplitter()
+    newest_ms = now_ms()
     while True:
         inner: Speech | None = None
         ended = False
         try:
-            item = await speech.next_of(pieces, _PAUSE_SECONDS if splitter.waiting else None)
+            item = await speech.next_of(pieces, _PAUSE_SECONDS)
         except StopAsyncIteration:
             ended, sentences = True, splitter.finish()
         except TimeoutError:
             sentences = splitter.ripe()
+            if speech.speaks_inside:
+                newest_ms = now_ms()
+            elif text_seconds is not None and now_ms() - newest_ms > text_seconds * 1000:
+                raise TimeoutError(f"no text came for {text_seconds:g} s") from None
         else:
+            newest_ms = now_ms()
             if isinstance(item, Speech):
                 # What was begun before it is said before it.
                 inner, sentences = item, splitter.finish()

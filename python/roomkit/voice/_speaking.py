@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, Protocol, TypeVar
 
 from roomkit._clock import now_ms
+from roomkit._deliveries import current_delivery
 from roomkit._limits import Beside, Pump
 from roomkit.hooks import speaking
 from roomkit.voice.backends.base import VoiceBackend
@@ -91,6 +92,8 @@ class Speech:
         """What was given to be played of the text, and where in the audio it lies."""
         self.outer = _within.get()
         """The speech from within which this one was asked for."""
+        self.delivery = current_delivery()
+        """The call of a hook from within which it was asked for."""
         self.context = contextvars.copy_context()
         self.context.run(_within.set, self)
         self.wake = asyncio.Event()
@@ -109,7 +112,9 @@ class Speech:
         self._sentence: str | None = None
         self.ended = asyncio.Event()
         """Set when nothing more of it will be heard."""
+        # From within it: from its source, in its place there; from a hook that is asked about it.
         self._waiting: deque[Speech] = deque()
+        self._from_hooks: deque[Speech] = deque()
         self._pumps: list[Pump[Any]] = []
         self._base_ms = 0.0
         self._last: PlaybackPosition | None = None
@@ -205,8 +210,9 @@ class Speech:
         while True:
             if pump.has_item:
                 return pump.take()
-            if self._waiting:
-                return self._waiting.popleft()
+            for waiting in (self._waiting, self._from_hooks):
+                if waiting:
+                    return waiting.popleft()
             if pump.ready:
                 return pump.take()
             self.wake.clear()
@@ -214,14 +220,19 @@ class Speech:
                 await self.wake.wait()
 
     async def inner_until(self, task: asyncio.Task[Any]) -> AsyncGenerator[Speech]:
-        """Speeches from within it that come before `task` is done."""
+        """What hooks say before `task` is done, which asks them."""
         task.add_done_callback(lambda _: self.wake.set())
         while not task.done():
-            if self._waiting:
-                yield self._waiting.popleft()
+            if self._from_hooks:
+                yield self._from_hooks.popleft()
             else:
                 self.wake.clear()
                 await self.wake.wait()
+
+    @property
+    def speaks_inside(self) -> bool:
+        """Something from within it is to be heard first."""
+        return any(not inner.over for inner in self.inside)
 
     def pump(self, source: AsyncIterable[_T], what: str) -> Pump[_T]:
         """Reads `source` as a part of this speech: in its context, until it is over."""
@@ -271,7 +282,8 @@ class Speech:
 
     def put_inside(self, inner: Speech) -> None:
         self.inside.append(inner)
-        self._waiting.append(inner)
+        from_source = inner.delivery is self.delivery
+        (self._waiting if from_source else self._from_hooks).append(inner)
         self.wake.set()
 
     def begin(self, playback: Playback | None, base_ms: float = 0.0) -> None:

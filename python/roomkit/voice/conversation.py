@@ -422,8 +422,7 @@ class Conversation:
         turn.decided_ms = self._time.now_ms
         self._due["silence"] = NEVER
         self._note("turn_decided", "watchdog")
-        if not self._turns.close():
-            self._note("turn_lost")
+        self._turns.close()
         if speech is not None and utterance is not None:
             self._speech, self._speech_at_ms = self._time.now, self._time.now_ms
             self._open(self._time.now_ms)
@@ -539,8 +538,7 @@ class Conversation:
         dropped = self._floor.told
         self._floor.answered(dropped)
         self._command(DropAnswer(dropped))
-        turn.utterances = sorted(told.utterances + turn.utterances, key=lambda one: one.number)
-        turn.pauses = told.pauses + turn.pauses
+        turn.join(told)
         for one in turn.utterances:
             one.back_channel = False
         if self._floor.any_paused:

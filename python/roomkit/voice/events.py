@@ -258,6 +258,17 @@ class TurnEndedEvent:
         """What he heard of the answer; None where there was none, or nobody knows."""
         return self.times.heard
 
+    @property
+    def interrupted(self) -> bool:
+        """He interrupted the answer, or the program did."""
+        return self.times.interrupted
+
+    @property
+    def dropped(self) -> bool:
+        """He went on speaking before he heard any of the answer: his text comes again, with what he
+        added, in a later turn."""
+        return self.times.dropped
+
 
 @dataclass(slots=True)
 class IdleEvent:

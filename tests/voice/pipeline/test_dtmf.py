@@ -7,6 +7,7 @@ adds, and a second opinion.
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ import pytest
 from interop.spandsp import digits_in
 from roomkit.voice.events import DTMFEvent
 from roomkit.voice.frame import AudioFrame
-from roomkit.voice.pipeline import GoertzelDTMF
+from roomkit.voice.pipeline import AudioPipelineConfig, Gain, GoertzelDTMF, PipelineEngine
+from roomkit.voice.vad.base import VADEvent
 from support.keys import KEYS, dbm0, key_tone, keys_tone
 
 
@@ -68,6 +70,30 @@ def test_each_call_has_a_detector_of_its_own() -> None:
     assert heard(one, tone) == heard(other, bytes(len(tone))) == []
     assert keys(heard(one, bytes(1600))) == "5"
     assert heard(other, bytes(1600)) == []
+
+
+def test_among_the_stages_it_hears_what_those_before_it_have_left() -> None:
+    told: list[str] = []
+
+    class Sink:
+        def digit(self, event: DTMFEvent) -> None:
+            told.append(event.digit)
+
+        def frame(self, frame: AudioFrame, at_ms: float) -> None: ...
+
+        def vad(self, event: VADEvent) -> None: ...
+
+        def stage_failed(self, stage: str, error: Exception) -> None:
+            raise error
+
+    pcm = keys_tone("159#", 60, 60) + bytes(1600)
+    faint = (np.frombuffer(pcm, "<i2") // 100).astype("<i2").tobytes()
+    lines: list[list[Any]] = [[Gain(30.0), GoertzelDTMF()], [GoertzelDTMF, Gain(30.0)]]
+    for stages in lines:
+        engine = PipelineEngine(AudioPipelineConfig(stages=stages), Sink())
+        for at in range(0, len(faint), 320):
+            engine.process(AudioFrame(faint[at : at + 320], 8000), at / 16)
+        assert "".join(told) == "159#", "too faint without the gain"
 
 
 def test_it_agrees_with_spandsp_on_every_digit_in_noise_off_frequency_and_with_twist() -> None:

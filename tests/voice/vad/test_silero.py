@@ -25,7 +25,8 @@ REMEDY = "pip install 'roomkit[vad]'"
 np = oracle("numpy", REMEDY)
 oracle("onnxruntime", REMEDY)
 
-from roomkit.voice.vad.batches import CONTEXT, WINDOW, BatchStream  # noqa: E402
+from roomkit.voice.vad.batches import BatchStream  # noqa: E402
+from roomkit.voice.vad.lines import CONTEXT, WINDOW  # noqa: E402
 
 START, END = VADEventType.SPEECH_START, VADEventType.SPEECH_END
 SOUNDS = Path("/usr/share/asterisk/sounds")

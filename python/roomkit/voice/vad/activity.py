@@ -29,6 +29,12 @@ _TONES_ABOVE: Final = 0.1
 """Below this probability nobody asks whether it is a tone."""
 _QUIETEST_DBFS: Final = -60.0
 """G.711 carries what is quieter with a few steps: nobody is understood there."""
+_IDLE_DB: Final = 2.0
+"""A steady noise of a line stays within that from window to window."""
+_SURELY_NONE: Final = 0.05
+"""Below this probability, the model is sure that nobody speaks."""
+_SURE_WINDOWS: Final = 8
+"""For so many windows it must have been."""
 _SILENT_DBFS: Final = -70.0
 """Digital silence is no more silent than this: the background is to come up from it soon."""
 
@@ -60,7 +66,15 @@ class Activity:
     probabilities of up to 0.88. Where something else speaks against it, it must therefore be surer.
     """
 
-    __slots__ = ("_background_dbfs", "_likely_ms", "_run_ms", "_settings", "_tone_ms", "speaking")
+    __slots__ = (
+        "_background_dbfs",
+        "_likely_ms",
+        "_run_ms",
+        "_settings",
+        "_sure_windows",
+        "_tone_ms",
+        "speaking",
+    )
 
     def __init__(self, settings: ActivitySettings) -> None:
         self._settings = settings
@@ -69,7 +83,16 @@ class Activity:
         self._likely_ms = 0.0  # for how long windows have been likely, whatever spoke against it
         self._run_ms = 0.0  # for how long the windows have contradicted `speaking`
         self._background_dbfs: float | None = None
+        self._sure_windows = 0  # in which the model was sure that nobody speaks
         self._tone_ms = math.inf  # since the last window that was a tone
+
+    def is_idle(self, level_dbfs: float) -> bool:
+        """Whether a window of that level needs no probability: nobody speaks, the model has been
+        sure of that for a while, and it is no louder than the moment before."""
+        background = self._background_dbfs
+        if self.speaking or background is None or self._sure_windows < _SURE_WINDOWS:
+            return False
+        return level_dbfs < background + _IDLE_DB
 
     def hear(
         self,
@@ -85,6 +108,7 @@ class Activity:
         matters.
         """
         level = max(level_dbfs, _SILENT_DBFS)
+        self._sure_windows = self._sure_windows + 1 if probability < _SURELY_NONE else 0
         if self.speaking:
             if probability >= self._settings.stop:
                 self._run_ms = 0.0

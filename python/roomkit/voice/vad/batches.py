@@ -18,32 +18,16 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-
 from roomkit._faults import log_fault
 from roomkit.voice.frame import AudioFrame
-from roomkit.voice.vad.activity import Activity, ActivitySettings
+from roomkit.voice.vad.activity import ActivitySettings
 from roomkit.voice.vad.base import VADEvent, VADStream
 from roomkit.voice.vad.energy import EnergyVAD
-from roomkit.voice.vad.evidence import is_tone, levels_dbfs
-from roomkit.voice.vad.windows import RATE, Windows
+from roomkit.voice.vad.lines import WINDOW_MS, Infer, Line, Samples, ask
 
-__all__ = ["LINGER_MS", "BatchStream", "Batcher", "Infer", "Inline", "InlineStream", "Samples"]
+__all__ = ["LINGER_MS", "BatchStream", "Batcher", "Inline", "InlineStream", "linger_ms"]
 
 _log = logging.getLogger("roomkit.voice.vad")
-
-Samples = npt.NDArray[np.float32]
-Infer = Callable[[Samples, Samples], tuple[Samples, Samples]]
-"""The model: windows (one a row, each with its context before it) and states (2, rows, STATE) give
-probabilities (rows) and the states after it."""
-
-WINDOW: Final = 256
-"""Samples of a window at 8 kHz: 32 ms."""
-CONTEXT: Final = 32
-"""Samples of the window before that the model wants again."""
-STATE: Final = 128
-WINDOW_MS: Final = WINDOW * 1000 / RATE
 
 LINGER_MS: Final = 9.0
 """How long the first window of a batch waits for others at most: it is asked about within 10 ms."""
@@ -185,15 +169,8 @@ class Batcher:
                     rows.append(row)
             if not asked:
                 return
-            windows = np.stack(rows)
-            windows *= np.float32(1 / 32768)
-            states = np.stack([stream.state for stream, _ in asked], axis=1)
-            probabilities, after = self.infer(windows, states)
-            levels = levels_dbfs(windows[:, CONTEXT:]).tolist()
-            for index, probability in enumerate(probabilities.tolist()):
-                stream = asked[index][0]
-                stream.state[:] = after[:, index]
-                event = stream.heard(probability, levels[index], windows[index])
+            events = ask(self.infer, [stream.line for stream, _ in asked], rows)
+            for (stream, _), event in zip(asked, events, strict=True):
                 if event is not None:
                     told.setdefault(stream.loop, []).append((stream, event))
             turns = asked
@@ -214,7 +191,8 @@ class BatchStream(VADStream):
         self, batcher: Batcher, settings: ActivitySettings, tell: Callable[[VADEvent], None]
     ) -> None:
         self.loop = asyncio.get_running_loop()
-        self.state: Samples = np.zeros((2, STATE), np.float32)
+        self.line = Line(settings)
+        """The thread's."""
         self._batcher = batcher
         self._settings = settings
         self._tell = tell
@@ -225,8 +203,6 @@ class BatchStream(VADStream):
         self._dropped_ms = 0.0
         self._taken_ms = 0.0
         self._unmoved_ms, self._unmoved_from = 0.0, 0.0
-        self._windows = Windows(WINDOW, CONTEXT)
-        self._activity = Activity(settings)
         self._instead: EnergyVAD | None = None
         try:
             batcher.opened()
@@ -277,7 +253,7 @@ class BatchStream(VADStream):
         if self._instead is not None:
             return
         self._instead = EnergyVAD(stop_ms=max(50.0, self._settings.stop_ms))
-        self._instead.speaking = self._activity.speaking
+        self._instead.speaking = self.line.activity.speaking
         self._queue.clear()
         if self._counted:
             self._counted = False
@@ -327,13 +303,9 @@ class BatchStream(VADStream):
                 frame = queue.popleft()
             except IndexError:  # dropped or closed at this moment
                 return
-            for row in self._windows.cut(frame):
+            for row in self.line.windows.cut(frame):
                 self._taken_ms += WINDOW_MS
                 yield row
-
-    def heard(self, probability: float, level: float, row: Samples) -> VADEvent | None:
-        """What follows of the window that `take` yielded last."""
-        return _heard(self._windows, self._activity, probability, level, row)
 
 
 class Inline:
@@ -341,20 +313,13 @@ class Inline:
 
     def __init__(self, infer: Infer, settings: ActivitySettings) -> None:
         self._infer = infer
-        self._state: Samples = np.zeros((2, 1, STATE), np.float32)
-        self._windows = Windows(WINDOW, CONTEXT)
-        self._activity = Activity(settings)
+        self._line = Line(settings)
 
     def process(self, frame: AudioFrame) -> list[VADEvent]:
         """Takes the next frame; what it settles, in order."""
         found = []
-        for row in self._windows.cut(frame):
-            window = row[None, :] * np.float32(1 / 32768)
-            probabilities, self._state = self._infer(window, self._state)
-            level = float(levels_dbfs(window[:, CONTEXT:])[0])
-            event = _heard(self._windows, self._activity, float(probabilities[0]), level, window[0])
-            if event is not None:
-                found.append(event)
+        for row in self._line.windows.cut(frame):
+            found += [event for event in ask(self._infer, [self._line], [row]) if event is not None]
         return found
 
 
@@ -383,14 +348,3 @@ def _deliver(events: list[_Told]) -> None:
             stream.told(event)
         except Exception as error:  # noqa: BLE001 (one call's failure is not the others')
             log_fault(_log, error, "telling of voice activity failed")
-
-
-def _heard(
-    windows: Windows, activity: Activity, probability: float, level: float, row: Samples
-) -> VADEvent | None:
-    # What was filled in for a lost packet neither begins a word nor ends one.
-    if windows.made_up:
-        return None
-    return activity.hear(
-        probability, level, WINDOW_MS, windows.at_ms, lambda: is_tone(row[CONTEXT:])
-    )

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 
 from roomkit.errors import shown
-from roomkit.voice.vad.batches import CONTEXT, STATE, WINDOW, Infer, Samples
+from roomkit.voice.vad.lines import CONTEXT, STATE, WINDOW, Infer, Samples
 from roomkit.voice.vad.windows import RATE
 
 __all__ = ["load"]

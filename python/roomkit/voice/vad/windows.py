@@ -104,9 +104,9 @@ class Decimator:
         """`rate`: of what comes, above 8000."""
         divisor = math.gcd(rate, RATE)
         self._up, self._step = RATE // divisor, rate // divisor
-        # So many samples of what comes make one that leaves: eight periods of the lower rate to
-        # each side are 60 dB and a slope of 0.3 kHz.
-        half = math.ceil(12 * rate / RATE)
+        # So many samples of what comes make one that leaves, from eight periods of the lower rate
+        # to each side.
+        half = math.ceil(8 * rate / RATE)
         self._taps = 2 * half
         phase = np.arange(self._up)[:, None] / self._up
         t = (np.arange(self._taps)[None, :] - half + 1 - phase) / half
@@ -126,9 +126,18 @@ class Decimator:
             self._kept = joined
             return joined[:0]
         if self._up == 1:
-            view = np.lib.stride_tricks.sliding_window_view(joined, self._taps)
-            picked = view[self._at : self._at + (count - 1) * self._step + 1 : self._step]
-            made: _Samples = picked @ self._phases[0]
+            # Overlapping rows, without a copy.
+            octets = joined.itemsize
+            made: _Samples = (
+                np.ndarray(
+                    (count, self._taps),
+                    np.float32,
+                    joined,
+                    self._at * octets,
+                    (self._step * octets, octets),
+                )
+                @ self._phases[0]
+            )
         else:
             places = self._at + self._step * np.arange(count)
             rows = (places // self._up)[:, None] + np.arange(self._taps)
