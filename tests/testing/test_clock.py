@@ -154,6 +154,36 @@ def test_a_task_that_spins_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         run(spins())
 
 
+@virtual_time
+async def test_a_timer_set_again_and_again_for_a_moment_that_is_all_but_over_ends() -> None:
+    """Times that are reckoned in ms and in s differ by their last bit."""
+    loop = asyncio.get_running_loop()
+    due_ms = now() * 1000 + 20
+    while due_ms / 1000 * 1000 >= due_ms:
+        due_ms += 0.1
+    done = loop.create_future()
+
+    def wake() -> None:
+        if now() * 1000 >= due_ms:
+            done.set_result(None)
+        else:
+            loop.call_at(due_ms / 1000, wake)
+
+    wake()
+    await done
+    assert now() * 1000 == pytest.approx(due_ms, abs=0.01)
+
+
+@virtual_time
+async def test_no_timer_is_due_before_its_time() -> None:
+    loop = asyncio.get_running_loop()
+    for n in range(1, 500):
+        when = now() + n / 977
+        due: asyncio.Future[float] = loop.create_future()
+        loop.call_at(when, lambda due=due: due.set_result(loop.time()))  # type: ignore[misc]
+        assert when <= await due < when + 1e-9
+
+
 def test_only_an_async_test_can_have_a_virtual_clock() -> None:
     with pytest.raises(TypeError, match="not async"):
         virtual_time(lambda: None)  # type: ignore[arg-type, return-value]

@@ -26,6 +26,9 @@ _PATIENCE_S: Final = 30.0
 _MOST_TURNS: Final = 2_000_000
 """Turns of the loop at one moment of virtual time; a program that spins makes them without end."""
 
+_CREEPS_AFTER: Final = 10_000
+"""Turns of the loop after which a microsecond has passed."""
+
 
 class StuckError(AssertionError):
     """The program can get no further, or takes longer than it may. The message says why, and where
@@ -109,6 +112,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """Instead of waiting `timeout` seconds: lets time pass, if nobody works."""
         if timeout is not None and timeout <= 0:
             self._turns += 1
+            if self._turns % _CREEPS_AFTER == 0:
+                # Work takes time. A timer that is set again for a moment that is all but over would
+                # otherwise never be done with it.
+                self._now += 1e-6
             if self._turns > _MOST_TURNS:
                 self._turns = 0
                 raise self._stuck(f"{_MOST_TURNS} turns of the loop, and no time passed")
@@ -124,8 +131,11 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         if timeout is None:
             raise self._stuck("no timer is set and nothing is going on: it would wait for ever")
         self._turns = 0
-        # Rounded, so that time shows no traces of how it was added up; a timer is due 1 ns early.
+        # Rounded, so that time shows no traces of how it was added up, and never before the timer.
         now = round(self._now + timeout, 9)
+        scheduled: list[asyncio.TimerHandle] = getattr(self, "_scheduled", [])
+        if scheduled and abs(scheduled[0].when() - now) < 1e-6:
+            now = max(now, scheduled[0].when())
         if now > self._limit:
             limit_s = self._limit - _START_S
             self._limit = now + limit_s  # what is cancelled now may end in as much again
