@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
+from roomkit._items import Items
 from roomkit._limits import Beside
 from roomkit.errors import ProviderMissingError
 from roomkit.hooks import HookTrigger
@@ -150,10 +151,11 @@ class LiveCall:
                 " VoiceChannel(…, tts=…) gives it one"
             )
         voice_seconds = self.channel.limits.voice
+        source = text if isinstance(text, str) else Items(text)
         return self.speaking.start(
             lambda speech: spoken_parts(
                 speech,
-                text,
+                source,
                 tts=tts,
                 voice=voice,
                 hooks=self.hooks,
@@ -161,6 +163,7 @@ class LiveCall:
                 text_seconds=text_seconds,
             ),
             text if isinstance(text, str) else "",
+            source=source,
             interruptible=interruptible,
         )
 
@@ -168,7 +171,10 @@ class LiveCall:
         """Has `audio` played when its turn comes."""
         chunks = chunks_of(self.session, audio)
         return self.speaking.start(
-            lambda speech: played_parts(speech, chunks), None, interruptible=interruptible
+            lambda speech: played_parts(speech, chunks),
+            None,
+            source=chunks,
+            interruptible=interruptible,
         )
 
     def hold(self, held: bool) -> None:
