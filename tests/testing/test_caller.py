@@ -183,6 +183,21 @@ async def test_nothing_comes_from_him_when_he_has_hung_up() -> None:
 
 
 @virtual_time
+async def test_he_hears_nothing_when_he_has_hung_up() -> None:
+    here = await scene(path=Path(delay_ms=20, buffer_ms=40))
+    here.backend.start_playback(here.session, speech("one two three four").data)
+    await here.caller.hears("one")
+    await here.caller.waits(0.1)
+    heard_ms = here.caller.now_ms
+    await here.caller.hangs_up()
+    await here.caller.waits(2)
+    await here.backend.close()
+    await here.caller.waits_to_be_hung_up_on()
+    assert here.caller.heard_text == "one …"
+    assert here.caller.heard.spans()[-1][1] == heard_ms
+
+
+@virtual_time
 async def test_he_notices_that_we_hang_up_when_it_has_come_to_him_and_he_heard_the_rest() -> None:
     here = await scene(path=Path(delay_ms=100, buffer_ms=40))
     await here.backend.send_audio(here.session, speech("bye").data)

@@ -83,7 +83,7 @@ async def acts(rng: random.Random, talk: Talk, caller: Caller) -> None:
         case 5:
             caller.noise(rng.uniform(-60, -40))
         case 6:
-            caller.path = Path(delay_ms=rng.uniform(0, 150), loss=rng.choice([0, 0.05]))
+            caller.path = Path(delay_ms=rng.uniform(0, 150))
         case 7:
             await talk.channel.interrupt(caller.session)
         case 8:
@@ -141,6 +141,13 @@ async def chaos(seed: int) -> tuple[str, Counter[str]]:
     assert kinds["SessionStartedEvent"] == kinds["SessionEndedEvent"] == 1
     # Nobody is told to have said what he was never given to say.
     assert all(text.split()[0] in " ".join(said) for who, text in talk.transcript if who == "we")
+    # What was said to its end was heard, in this order, unless he hung up before.
+    heard, place = talk.caller.heard_text, 0
+    for spoken in talk.spoken:
+        if spoken.whole and not any(did.what == "hangs up" for did in talk.caller.did):
+            place = heard.find(spoken.text, place)
+            assert place >= 0, f"{spoken.text!r} was not heard: {heard!r}"
+            place += len(spoken.text)
     return talk.log(), kinds
 
 

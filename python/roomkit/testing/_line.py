@@ -156,7 +156,7 @@ class Line:
 
     def _told_of_the_end(self) -> None:
         self.phone.heard.until(self.now_sample + self._samples)
-        self.phone.heard.hang_up()
+        self.phone.heard.end()
         self.hung_up.set()
 
     # --- the clock ----------------------------------------------------------------------------

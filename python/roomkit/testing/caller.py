@@ -199,9 +199,10 @@ class Caller:
         await asyncio.sleep(seconds)
 
     def hangs_up(self, detail: str = "") -> Doing:
-        """He hangs up; we know when it has come here."""
+        """He hangs up, and hears nothing any more; we know when it has come here."""
         line, now = self._line, self.now_ms
         line.phone.sounds.clear()
+        self.heard.stop(line.now_sample)
         line.at(self.path.delay_ms, lambda: line.bye(detail))
         return self._did("hangs up", detail, now, now + self.path.delay_ms)
 
@@ -213,6 +214,7 @@ class Caller:
     def returns(self) -> None:
         """He is back."""
         self._line.phone.gone = False
+        self.heard.stop(None)
         self._did("returns", "", self.now_ms, self.now_ms)
 
     def noise(self, dbfs: float = -50.0, *, seed: int = 1) -> None:

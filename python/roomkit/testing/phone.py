@@ -68,6 +68,7 @@ class Heard:
         self._listened = 0  # samples that the ear got
         self._words: list[HeardWord] = []
         self._now = 0
+        self._stop: int | None = None  # the receiver is on the hook from then on
 
     @property
     def words(self) -> Sequence[HeardWord]:
@@ -116,7 +117,10 @@ class Heard:
         if self._pieces:
             last, data = self._pieces[-1]
             at = max(at, last + len(data) // (2 * self.channels))
-        self._pieces.append((at, pcm))
+        if self._stop is not None:
+            pcm = pcm[: max(0, self._stop - at) * 2 * self.channels]
+        if pcm:
+            self._pieces.append((at, pcm))
 
     def until(self, sample: int) -> None:
         """The time is that now."""
@@ -132,8 +136,18 @@ class Heard:
             self._words += self._ear.hear(data)
             self._listened = end
 
-    def hang_up(self) -> None:
-        """Nothing more is heard."""
+    def stop(self, sample: int | None) -> None:
+        """The receiver is put down at that time, or picked up again."""
+        self._stop = sample
+        if sample is not None:
+            width = 2 * self.channels
+            late, self._pieces[self._played :] = self._pieces[self._played :], []
+            for at, pcm in late:
+                if at < sample:
+                    self._pieces.append((at, pcm[: (sample - at) * width]))
+
+    def end(self) -> None:
+        """The call is over: what was heard of a word is a part of one."""
         self._words += self._ear.end()
 
 
