@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import wave
-from pathlib import Path as FilePath
+from pathlib import Path
 
 import pytest
 
 from roomkit import AudioPipelineConfig, Call, HookTrigger
-from roomkit.testing import Path, conversation, run, virtual_time, words_in
+from roomkit.testing import NetworkPath, conversation, run, virtual_time, words_in
 from roomkit.voice.base import AudioChunk
 from roomkit.voice.pipeline import WavRecorder
 from roomkit.voice.vad.energy import EnergyVAD
@@ -63,7 +63,7 @@ async def test_a_test_may_hold_the_call_itself() -> None:
 @pytest.mark.parametrize("interrupted", [False, True])
 @virtual_time
 async def test_a_recording_has_what_was_said_on_both_sides(
-    tmp_path: FilePath, interrupted: bool
+    tmp_path: Path, interrupted: bool
 ) -> None:
     pipeline = AudioPipelineConfig(vad=EnergyVAD(), recorder=WavRecorder(tmp_path))
     model = {"two": "A table for two. Smoking or not?", "no": "Very well."}
@@ -95,7 +95,7 @@ async def test_a_recording_has_what_was_said_on_both_sides(
 def test_the_way_to_a_caller_may_be_one_of_his_own() -> None:
     async def call() -> None:
         async with conversation() as talk:
-            far = await talk.join("far", path=Path(delay_ms=300))
+            far = await talk.join("far", path=NetworkPath(delay_ms=300))
             assert far.path.delay_ms == 300
             assert talk.caller.path.delay_ms == 20
             talk.kit.get_channel("phone")

@@ -19,7 +19,7 @@ from roomkit.testing import (
     FakeModel,
     FakeSTT,
     FakeTTS,
-    Path,
+    NetworkPath,
     Talk,
     conversation,
     run,
@@ -83,7 +83,7 @@ async def acts(rng: random.Random, talk: Talk, caller: Caller) -> None:
         case 5:
             caller.noise(rng.uniform(-60, -40))
         case 6:
-            caller.path = Path(delay_ms=rng.uniform(0, 150))
+            caller.path = NetworkPath(delay_ms=rng.uniform(0, 150))
         case 7:
             await talk.channel.interrupt(caller.session)
         case 8:
@@ -117,7 +117,7 @@ async def chaos(seed: int) -> tuple[str, Counter[str]]:
     async with conversation(
         app if rng.random() < 0.3 else None,
         **providers(rng),
-        path=Path(delay_ms=rng.uniform(0, 100)),
+        path=NetworkPath(delay_ms=rng.uniform(0, 100)),
         seed=seed,
         barge_in=rng.random() < 0.8,
     ) as talk:

@@ -18,7 +18,7 @@ from roomkit.testing import (
     FakeModel,
     FakeSTT,
     FakeTTS,
-    Path,
+    NetworkPath,
     ScriptedVAD,
     StuckError,
     Talk,
@@ -59,7 +59,7 @@ async def test_a_conversation_is_heard_and_said_and_written_down() -> None:
 
 def test_it_is_the_same_to_the_byte_each_time() -> None:
     async def call(seed: int) -> str:
-        async with conversation(model=TABLES, seed=seed, path=Path(loss=0.02)) as talk:
+        async with conversation(model=TABLES, seed=seed, path=NetworkPath(loss=0.02)) as talk:
             talk.caller.noise(-50)
             await talk.caller.says("two please")
             await talk.waits(4)
@@ -75,12 +75,12 @@ def test_it_is_the_same_to_the_byte_each_time() -> None:
 
 _SCRIPT = """
 import asyncio
-from roomkit.testing import Path, conversation, run
+from roomkit.testing import NetworkPath, conversation, run
 
 async def call():
     async with conversation(
         model={"two": "A table for two. Smoking or not?", "not": "Very well."},
-        path=Path(loss=0.03),
+        path=NetworkPath(loss=0.03),
         barge_in=True,
     ) as talk:
         talk.caller.noise(-50)
@@ -279,7 +279,7 @@ def test_a_session_that_is_left_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @virtual_time
 async def test_the_parts_are_those_that_are_given() -> None:
-    backend = FakeBackend(seed=5, path=Path(delay_ms=1))
+    backend = FakeBackend(seed=5, path=NetworkPath(delay_ms=1))
     tts, stt, model = FakeTTS(), FakeSTT(), FakeModel("Yes.")
     vad = ScriptedVAD((500, 1100))
     async with conversation(backend=backend, tts=tts, stt=stt, model=model, vad=vad) as talk:
@@ -289,7 +289,7 @@ async def test_the_parts_are_those_that_are_given() -> None:
         assert isinstance(talk.backend, VoiceBackend)
         assert (talk.backend, talk.tts, talk.stt, talk.model) == (backend, tts, stt, model)
         assert talk.channel.backend is backend
-        assert talk.caller.path == Path(delay_ms=1)
+        assert talk.caller.path == NetworkPath(delay_ms=1)
     assert tts.texts == ["Yes."]
     assert (tts.closed, stt.closed, model.closed) == (1, 1, 1)
     with pytest.raises(ValueError, match="^vad: not beside pipeline"):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from roomkit import HookTrigger
-from roomkit.testing import FakeTTS, Path, conversation, run
+from roomkit.testing import FakeTTS, NetworkPath, conversation, run
 
 ANSWER = (
     "There is a table for two by the window, and another one in the garden. Both are free from"
@@ -32,7 +32,7 @@ class Interruption:
 
 async def interrupted(seed: int) -> Interruption:
     rng = random.Random(seed)
-    path = Path(
+    path = NetworkPath(
         delay_ms=rng.uniform(0, 200), buffer_ms=rng.choice([0, 20, 60, 100]), unsure_ms=20.0
     )
     tts = FakeTTS(per_word_ms=rng.choice([160, 300, 450]), chunk_ms=rng.choice([20, 100, 1000]))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from roomkit.testing._playout import Playout
-from roomkit.testing.phone import Path, Phone
+from roomkit.testing.phone import NetworkPath, Phone
 from roomkit.voice.base import DisconnectReason, VoiceSession
 from roomkit.voice.events import DTMFEvent
 from roomkit.voice.frame import frame_from_media
@@ -48,7 +48,9 @@ class _Dialled:
 class Line:
     """Belongs to the event loop on which it was made."""
 
-    def __init__(self, backend: FakeBackend, session: VoiceSession, path: Path, seed: int) -> None:
+    def __init__(
+        self, backend: FakeBackend, session: VoiceSession, path: NetworkPath, seed: int
+    ) -> None:
         rate, channels = backend.sample_rate, backend.channels
         self.session = session
         self.phone = Phone(rate, channels, path, seed)

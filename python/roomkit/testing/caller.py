@@ -7,7 +7,7 @@ import wave
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Any
 
 from roomkit.rtp import checks
@@ -15,7 +15,7 @@ from roomkit.rtp.audio import live_piece
 from roomkit.testing import _sounds
 from roomkit.testing._convert import Converter
 from roomkit.testing._line import TICK_MS, KeySent, Line
-from roomkit.testing.phone import Heard, Path, Sound
+from roomkit.testing.phone import Heard, NetworkPath, Sound
 from roomkit.testing.words import speech
 from roomkit.voice.base import VoiceSession
 
@@ -142,12 +142,12 @@ class Caller:
     # --- what he does -------------------------------------------------------------------------
 
     @property
-    def path(self) -> Path:
+    def path(self) -> NetworkPath:
         """The way to him; another may be set at any time."""
         return self._line.phone.path
 
     @path.setter
-    def path(self, path: Path) -> None:
+    def path(self, path: NetworkPath) -> None:
         self._line.phone.path = path
 
     def says(self, text: str, *, per_word_ms: float | None = None, dbfs: float = -16.0) -> Doing:
@@ -161,7 +161,7 @@ class Caller:
     def plays(self, audio: Any) -> Doing:
         """His voice is a WAV file (path), PCM in the session's format, a chunk or a frame."""
         if isinstance(audio, (str, PathLike)):
-            name = FilePath(audio).name
+            name = Path(audio).name
             with wave.open(str(audio), "rb") as file:
                 if file.getsampwidth() != 2:
                     raise ValueError(f"audio: {name} has {8 * file.getsampwidth()} bits; 16 fits")

@@ -10,11 +10,11 @@ from roomkit.testing._sounds import mixed
 from roomkit.testing.words import Ear, HeardWord
 from roomkit.voice.base import PathDelay
 
-__all__ = ["Heard", "Path", "Phone", "Sound"]
+__all__ = ["Heard", "NetworkPath", "Phone", "Sound"]
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class NetworkPath:
     """The way between us and the caller, the same in both directions, and his phone.
 
     Raises `ValueError` naming the field.
@@ -167,7 +167,7 @@ class Sound:
 class Phone:
     """Both directions of one call at the caller's end. Times are samples since it was opened."""
 
-    def __init__(self, sample_rate: int, channels: int, path: Path, seed: int) -> None:
+    def __init__(self, sample_rate: int, channels: int, path: NetworkPath, seed: int) -> None:
         self.path = path
         self.heard = Heard(sample_rate, channels)
         self.sounds: list[Sound] = []
