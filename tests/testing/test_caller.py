@@ -167,6 +167,38 @@ async def test_a_caller_who_vanishes_is_missed_and_one_who_returns_is_told() -> 
 
 
 @virtual_time
+async def test_packets_of_which_nothing_is_heard_are_told_after_two_seconds() -> None:
+    here = await scene(rtp_timeout=3.0)
+    told: list[tuple[float, str]] = []
+    here.backend.on_client_disconnected(lambda s, why: told.append((here.caller.now_ms, why)))
+    here.backend.on_client_unheard(lambda s, why: told.append((here.caller.now_ms, why)))
+    here.backend.on_client_heard_again(lambda s: told.append((here.caller.now_ms, "again")))
+    for seconds in (1, 5):
+        here.caller.is_unheard("srtp_bad_tag")
+        await here.caller.says("hello")
+        await here.caller.waits(seconds)
+        here.caller.is_heard()
+        await here.caller.waits(0.1)
+    assert told == [(3400, "srtp_bad_tag"), (6720, "again")]
+    assert here.text == ""
+    await here.backend.close()
+
+
+@virtual_time
+async def test_a_fault_of_the_backend_ends_the_session() -> None:
+    here = await scene()
+    told: list[str] = []
+    here.backend.on_client_disconnected(lambda session, why: told.append(why))
+    playback = here.backend.start_playback(here.session, speech("one two").data)
+    here.backend.fault(here.session, "it broke")
+    assert (await playback.wait()).cancelled
+    assert told == ["fault: it broke"]
+    assert here.session.ended
+    assert here.backend.list_sessions("room") == []
+    await here.backend.disconnect(here.session)
+
+
+@virtual_time
 async def test_nothing_comes_from_him_when_he_has_hung_up() -> None:
     here = await scene()
     told: list[str] = []

@@ -217,6 +217,16 @@ class Caller:
         self.heard.stop(None)
         self._did("returns", "", self.now_ms, self.now_ms)
 
+    def is_unheard(self, reason: str = "srtp_bad_tag") -> None:
+        """His packets come, and nothing of them is heard: after two seconds that is told."""
+        self._line.phone.unheard = reason
+        self._did("is unheard", reason, self.now_ms, self.now_ms)
+
+    def is_heard(self) -> None:
+        """He is heard again."""
+        self._line.phone.unheard = None
+        self._did("is heard", "", self.now_ms, self.now_ms)
+
     def noise(self, dbfs: float = -50.0, *, seed: int = 1) -> None:
         """From now on there is noise of that level around him."""
         rate, channels = self._line.playout.format

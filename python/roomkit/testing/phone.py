@@ -173,6 +173,8 @@ class Phone:
         self.sounds: list[Sound] = []
         self.gone = False
         """Nothing leaves it any more."""
+        self.unheard: str | None = None
+        """Packets leave it that nobody can make sound of, and why."""
         self.lost_in = self.lost_out = 0
         """Packets that got lost on the way here, and from here."""
         self._rate = sample_rate
@@ -188,7 +190,7 @@ class Phone:
 
     def send(self, end: int, samples: int, *, without_keys: bool) -> bytes | None:
         """The packet that arrives at `end`; None when it got lost, or was never sent."""
-        if self.gone:
+        if self.gone or self.unheard is not None:
             return None
         if self._is_lost():
             self.lost_in += 1
