@@ -344,3 +344,66 @@ def test_without_a_recogniser_speech_goes_on_with_the_turn() -> None:
     assert s.of(DropAnswer) == [DropAnswer(1)]
     s.to(9000)
     assert s.of(EndTurn) == [EndTurn(2, (1, 2), "", 3500, 4100, "silence")]
+
+
+def test_an_answer_waits_for_an_overdue_text_no_longer_than_what_plays_does() -> None:
+    s = asked()
+    s.speaks(2200, 2500)
+    s.plays(2900, 7)  # its utterance is closed, its text is not there
+    s.to(9000)
+    assert s.of(ResumePlayback) == [ResumePlayback(7, "silence")]
+    assert s.when(ResumePlayback) == 2900 + 1500
+
+
+def test_an_answer_does_not_begin_while_it_is_open_whether_he_went_on() -> None:
+    s = asked()
+    s.starts(2200)
+    s.plays(2300, 7)
+    s.ends(2900)
+    s.to(3900)  # the turn was decided at 3500
+    assert s.of(ResumePlayback) == []
+    s.hears(4000, 2, "in Tokyo")
+    assert s.of(DropAnswer, CancelPlayback) == [DropAnswer(1), CancelPlayback(7)]
+
+
+def test_music_that_was_given_up_holds_nothing_back_any_longer() -> None:
+    s = asked()
+    s.conversation.partial(2000, 1, "")
+    s.plays(2500, 1)
+    s.starts(4000)
+    s.partial(4100, 2, "mm")  # no more than that comes of it
+    s.to(8100)
+    assert s.of(ResumePlayback) == [ResumePlayback(1, "silence")]
+    s.played(9000, 1)
+    s.plays(9100, 2)
+    s.played(20_000, 2)
+    s.plays(45_000, 3)  # the watchdog has opened another utterance by now
+    s.to(50_000)
+    assert s.of(PausePlayback) == [PausePlayback(1)]
+    assert s.of(BargedIn) == []
+
+
+def test_he_interrupts_what_began_while_he_spoke_where_nothing_is_held_back() -> None:
+    s = script(barge_in=BargeIn(pause=False))
+    s.starts(0)
+    s.plays(2000, 1)
+    s.to(2499)
+    assert s.of(BargedIn) == []
+    s.to(2500)
+    assert s.of(BargedIn) == [BargedIn(1, 1, 0, "speech")]
+
+
+def test_a_back_channel_before_the_answer_is_no_turn() -> None:
+    s = script()
+    s.speaks(0, 1000)
+    s.hears(1400, 1, "what is the time")
+    s.starts(1700)  # before anybody has begun to answer
+    s.answering(1800, 1)
+    s.ends(2000)
+    s.hears(2500, 2, "mm-hm")
+    s.plays(2600, 1)
+    s.played(9000, 1)
+    s.answered(9000, 1)
+    s.to(20_000)
+    assert s.texts() == ["what is the time"]
+    assert s.of(DropAnswer, BargedIn) == []

@@ -539,8 +539,6 @@ class Conversation:
         self._floor.answered(dropped)
         self._command(DropAnswer(dropped))
         turn.join(told)
-        for one in turn.utterances:
-            one.back_channel = False
         if self._floor.any_paused:
             self._cancel()
 
@@ -572,8 +570,7 @@ class Conversation:
 
     def _resume_unrecognised(self) -> None:
         """He is quiet, and no text has come."""
-        if self._speech is None:
-            self._resume("silence")
+        self._resume("silence")
 
     def _paused_for_long(self) -> None:
         utterance = self._utterance
