@@ -12,7 +12,7 @@ from roomkit.voice.conversation import (
     Phase,
     ResumePlayback,
 )
-from roomkit.voice.turns import BargeIn
+from roomkit.voice.turns import BargeIn, TurnDetector, Turns, TurnSoFar
 from support.conversing import asked, script
 
 # Barge-in
@@ -269,6 +269,7 @@ def test_words_that_come_after_it_was_resumed_interrupt_still() -> None:
     s.speaks(4000, 4300)
     s.to(6200)
     assert s.of(ResumePlayback) == [ResumePlayback(1, "silence")]
+    assert s.when(ResumePlayback) == 4600 + 1500  # the utterance was closed at 4600
     s.hears(6500, 2, "please stop")
     assert s.of(BargedIn) == [BargedIn(2, 1, 4000, "words")]
 
@@ -407,3 +408,32 @@ def test_a_back_channel_before_the_answer_is_no_turn() -> None:
     s.to(20_000)
     assert s.texts() == ["what is the time"]
     assert s.of(DropAnswer, BargedIn) == []
+
+
+def test_nothing_is_resumed_while_he_speaks_again() -> None:
+    s = asked()
+    s.plays(2500, 1)
+    s.speaks(4000, 4300)
+    s.starts(5000)  # the text of the first was waited for until 6100
+    s.partial(5200, 3, "mm")
+    s.to(8000)
+    assert s.of(ResumePlayback) == []
+
+
+def test_the_pauses_of_a_turn_that_was_cut_off_are_kept() -> None:
+    class Watching(TurnDetector):
+        def silence_ms(self, turn: TurnSoFar) -> float:
+            seen.append(turn)
+            return 400
+
+    seen: list[TurnSoFar] = []
+    s = script(Turns(detector=Watching()))
+    s.speaks(0, 500)
+    s.speaks(850, 1500)
+    s.hears(1600, 1, "what is")
+    s.hears(1850, 2, "the time")
+    s.to(1900)
+    s.answering(1900, 1)
+    s.speaks(2300, 2900)
+    s.hears(3250, 3, "in Tokyo")
+    assert seen[-1] == TurnSoFar("what is the time in Tokyo", True, 1750, (350,), 3, (350, 800))

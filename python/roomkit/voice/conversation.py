@@ -408,7 +408,7 @@ class Conversation:
         self._note("turn_decided")
         if not self._in_doubt():
             # He has finished: what waited for that begins.
-            self._resume("silence")
+            self._resume("silence", begun=False)
         self._settle()
 
     def _watchdog(self) -> None:
@@ -557,9 +557,9 @@ class Conversation:
             return
         self._resume("false_alarm", begun=True)
         if self._turns.current.decided_ms is not None:
-            self._resume("silence")
+            self._resume("silence", begun=False)
 
-    def _resume(self, reason: ResumeReason, begun: bool = False) -> None:
+    def _resume(self, reason: ResumeReason, begun: bool | None = None) -> None:
         self._floor.resume(reason, self._time.now, begun)
         self._released()
         self._over(self._utterance)
