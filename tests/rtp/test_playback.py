@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 
@@ -28,6 +29,10 @@ def to(peer: Peer, *, lead_ms: int = 1000, ptime_ms: int = 20) -> RTPSession:
 def wire(peer: Peer) -> bytes:
     """The audio that left, as it was encoded."""
     return b"".join(packet.payload for packet in peer.packets)
+
+
+def reached(peer: Peer, packets: int) -> bool:
+    return len(peer.packets) >= packets
 
 
 async def endless(rate: int = 8000) -> AsyncIterator[AudioChunk]:
@@ -54,10 +59,8 @@ async def test_what_leaves_around_a_pause_is_the_audio_bit_for_bit(
         assert (playback.pause(), playback.pause()) == (True, True)
         paused = playback.position
         assert (paused.paused, paused.over) == (True, False)
-        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         session.send_dtmf("5")
-        session.on_event(lambda _: told.done() or told.set_result(None))
-        await told  # the digit went, while the audio did not
+        await session.wait_dtmf()  # the digit goes, while the audio does not
         digits = [packet for packet in peer.packets if packet.payload_type == 101]
         assert digits
         assert playback.position.played_ms <= paused.played_ms + ptime_ms
@@ -75,8 +78,8 @@ async def test_nothing_leaves_once_pause_has_returned(peer: Peer) -> None:
     async with to(peer) as session:
         playback = session.start_play(endless())
         for _ in range(5):
-            count = len(peer.packets)
-            await peer.until(lambda count=count: len(peer.packets) > count)
+            enough = len(peer.packets) + 1
+            await peer.until(partial(reached, peer, enough))
             playback.pause()
             at = time.monotonic()
             waiting = session.start_play(tone(440, 20))
