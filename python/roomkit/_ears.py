@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
 from collections import deque
@@ -17,7 +18,8 @@ from roomkit._keys import Keys
 from roomkit._outcomes import CallOptions, Collected, Utterance
 from roomkit._serial import SerialQueue
 from roomkit._taking import joined
-from roomkit._waits import Waits
+from roomkit._waits import ROUNDING_MS, Waits
+from roomkit.errors import CallEnded
 from roomkit.hooks import speaking
 from roomkit.voice.base import AudioChunk, Unsubscribe
 from roomkit.voice.events import (
@@ -47,7 +49,8 @@ class Ears:
     that happens; whoever waits, waits by `until`.
 
     `idle(count)` is called when the call is idle, `too_long(left_ms)` when it will be too old in so
-    many ms, and with 0 when it is.
+    many ms, and with 0 when it is. `occupied()` is asked before `idle` whether something goes on
+    that nobody told of.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Ears:
         recognises: bool,
         idle: Callable[[int], object],
         too_long: Callable[[float], object],
+        occupied: Callable[[], bool],
     ) -> None:
         self.keys = Keys(options.keys)
         self.inbox: Inbox[CallEvent] = Inbox(options.events)
@@ -65,8 +69,9 @@ class Ears:
         """The caller speaks."""
         self.reason: str | None = None
         self._recognises = recognises
+        self._linger_ms = options.linger_ms
         self._diverted: Callable[[DTMFDetectedEvent], object] | None = None
-        self._idle, self._too_long = idle, too_long
+        self._idle, self._too_long, self._occupied = idle, too_long, occupied
         self._waits = Waits()
         # Speech that was not recognised yet.
         self._spoken: deque[AudioChunk] = deque(maxlen=_UTTERANCES)
@@ -107,7 +112,7 @@ class Ears:
                     self._spoken.append(event.audio)
                 else:
                     self.said.append(Utterance(event.audio))
-            case TurnEndedEvent(dropped=False) if self._recognises:
+            case TurnEndedEvent() if self._recognises and not event.times.dropped:
                 if event.text:
                     self.said.append(Utterance(joined(self._spoken), event.text))
                 self._spoken.clear()
@@ -123,11 +128,14 @@ class Ears:
         self._waits.wake()
 
     def end(self, reason: str) -> None:
-        """The call is over."""
+        """The call is over. Handlers may go on for as long as an application may."""
         self.reason = reason
         self._ends.clear()
         self._quiet = None
         self._arm()
+        if self._handlers:
+            loop = asyncio.get_running_loop()
+            self._alarm = loop.call_later(self._linger_ms / 1000, self.stop_handlers)
         self._waits.end()
 
     def busy(self, what: object, busy: bool) -> None:
@@ -168,6 +176,7 @@ class Ears:
         for handler in self._handlers:
             handler.stop()
         self._handlers.clear()
+        self._arm()
 
     # --- asked ----------------------------------------------------------------------------------
 
@@ -234,12 +243,19 @@ class Ears:
         self._alarm = loop.call_at(min(due) / 1000, self._ring) if due else None
 
     def _ring(self) -> None:
-        now = now_ms()
+        now = now_ms() + ROUNDING_MS
+        left_ms = count = None
         if self._ends and now >= self._ends[0][0]:
-            self._too_long(self._ends.popleft()[1])
-        if self._quiet is not None and (count := self._quiet.poll(now)) is not None:
-            self._idle(count)
+            left_ms = self._ends.popleft()[1]
+        if self._quiet is not None:
+            if self._occupied():
+                self._quiet.played(now)
+            count = self._quiet.poll(now)
         self._arm()
+        if left_ms is not None:
+            self._too_long(left_ms)
+        if count is not None:
+            self._idle(count)
 
 
 class _Handler:
@@ -259,7 +275,7 @@ class _Handler:
         if not isinstance(event, self._kind):
             return
         if self._is_async:
-            self._queue.submit(lambda: self._handler(event))  # type: ignore[arg-type,return-value]
+            self._queue.submit(lambda: _to_the_end(self._handler(event)))
             return
         try:
             made = self._handler(event)
@@ -271,7 +287,7 @@ class _Handler:
             # one, of which the next event waits for this.
             self._is_async = True
             self._first = made
-            self._queue.submit(lambda: made)
+            self._queue.submit(lambda: _to_the_end(made))
 
     def stop(self) -> None:
         self._queue.cancel()
@@ -280,3 +296,9 @@ class _Handler:
             and inspect.getcoroutinestate(self._first) == inspect.CORO_CREATED
         ):
             self._first.close()
+
+
+async def _to_the_end(made: Any) -> None:
+    """Awaits it; that the call ends meanwhile is no fault of it."""
+    with contextlib.suppress(CallEnded):
+        await made

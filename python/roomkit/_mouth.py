@@ -60,6 +60,11 @@ class Mouth:
             if by in play.stop_on:
                 play.speech.cancel(by)
 
+    @property
+    def playing(self) -> bool:
+        """Something is played, whoever plays it."""
+        return self._speech() is not None
+
     def pause(self) -> bool:
         """Holds back what plays, whoever plays it; True if that was possible."""
         speech = self._speech()
