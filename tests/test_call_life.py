@@ -300,6 +300,18 @@ async def test_on_hold_the_time_of_who_waits_stands_still() -> None:
         assert [at for at, _ in idle] == [615]
 
 
+@virtual_time
+async def test_whoever_is_put_on_hold_by_others_is_not_idle_either() -> None:
+    async with a_call(QUIET) as (call, _):
+        idle = told(call, IdleEvent)
+        await call.channel.hold(call.session)
+        assert await call.key(100) is None
+        assert idle == []
+        await call.channel.resume(call.session)
+        assert await call.key(30) is None
+        assert len(idle) == 1
+
+
 async def test_a_backend_that_cannot_hold_leaves_the_time_as_it_is() -> None:
     async with a_call() as (call, backend):
 

@@ -49,8 +49,8 @@ class Ears:
     that happens; whoever waits, waits by `until`.
 
     `idle(count)` is called when the call is idle, `too_long(left_ms)` when it will be too old in so
-    many ms, and with 0 when it is. `playing()` is asked whether something is played, whoever plays
-    it.
+    many ms, and with 0 when it is. `occupied()` is asked before `idle` whether something goes on
+    that nobody told of.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Ears:
         recognises: bool,
         idle: Callable[[int], object],
         too_long: Callable[[float], object],
-        playing: Callable[[], bool],
+        occupied: Callable[[], bool],
     ) -> None:
         self.keys = Keys(options.keys)
         self.inbox: Inbox[CallEvent] = Inbox(options.events)
@@ -71,7 +71,7 @@ class Ears:
         self._recognises = recognises
         self._linger_ms = options.linger_ms
         self._diverted: Callable[[DTMFDetectedEvent], object] | None = None
-        self._idle, self._too_long, self._playing = idle, too_long, playing
+        self._idle, self._too_long, self._occupied = idle, too_long, occupied
         self._waits = Waits()
         # Speech that was not recognised yet.
         self._spoken: deque[AudioChunk] = deque(maxlen=_UTTERANCES)
@@ -130,11 +130,12 @@ class Ears:
     def end(self, reason: str) -> None:
         """The call is over. Handlers may go on for as long as an application may."""
         self.reason = reason
-        if self._handlers:
-            asyncio.get_running_loop().call_later(self._linger_ms / 1000, self.stop_handlers)
         self._ends.clear()
         self._quiet = None
         self._arm()
+        if self._handlers:
+            loop = asyncio.get_running_loop()
+            self._alarm = loop.call_later(self._linger_ms / 1000, self.stop_handlers)
         self._waits.end()
 
     def busy(self, what: object, busy: bool) -> None:
@@ -175,6 +176,7 @@ class Ears:
         for handler in self._handlers:
             handler.stop()
         self._handlers.clear()
+        self._arm()
 
     # --- asked ----------------------------------------------------------------------------------
 
@@ -246,7 +248,7 @@ class Ears:
         if self._ends and now >= self._ends[0][0]:
             left_ms = self._ends.popleft()[1]
         if self._quiet is not None:
-            if self._playing():
+            if self._occupied():
                 self._quiet.played(now)
             count = self._quiet.poll(now)
         self._arm()

@@ -32,6 +32,7 @@ from roomkit.voice.backends.base import VoiceBackend
 from roomkit.voice.base import (
     AudioPlayedCallback,
     DisconnectReason,
+    PathDelay,
     PlaybackPosition,
     Unsubscribe,
     VoiceCapability,
@@ -293,6 +294,16 @@ class RTPVoiceBackend(VoiceBackend):
     def playback_position(self, session: VoiceSession) -> PlaybackPosition:
         """The playback heard last and the ms of it that left on the wire, to the frame."""
         return self._require(session, "tell its position").position
+
+    def path_delay(self, session: VoiceSession) -> PathDelay:
+        """How long audio takes from leaving here until it is heard at the far end: the least, the
+        most likely and the most, in ms.
+
+        The way is between nothing and the round trip that RTCP tells, most likely half of it, the
+        far end's jitter buffer what its extended reports tell; of what is not known, wide bounds
+        are taken. `roomkit.rtp.path.path_of` says how each comes about.
+        """
+        return self._require(session, "tell its delay").path_delay()
 
     def on_audio_played(self, callback: AudioPlayedCallback) -> Unsubscribe:
         """`callback(session, frame)` for audio that has left, as `RTPSession.on_played` tells it.
