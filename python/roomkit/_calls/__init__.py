@@ -1,3 +1,2 @@
-"""What a `Call` is made of: ears, which keep what the caller did until somebody asks; a mouth, which
-knows what stops it; claims, by which two do not wait for the same thing.
-"""
+"""What a `Call` is made of: ears, which keep what the caller did until somebody asks; a mouth, that
+knows what stops it; claims, by which no two wait for one thing."""
