@@ -123,7 +123,8 @@ def test_the_published_methods_have_their_parameters() -> None:
         "callback",
     ]
     connect = inspect.signature(RTPVoiceBackend.connect).parameters
-    assert list(connect) == ["self", "room_id", "participant_id", "channel_id", "metadata"]
+    published = ["self", "room_id", "participant_id", "channel_id", "metadata"]
+    assert list(connect) == [*published, "options"]
     assert connect["metadata"].kind is inspect.Parameter.KEYWORD_ONLY
     assert connect["metadata"].default is None
 
@@ -167,7 +168,8 @@ def surface() -> Iterator[str]:
 
 def describe(path: str, thing: Any, module: str) -> Iterator[str]:
     home = getattr(thing, "__module__", None)
-    if home != module and home in MODULES and not isinstance(thing, enum.Enum):
+    named = hasattr(thing, "__name__")
+    if named and home != module and home in MODULES and not isinstance(thing, enum.Enum):
         yield f"{path} = {home}.{thing.__name__}"
     elif inspect.isclass(thing):
         yield from describe_class(path, thing)
