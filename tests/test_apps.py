@@ -10,7 +10,7 @@ import pytest
 
 from interop.peers import until
 from roomkit import Call, CallOptions, HookTrigger
-from roomkit._apps import run_app
+from roomkit._calls.apps import run_app
 from roomkit.errors import CallEnded, SynthesisError
 from roomkit.testing import FakeTTS, Talk, conversation, run, virtual_time
 from roomkit.voice.base import AudioChunk

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from roomkit import Call
-from roomkit._keys import KEYS
+from roomkit._calls.keys import KEYS
 from roomkit.errors import CallEnded, SynthesisError
 from roomkit.testing import FakeTTS, conversation, run
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roomkit._idle import Quiet
-from roomkit._inbox import Inbox
-from roomkit._keys import KEYS, Keys, check_keys
-from roomkit._waits import Claims, Waits, check_seconds
+from roomkit._calls.idle import Quiet
+from roomkit._calls.inbox import Inbox
+from roomkit._calls.keys import KEYS, Keys, check_keys
+from roomkit._calls.waits import Claims, Waits, check_seconds
 from roomkit.testing import virtual_time
 from roomkit.voice.base import AudioChunk, VoiceSession
 from roomkit.voice.events import SpeechEndEvent

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from roomkit import Call
-from roomkit._taking import joined, level_db
+from roomkit._calls.taking import joined, level_db
 from roomkit.call import Recorded
 from roomkit.cli import wav
 from roomkit.testing import virtual_time

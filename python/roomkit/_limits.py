@@ -78,6 +78,9 @@ class Beside:
         if not task.done():
             self.end(task)
             raise TimeoutError(f"{what} took longer than {seconds:g} s")
+        if task.cancelled():
+            # Raised here, it would look as if whoever waits had been cancelled.
+            raise RuntimeError(f"{what} cancelled itself")
         return task.result()
 
     async def finish(self, seconds: float) -> None:
@@ -186,6 +189,10 @@ class Pump(Generic[_T]):
                 await self._room.wait()
         except Exception as error:  # noqa: BLE001 (raised where it is read)
             self._error = error
+        except asyncio.CancelledError:
+            if self._task.cancelling():
+                raise
+            self._error = RuntimeError(f"{self._what} cancelled itself")
         finally:
             # Whoever reads goes on: closing may take its time.
             self._ended = True

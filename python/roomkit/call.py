@@ -41,10 +41,9 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from roomkit import _bridging
-from roomkit._ears import CallEvent, Ears
-from roomkit._faults import log_fault
-from roomkit._keys import (
+from roomkit._calls import bridging
+from roomkit._calls.ears import CallEvent, Ears
+from roomkit._calls.keys import (
     KEYS,
     check_digits,
     check_ending,
@@ -52,8 +51,8 @@ from roomkit._keys import (
     check_keys,
     check_retries,
 )
-from roomkit._mouth import Mouth, StopOn, check_stop_on
-from roomkit._outcomes import (
+from roomkit._calls.mouth import Mouth, StopOn, check_stop_on
+from roomkit._calls.outcomes import (
     Answer,
     CallOptions,
     Collected,
@@ -62,8 +61,9 @@ from roomkit._outcomes import (
     Said,
     Utterance,
 )
-from roomkit._taking import Take, write_wav
-from roomkit._waits import Claims, check_seconds
+from roomkit._calls.taking import Take, write_wav
+from roomkit._calls.waits import Claims, check_seconds
+from roomkit._faults import log_fault
 from roomkit.errors import SessionError, shown
 from roomkit.hooks import HookTrigger
 from roomkit.voice.base import AudioChunk, Unsubscribe, VoiceSession, VoiceSessionState
@@ -428,12 +428,12 @@ class Call:
             await self._mouth.check_up("bridge it")
             if other.over:
                 return other
-            with _bridging.joined(self, other), contextlib.ExitStack() as stack:
+            with bridging.joined(self, other), contextlib.ExitStack() as stack:
                 for of, to in ((self, other), (other, self)):
                     of._ears.busy("bridge", True)
                     stack.callback(of._ears.busy, "bridge", False)
                     if digits:
-                        stack.callback(of._ears.divert(_bridging.Dial(to)))
+                        stack.callback(of._ears.divert(bridging.Dial(to)))
                 ended = [asyncio.ensure_future(call.ended()) for call in (self, other)]
                 try:
                     await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)

@@ -229,7 +229,7 @@ class SlowVoice:
         try:
             while True:
                 yield AudioChunk(tone(440, 100), 8000)
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.05)  # sleep: a voice makes its audio little by little
         finally:
             self.closing = True
             await asyncio.Event().wait()

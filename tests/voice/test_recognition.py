@@ -22,7 +22,7 @@ def chunk(number: int) -> AudioChunk:
 class Numbers(STTProvider):
     """Hears which chunks there were. `streams[n]` is what its nth stream does."""
 
-    supports_streaming = True  # type: ignore[assignment]
+    supports_streaming = True
 
     def __init__(self, *streams: str) -> None:
         self.streams = list(streams)

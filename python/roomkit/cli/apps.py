@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 
 from roomkit import AudioChunk, AudioFrame, Call
-from roomkit._apps import App
+from roomkit._calls.apps import App
 from roomkit.cli import speech
 
 __all__ = ["APPS", "App", "echo", "menu", "parrot"]

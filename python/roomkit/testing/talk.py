@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, NoReturn, TypeAlias
 
-from roomkit._apps import App
-from roomkit._outcomes import CallOptions
+from roomkit._calls.apps import App
+from roomkit._calls.outcomes import CallOptions
 from roomkit.ai import AIChannel, AIProvider
 from roomkit.call import Call
 from roomkit.hooks import HookContext, HookTrigger

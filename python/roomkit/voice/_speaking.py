@@ -441,7 +441,11 @@ class Speaking:
         finally:
             stopped.cancel()
             self.beside.end(ending)
-        if ending.done() and speech.cancelled is None and ending.result().cancelled:
+        if not ending.done() or speech.cancelled is not None:
+            return
+        if ending.cancelled():
+            raise RuntimeError(f"what made speech {speech.number} cancelled itself")
+        if ending.result().cancelled:
             speech.cancelled = "interrupt"  # by way of the backend
 
     async def _audio(self, speech: Speech) -> AsyncGenerator[AudioChunk]:

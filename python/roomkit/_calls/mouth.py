@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from roomkit._ears import Ears
-from roomkit._outcomes import Cut, Played, Said
+from roomkit._calls.ears import Ears
+from roomkit._calls.outcomes import Cut, Played, Said
 from roomkit.errors import CallEnded, SessionError, shown
 from roomkit.voice.base import VoiceSession
 

@@ -10,15 +10,15 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from roomkit._calls.idle import Quiet
+from roomkit._calls.inbox import Inbox
+from roomkit._calls.keys import Keys
+from roomkit._calls.outcomes import CallOptions, Collected, Utterance
+from roomkit._calls.taking import joined
+from roomkit._calls.waits import ROUNDING_MS, Waits
 from roomkit._clock import now_ms
 from roomkit._faults import log_fault
-from roomkit._idle import Quiet
-from roomkit._inbox import Inbox
-from roomkit._keys import Keys
-from roomkit._outcomes import CallOptions, Collected, Utterance
 from roomkit._serial import SerialQueue
-from roomkit._taking import joined
-from roomkit._waits import ROUNDING_MS, Waits
 from roomkit.errors import CallEnded
 from roomkit.hooks import speaking
 from roomkit.voice.base import AudioChunk, Unsubscribe
