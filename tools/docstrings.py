@@ -8,8 +8,8 @@ from typing import Any
 
 import griffe
 
-# `… like this::`, or `::` alone, and what is indented below it.
-_BLOCK = re.compile(r"^(?P<head>.*)::[ ]*\n\n(?P<code>(?:[ ]{4,}.*\n|[ ]*\n)+)", re.MULTILINE)
+# `… like this::`, or `::` alone, and what is indented below it. Sections (`Args:`) are left.
+_BLOCK = re.compile(r"^(?P<head>\S.*|)::[ ]*\n\n(?P<code>(?:[ ]{4,}.*\n|[ ]*\n)+)", re.MULTILINE)
 
 
 def fenced(text: str) -> str:
