@@ -238,6 +238,12 @@ class LiveCall:
     def say_answer(self, pieces: AsyncGenerator[str]) -> Speech:
         return self.say(pieces, text_seconds=self.channel.limits.model)
 
+    def heard_late_ms(self) -> float | None:
+        if self.session.ended:
+            return None
+        late_ms: object = self.channel.backend.stats(self.session).get("buffer_delay_ms")
+        return float(late_ms) if isinstance(late_ms, (int, float)) else None
+
     def answering(self, turn: int) -> None:
         conversation = self.dialogue.conversation
         self.dialogue.tell(lambda now: conversation.answering(now, turn))
