@@ -233,6 +233,10 @@ class LiveCall:
         conversation = self.dialogue.conversation
         self.dialogue.tell(lambda now: conversation.recognised(now, utterance, text))
 
+    def not_recognised(self) -> None:
+        if self.channel.fallback is not None and not self.speaking.busy:
+            self.beside.run(self.fall_back(), "the fallback", self.hearing.context)
+
     # --- what answering asks for (AnsweringSink) ----------------------------------------------
 
     def say_answer(self, pieces: AsyncGenerator[str]) -> Speech:
