@@ -85,7 +85,9 @@ async def conversation(
     tts = FakeTTS() if tts is None else tts
     stt = FakeSTT() if stt is None else stt
     if "pipeline" not in channel:
-        channel["pipeline"] = AudioPipelineConfig(vad=EnergyVAD() if vad is None else vad)
+        detector = EnergyVAD() if vad is None else vad
+        # Caller and voice speak with one tongue here, and nothing comes back by itself.
+        channel["pipeline"] = AudioPipelineConfig(vad=detector, echo_guard=False)
     elif vad is not None:
         raise ValueError("vad: not beside pipeline, which has its own: AudioPipelineConfig(vad=…)")
     if model is not None and not isinstance(model, AIProvider):

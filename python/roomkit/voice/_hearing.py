@@ -94,6 +94,9 @@ class HearingSink(Protocol):
     def recognised(self, utterance: int, text: str) -> None:
         """All that it made of an utterance; empty where that was nothing."""
 
+    def not_recognised(self) -> None:
+        """The recogniser failed: what the caller said is lost."""
+
 
 @dataclass(slots=True)
 class _Pending:
@@ -273,15 +276,20 @@ class Hearing:
         )
 
     def frame(self, frame: AudioFrame, at_ms: float) -> None:
+        if self._config.vad is not None:
+            self._keep(frame, at_ms)
+        if self._utterance is not None:
+            self._utterance.add(_chunk(frame))
+        self.frames.fire(self._session, frame)
+
+    def _keep(self, frame: AudioFrame, at_ms: float) -> None:
+        """What an utterance may begin with, when the detector has noticed it."""
         timestamp_ms = frame.timestamp_ms
         begins_ms = at_ms + self._began_ms if timestamp_ms is None else timestamp_ms
         self._recent.append((begins_ms, frame))
         keep_ms = self._config.pre_roll_ms + _DETECTED_WITHIN_MS
         while self._recent and self._recent[0][0] < begins_ms - keep_ms:
             self._recent.popleft()
-        if self._utterance is not None:
-            self._utterance.add(_chunk(frame))
-        self.frames.fire(self._session, frame)
 
     def vad(self, event: VADEvent) -> None:
         at_ms = self._at_ms
@@ -295,12 +303,15 @@ class Hearing:
     # --- transcripts --------------------------------------------------------------------------
 
     async def _recognise(self, recognition: Recognition, pending: _Pending) -> None:
+        works = True
         try:
-            await recognition.run()
+            works = await recognition.run()
         finally:
             pending.over = True
             self._flush()
             pending.utterance.changed.set()
+        if not works:
+            self._sink.not_recognised()
 
     def _heard(self, pending: _Pending, result: TranscriptionResult) -> None:
         text = result.text.strip()

@@ -233,10 +233,20 @@ class LiveCall:
         conversation = self.dialogue.conversation
         self.dialogue.tell(lambda now: conversation.recognised(now, utterance, text))
 
+    def not_recognised(self) -> None:
+        if self.channel.fallback is not None and not self.speaking.busy:
+            self.beside.run(self.fall_back(), "the fallback", self.hearing.context)
+
     # --- what answering asks for (AnsweringSink) ----------------------------------------------
 
     def say_answer(self, pieces: AsyncGenerator[str]) -> Speech:
         return self.say(pieces, text_seconds=self.channel.limits.model)
+
+    def heard_late_ms(self) -> float | None:
+        if self.session.ended:
+            return None
+        late_ms: object = self.channel.backend.stats(self.session).get("buffer_delay_ms")
+        return float(late_ms) if isinstance(late_ms, (int, float)) else None
 
     def answering(self, turn: int) -> None:
         conversation = self.dialogue.conversation

@@ -14,6 +14,7 @@ __all__ = ["TurnLedger", "TurnTimes"]
 
 Step = Literal[
     "speech_ended",
+    "arrived",
     "decided",
     "recognised",
     "first_token",
@@ -38,7 +39,9 @@ class TurnTimes:
 
     turn: int
     speech_ended_ms: float
-    """The caller stopped speaking."""
+    """The caller stopped speaking: his last packet with speech came."""
+    arrived_ms: float | None = None
+    """It was heard here: it had waited in the jitter buffer. None where no buffer is known."""
     decided_ms: float | None = None
     """He had been quiet for long enough."""
     recognised_ms: float | None = None
@@ -110,8 +113,8 @@ class TurnLedger:
         self._open[turn] = TurnTimes(
             turn,
             _ms(speech_ended_ms, "speech_ended_ms"),
-            None if decided_ms is None else _ms(decided_ms, "decided_ms"),
-            None if recognised_ms is None else _ms(recognised_ms, "recognised_ms"),
+            decided_ms=None if decided_ms is None else _ms(decided_ms, "decided_ms"),
+            recognised_ms=None if recognised_ms is None else _ms(recognised_ms, "recognised_ms"),
         )
 
     def note(self, turn: int, step: Step, at_ms: float) -> bool:
