@@ -1,8 +1,9 @@
-"""The docstrings that the reference shows: their blocks of code are fenced, all else is left."""
+"""The docstrings that the reference shows: code is fenced, and names lead to where they are."""
 
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -41,3 +42,32 @@ def docstrings() -> ModuleType:
 )
 def test_blocks_of_code_are_fenced(docstrings: ModuleType, written: str, shown: str | None) -> None:
     assert docstrings.fenced(written) == (written.rstrip("\n") if shown is None else shown)
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("A `Call`.", "A [roomkit.Call|Call]."),
+        (
+            "As `Call.say` and `roomkit.Call`.",
+            "As [roomkit.Call.say|Call.say] and [roomkit.Call|roomkit.Call].",
+        ),
+        ("`Call.say(text)`", "[roomkit.Call.say|Call.say(text)]"),
+        ("`say` and `Nobody`, `a Call`", None),
+        ("```python\nx = `Call`\n```", None),
+    ],
+)
+def test_names_of_the_reference_are_links(
+    docstrings: ModuleType, written: str, shown: str | None
+) -> None:
+    linked = docstrings.linked(written, {"Call": "roomkit.Call"})
+    plain = re.sub(
+        r'<autoref optional identifier="(.*?)"><code>(.*?)</code></autoref>', r"[\1|\2]", linked
+    )
+    assert plain == (written if shown is None else shown)
+
+
+def test_a_name_of_two_things_is_no_link(docstrings: ModuleType) -> None:
+    places = docstrings.reference()
+    assert places["VoiceChannel"] == "roomkit.VoiceChannel"
+    assert "Said" not in places  # of a call, and of a caller in tests
