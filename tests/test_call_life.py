@@ -255,7 +255,7 @@ async def test_an_idle_call_is_told_to_hooks_as_well() -> None:
 # --- the longest duration ------------------------------------------------------------------------
 
 
-@virtual_time
+@virtual_time(limit_s=4000)
 async def test_a_call_that_is_too_long_is_warned_and_hung_up() -> None:
     options = CallOptions(max_duration_ms=3_600_000, ending_soon_ms=60_000)
     async with a_call(options) as (call, backend):

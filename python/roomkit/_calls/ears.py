@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import inspect
 import logging
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -73,8 +73,8 @@ class Ears:
         self._diverted: Callable[[DTMFDetectedEvent], object] | None = None
         self._idle, self._too_long, self._occupied = idle, too_long, occupied
         self._waits = Waits()
-        # Speech that was not recognised yet.
-        self._spoken: deque[AudioChunk] = deque(maxlen=_UTTERANCES)
+        # Speech of which no turn was told yet, by the numbers of its utterances.
+        self._spoken: OrderedDict[int, AudioChunk] = OrderedDict()
         self._handlers: list[_Handler] = []
         now = now_ms()
         self._quiet = Quiet(options.idle_ms, now) if options.idle_ms else None
@@ -109,13 +109,15 @@ class Ears:
                 self.speaking = False
                 self.busy("speech", False)
                 if self._recognises:
-                    self._spoken.append(event.audio)
+                    self._spoken[event.utterance] = event.audio
+                    while len(self._spoken) > _UTTERANCES:
+                        self._spoken.popitem(last=False)
                 else:
                     self.said.append(Utterance(event.audio))
             case TurnEndedEvent() if self._recognises and not event.times.dropped:
+                audio = [self._spoken.pop(n) for n in event.utterances if n in self._spoken]
                 if event.text:
-                    self.said.append(Utterance(joined(self._spoken), event.text))
-                self._spoken.clear()
+                    self.said.append(Utterance(joined(audio), event.text))
             case AfterTTSEvent() | TTSCancelledEvent():
                 if self._quiet is not None:
                     self._quiet.played(now_ms())

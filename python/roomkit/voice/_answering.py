@@ -134,7 +134,9 @@ class Answering:
                 number, answer.heard, interrupted=answer.interrupted, dropped=answer.dropped
             )
             if times is not None:
-                event = TurnEndedEvent(self._session, times, answer.text, answer.error)
+                event = TurnEndedEvent(
+                    self._session, times, answer.text, turn.utterances, answer.error
+                )
                 self._hooks.emit(HookTrigger.ON_TURN_ENDED, event)
 
     async def _text_of(self, turn: EndTurn) -> str:

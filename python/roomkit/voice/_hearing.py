@@ -223,7 +223,9 @@ class Hearing:
             if frame_ms + frame.duration_ms > from_ms + _EDGE_MS:
                 utterance.add(_chunk(frame))
         media_ms = None if self._offset_ms is None else begins_ms
-        self._hooks.emit(HookTrigger.ON_SPEECH_START, SpeechStartEvent(self._session, media_ms))
+        self._hooks.emit(
+            HookTrigger.ON_SPEECH_START, SpeechStartEvent(self._session, media_ms, number)
+        )
         if self._stt is not None:
             pending = _Pending(utterance)
             self._pending.append(pending)
@@ -249,7 +251,9 @@ class Hearing:
             last_ms, frame = self._recent[-1]
             self._floor_ms = last_ms + frame.duration_ms
         utterance.close()
-        event = SpeechEndEvent(self._session, utterance.audio, utterance.at_ms, utterance.truncated)
+        event = SpeechEndEvent(
+            self._session, utterance.audio, utterance.at_ms, utterance.truncated, number
+        )
         self._hooks.emit(HookTrigger.ON_SPEECH_END, event)
         self._flush()
 
@@ -338,20 +342,22 @@ class Hearing:
                     return
                 first.results.popleft()
                 if result.is_final:
-                    self._transcribed(number, self._final(result))
+                    self._transcribed(number, self._final(result, number))
                 else:
-                    self._partial(result)
+                    self._partial(result, number)
             if not first.over or not first.utterance.closed:
                 return
             self._pending.popleft()
             self._sink.recognised(number, " ".join(first.texts))
 
-    def _partial(self, result: TranscriptionResult) -> None:
-        partial = PartialTranscriptionEvent(self._session, result.text, result.confidence)
+    def _partial(self, result: TranscriptionResult, number: int) -> None:
+        partial = PartialTranscriptionEvent(self._session, result.text, result.confidence, number)
         self._hooks.emit(HookTrigger.ON_PARTIAL_TRANSCRIPTION, partial)
 
-    async def _final(self, result: TranscriptionResult) -> str:
-        event = TranscriptionEvent(self._session, result.text, result.language, result.confidence)
+    async def _final(self, result: TranscriptionResult, number: int) -> str:
+        event = TranscriptionEvent(
+            self._session, result.text, result.language, result.confidence, number
+        )
         verdict = await self._hooks.run(HookTrigger.ON_TRANSCRIPTION, event)
         return verdict.event.text.strip() if verdict.allowed else ""
 

@@ -39,6 +39,13 @@ _SURELY_NONE: Final = 0.05
 """Below this probability, the model is sure that nobody speaks."""
 _SURE_WINDOWS: Final = 8
 """For so many windows it must have been."""
+_FADED_DB: Final = 3.0
+"""Within so much of the background nothing of a word is left."""
+_LOWEST_DB: Final = 35.0
+"""Nor is there so far below the loudest of what was said."""
+_LINGERS_MS: Final = 160.0
+"""For so long the model may go on to believe in a word that is over: in half of all by 80 ms, in
+one of twenty by 130."""
 _SILENT_DBFS: Final = -70.0
 """Digital silence is no more silent than this: the background is to come up from it soon."""
 
@@ -72,10 +79,13 @@ class Activity:
 
     __slots__ = (
         "_background_dbfs",
+        "_faded_ms",
         "_heard_windows",
         "_likely_ms",
+        "_loudest_dbfs",
         "_run_ms",
         "_settings",
+        "_spoke_ms",
         "_sure_windows",
         "_tone_ms",
         "speaking",
@@ -91,6 +101,11 @@ class Activity:
         self._heard_windows = 0
         self._sure_windows = 0  # in which the model was sure that nobody speaks
         self._tone_ms = math.inf  # since the last window that was a tone
+        # While somebody speaks: how loud he was, and for how long nothing of it is left, though
+        # the model believes in it.
+        self._loudest_dbfs = _SILENT_DBFS
+        self._faded_ms = 0.0
+        self._spoke_ms = 0.0  # since he began, until the last of his windows
 
     def is_idle(self, level_dbfs: float) -> bool:
         """Whether a window of that level needs no probability: nobody speaks, the model has been
@@ -118,13 +133,16 @@ class Activity:
         self._sure_windows = self._sure_windows + 1 if probability < _SURELY_NONE else 0
         if self.speaking:
             if probability >= self._settings.stop:
+                self._fade(level, window_ms)
+                self._spoke_ms += self._run_ms + window_ms
                 self._run_ms = 0.0
                 return None
             self._learn(level)
             self._run_ms += window_ms
             if self._run_ms < self._settings.stop_ms:
                 return None
-            length_ms = self._run_ms
+            # It was over when nothing of it was left; the model says so later.
+            length_ms = self._run_ms + min(self._faded_ms, _LINGERS_MS, self._spoke_ms)
         else:
             if not self._begins(probability, level, window_ms, is_tone):
                 self._run_ms = 0.0
@@ -137,7 +155,8 @@ class Activity:
         # It began, or ended, when the row of contradicting windows did.
         at = None if ends_at_ms is None else ends_at_ms - length_ms
         self.speaking = not self.speaking
-        self._run_ms = self._likely_ms = 0.0
+        self._run_ms = self._likely_ms = self._faded_ms = self._spoke_ms = 0.0
+        self._loudest_dbfs = level
         kind = VADEventType.SPEECH_START if self.speaking else VADEventType.SPEECH_END
         return VADEvent(kind, at, level_dbfs)
 
@@ -163,6 +182,18 @@ class Activity:
         if self._tone_ms <= _AFTER_TONE_MS:
             return False
         return rise >= _RISE_DB or self._likely_ms >= _PERSISTENT_MS
+
+    def _fade(self, level: float, window_ms: float) -> None:
+        """A window that the model takes for speech, while somebody speaks."""
+        self._loudest_dbfs = max(self._loudest_dbfs, level)
+        background = self._background_dbfs
+        faded = self._loudest_dbfs - _LOWEST_DB
+        if background is not None:
+            faded = max(faded, background + _FADED_DB)
+        if level < faded:
+            self._faded_ms += self._run_ms + window_ms
+        else:
+            self._faded_ms = 0.0
 
     def _learn(self, level: float) -> None:
         background = self._background_dbfs
