@@ -24,6 +24,7 @@ from roomkit.rtp.checks import flag
 from roomkit.rtp.codecs import Codec
 from roomkit.rtp.events import Disconnected, HeardAgain, Resumed, RTPEvent, Unheard
 from roomkit.rtp.options import DTMFMethod, MediaDirection, RTPExtra, RTPOptions, check_names
+from roomkit.rtp.path import path_of
 from roomkit.rtp.playback import RTPPlayback
 from roomkit.rtp.session import RTPSession
 from roomkit.rtp.stats import RTPStats
@@ -32,6 +33,7 @@ from roomkit.voice.backends.base import VoiceBackend
 from roomkit.voice.base import (
     AudioPlayedCallback,
     DisconnectReason,
+    PathDelay,
     PlaybackPosition,
     Unsubscribe,
     VoiceCapability,
@@ -293,6 +295,12 @@ class RTPVoiceBackend(VoiceBackend):
     def playback_position(self, session: VoiceSession) -> PlaybackPosition:
         """The playback heard last and the ms of it that left on the wire, to the frame."""
         return self._require(session, "tell its position").position
+
+    def path_delay(self, session: VoiceSession) -> PathDelay | None:
+        """Half of the round trip and the far end's buffer, by its newest reports; None: none has
+        told a round trip (it sends none, or the call is younger than two of them)."""
+        media = self._require(session, "tell its delay")
+        return path_of(media.stats(), media.options.ptime_ms)
 
     def on_audio_played(self, callback: AudioPlayedCallback) -> Unsubscribe:
         """`callback(session, frame)` for audio that has left, as `RTPSession.on_played` tells it.
