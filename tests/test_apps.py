@@ -10,8 +10,9 @@ import pytest
 
 from interop.peers import until
 from roomkit import Call, CallOptions, HookTrigger
-from roomkit._apps import run_app
+from roomkit._calls.apps import run_app
 from roomkit.errors import CallEnded, SynthesisError
+from roomkit.testing import FakeTTS, Talk, conversation, run, virtual_time
 from roomkit.voice.base import AudioChunk
 from roomkit.voice.events import DTMFDetectedEvent
 from support.calls import Letters, a_call, soon, texts, until_playing
@@ -266,3 +267,59 @@ async def test_an_object_with_an_async_call_is_an_application() -> None:
     async with a_call() as (call, _):
         await soon(run_app(call, App()))
         assert texts(call) == ["Hello."]
+
+
+# --- over the whole stack -----------------------------------------------------------------------
+
+
+@virtual_time
+async def test_the_caller_of_a_failing_application_hears_why() -> None:
+    async def app(call: Call) -> None:
+        await call.say("one moment")
+        raise LookupError("no such thing")
+
+    def answer(talk: Talk) -> None:
+        talk.kit.answer(app, fallback="please call again")
+
+    async with conversation(setup=answer) as talk:
+        await talk.expect_heard("one moment please call again")
+        await talk.expect_hangup()
+        ended = await talk.expect_event(HookTrigger.ON_SESSION_ENDED)
+        assert ended.reason == "app_failed"
+        failed = await talk.expect_event(HookTrigger.ON_ERROR)
+        assert failed.where.startswith("application")
+
+
+@pytest.mark.parametrize("trouble", [{"fail_after": 0}, {"hang_after": 0}])
+def test_a_fallback_that_cannot_be_said_does_not_keep_the_line(trouble: dict[str, Any]) -> None:
+    async def app(call: Call) -> None:
+        raise LookupError("no such thing")
+
+    def answer(talk: Talk) -> None:
+        talk.kit.answer(app, fallback="please call again")
+
+    async def one() -> None:
+        async with conversation(setup=answer, tts=FakeTTS(**trouble)) as talk:
+            await talk.expect_hangup(within=40)
+            ended = await talk.expect_event(HookTrigger.ON_SESSION_ENDED)
+            assert ended.reason == "app_failed"
+
+    run(one())
+
+
+@virtual_time
+async def test_an_application_that_never_ends_ends_with_its_call() -> None:
+    cancelled: list[float] = []
+
+    async def app(call: Call) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.append(asyncio.get_running_loop().time())
+
+    async with conversation(app) as talk:
+        await talk.caller.waits(1)
+        await talk.caller.hangs_up()
+        gone = asyncio.get_running_loop().time()
+        await talk.caller.waits(5)
+        assert cancelled[0] - gone == pytest.approx(CallOptions().linger_ms / 1000, abs=0.1)

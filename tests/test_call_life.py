@@ -132,6 +132,38 @@ async def test_async_handlers_get_one_event_at_a_time(plain: bool) -> None:
         assert order == ["1", "2", "3", "4"]
 
 
+@virtual_time
+async def test_a_handler_that_waits_for_the_caller_ends_with_the_call(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ended: list[str] = []
+
+    async def waits_for_a_key(event: DTMFDetectedEvent) -> None:
+        try:
+            await call.key()
+            await call.key()
+        finally:
+            ended.append("key")
+
+    async def waits_for_ever(event: DTMFDetectedEvent) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("ever")
+
+    async with a_call() as (call, backend):
+        call.on(DTMFDetectedEvent, waits_for_a_key)
+        call.on(DTMFDetectedEvent, waits_for_ever)
+        backend.press(call.session, "1")
+        await asyncio.sleep(0)
+        backend.hang_up(call.session)
+        await asyncio.sleep(1)  # sleep: on virtual time
+        assert ended == ["key"]
+        await asyncio.sleep(2)  # sleep: on virtual time
+        assert ended == ["key", "ever"]
+    assert not caplog.records
+
+
 @pytest.mark.parametrize(("kind", "handler"), [("IdleEvent", print), (IdleEvent, None)])
 async def test_a_handler_of_nothing_is_told(kind: Any, handler: Any) -> None:
     async with a_call() as (call, _):
@@ -191,6 +223,23 @@ async def test_while_something_goes_on_nobody_is_idle() -> None:
 
 
 @virtual_time
+async def test_what_others_play_to_him_is_no_quiet_either() -> None:
+    """An answer of a model, or of a hook."""
+    async with a_call(QUIET) as (call, backend):
+        idle = told(call, IdleEvent)
+        backend.running.clear()
+        answer = asyncio.create_task(call.channel.say(call.session, "A long answer."))
+        await call.key(55)
+        assert idle == []
+        backend.running.set()
+        await answer
+        assert await call.key(9) is None
+        assert idle == []
+        assert await call.key(2) is None
+        assert len(idle) == 1
+
+
+@virtual_time
 async def test_an_idle_call_is_told_to_hooks_as_well() -> None:
     async with a_call(QUIET) as (call, _):
         seen = []
@@ -206,7 +255,7 @@ async def test_an_idle_call_is_told_to_hooks_as_well() -> None:
 # --- the longest duration ------------------------------------------------------------------------
 
 
-@virtual_time
+@virtual_time(limit_s=4000)
 async def test_a_call_that_is_too_long_is_warned_and_hung_up() -> None:
     options = CallOptions(max_duration_ms=3_600_000, ending_soon_ms=60_000)
     async with a_call(options) as (call, backend):
@@ -249,6 +298,18 @@ async def test_on_hold_the_time_of_who_waits_stands_still() -> None:
         assert idle == []
         assert await call.key(8) is None
         assert [at for at, _ in idle] == [615]
+
+
+@virtual_time
+async def test_whoever_is_put_on_hold_by_others_is_not_idle_either() -> None:
+    async with a_call(QUIET) as (call, _):
+        idle = told(call, IdleEvent)
+        await call.channel.hold(call.session)
+        assert await call.key(100) is None
+        assert idle == []
+        await call.channel.resume(call.session)
+        assert await call.key(30) is None
+        assert len(idle) == 1
 
 
 async def test_a_backend_that_cannot_hold_leaves_the_time_as_it_is() -> None:

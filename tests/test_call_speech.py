@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from roomkit import Call
-from roomkit._taking import joined, level_db
+from roomkit._calls.taking import joined, level_db
 from roomkit.call import Recorded
 from roomkit.cli import wav
 from roomkit.testing import virtual_time
@@ -216,25 +216,28 @@ async def test_keys_pressed_before_end_no_message_and_others_stay() -> None:
         assert (await call.collect(3)).digits == "789"
 
 
-@pytest.mark.parametrize("how", ["hangup", "cancel"])
-async def test_a_message_is_kept_when_the_caller_hangs_up_or_it_is_cancelled(
-    tmp_path: Path, how: str
-) -> None:
+@virtual_time
+async def test_a_message_is_kept_when_the_caller_hangs_up(tmp_path: Path) -> None:
     path = tmp_path / "message.wav"
     async with a_call() as (call, backend):
         recording = asyncio.create_task(call.record(path, stop_on=None))
-        await asyncio.sleep(0)
-        backend.speak(call.session, silence(500) + tone(500))
-        await asyncio.sleep(0)
-        if how == "hangup":
-            backend.hang_up(call.session)
-            message = await soon(recording)
-            assert (message.reason, message.path) == ("hangup", path)
-        else:
-            recording.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await recording
-            await call.settle(5)
+        await heard(call, backend, silence(500) + tone(500))
+        backend.hang_up(call.session)
+        message = await soon(recording)
+        assert (message.reason, message.path) == ("hangup", path)
+        assert wav.read(path).seconds == pytest.approx(0.6)
+
+
+@virtual_time
+async def test_a_message_is_kept_when_it_is_cancelled(tmp_path: Path) -> None:
+    path = tmp_path / "message.wav"
+    async with a_call() as (call, backend):
+        recording = asyncio.create_task(call.record(path, stop_on=None))
+        await heard(call, backend, silence(500) + tone(500))
+        recording.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await recording
+        await call.settle(5)
         assert wav.read(path).seconds == pytest.approx(0.6)
 
 

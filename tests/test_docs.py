@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import importlib
 import re
 import shlex
 import sys
@@ -17,13 +18,28 @@ import pytest
 
 import roomkit.cli
 import snippets
-from interop.peers import LOOPBACK, Peer, bound, free_ports, until
+from interop.peers import LOOPBACK, Peer, bound, free_ports, require, until
 from interop.sound import write_wav
 from roomkit.rtp import RTPOptions, RTPSession, RTPStats
 from snippets import blocks
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+# What a program imports from; the rest of the package is reached by these.
+PUBLIC = [
+    "roomkit",
+    "roomkit.errors",
+    "roomkit.rtp",
+    "roomkit.rtp.sdp",
+    "roomkit.testing",
+    "roomkit.voice",
+    "roomkit.voice.pipeline",
+    "roomkit.voice.stt",
+    "roomkit.voice.tts",
+    "roomkit.voice.vad",
+]
+# What runs a pipeline for a channel.
+INNER = {"PipelineEngine", "PipelineSink", "open_recording"}
 RUNNABLE = [page for page in PAGES if any(block.language == "python" for block in blocks(page))]
 
 
@@ -44,8 +60,10 @@ async def keep_calling(port: int, own_port: int) -> None:
             await until(lambda: not bound(port), "the page's program is over", timeout=1)
 
 
-@pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: page.relative_to(ROOT).as_posix())
 async def test_the_python_of_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path) -> None:
+    if "EspeakTTS()" in page.read_text():
+        require("espeak-ng", "espeak-ng")
     local, remote, _ = free_ports(3)
     caller = asyncio.create_task(keep_calling(local, remote))
     command: list[str | Path] = [
@@ -90,6 +108,20 @@ def test_every_statistic_is_documented() -> None:
     assert sorted(documented) == sorted(counter.name for counter in fields(RTPStats))
 
 
+def test_every_public_name_has_its_place_in_the_reference() -> None:
+    shown = [
+        name
+        for page in (ROOT / "docs/reference").glob("*.md")
+        for name in re.findall(r"^::: (\S+)", page.read_text(), re.MULTILINE)
+    ]
+    assert len(shown) == len(set(shown))
+    described = {name.rpartition(".")[2] for name in shown}
+    public: set[str] = set()
+    for module in PUBLIC:
+        public |= set(importlib.import_module(module).__all__)
+    assert public - INNER - described == set()
+
+
 def test_every_local_link_leads_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
@@ -99,12 +131,16 @@ def test_every_local_link_leads_somewhere() -> None:
 def test_every_command_line_shown_is_understood(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for block in blocks(ROOT / "docs/tutorial.md"):
+        if block.title:
+            (tmp_path / block.title).write_text(block.text)
+    monkeypatch.syspath_prepend(tmp_path)
     lines = [
         command
         for page in PAGES
         for block in blocks(page)
         if block.language == "sh"
-        for line in block.text.splitlines()
+        for line in block.text.replace("\\\n", " ").splitlines()
         if (command := line.rpartition("&& ")[2]).startswith("roomkit ")
     ]
     assert len(lines) > 2
@@ -116,6 +152,7 @@ def test_every_command_line_shown_is_understood(
         return 0
 
     monkeypatch.setattr(roomkit.cli, "import_module", lambda _: types.SimpleNamespace(run=note))
+    monkeypatch.delitem(sys.modules, "menu", raising=False)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "offer.sdp").touch()
     write_wav(tmp_path / "question.wav", np.zeros(160, np.int16), 8000)

@@ -18,6 +18,7 @@ from roomkit.hooks import (
     speaking,
 )
 from roomkit.rooms import Room
+from roomkit.testing import virtual_time
 from roomkit.voice.base import VoiceSession
 from roomkit.voice.events import DTMFDetectedEvent, ErrorEvent, TranscriptionEvent
 
@@ -347,6 +348,7 @@ async def test_a_watcher_is_told_at_once_before_any_hook_and_until_it_goes() -> 
     assert seen == [("on_dtmf", "1"), ("hook", "1"), ("hook", "2")]
 
 
+@virtual_time
 async def test_a_hook_that_speaks_holds_up_neither_its_own_trigger_nor_another() -> None:
     hooks, session, seen = runner(), session_of(), []
     spoken = asyncio.Event()
@@ -375,6 +377,7 @@ async def test_a_hook_that_speaks_holds_up_neither_its_own_trigger_nor_another()
     assert seen[3:] == ["greet 1", "greet 2"]
 
 
+@virtual_time
 async def test_the_time_of_a_hook_that_spoke_runs_on_afterwards() -> None:
     hooks, session, errors = runner(), session_of(), []
 

@@ -353,6 +353,18 @@ async def test_a_recogniser_that_hangs_makes_no_call_deaf(caplog: pytest.LogCapt
 
 
 @virtual_time
+async def test_a_caller_whom_no_recogniser_understands_hears_the_fallback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stt = FakeSTT(fails=lambda number: number < 2)
+    async with conversation(stt=stt, model=FakeModel("Hello."), fallback="Pardon me?") as talk:
+        talk.caller.says("good evening")
+        await talk.expect_heard("Pardon me?")
+        talk.caller.says("good morning")
+        await talk.expect_heard("Hello.")
+
+
+@virtual_time
 async def test_an_audible_detector_has_its_name_in_the_statistics() -> None:
     async with conversation(vad=EnergyVAD()) as talk:
         stats = talk.channel.stats(talk.session)

@@ -201,3 +201,21 @@ async def test_a_source_that_closes_slowly_or_never_keeps_nobody_waiting(
         await asyncio.sleep(10)
     assert "never was cancelled 5 g s ago".replace(" g", "") in caplog.text
     await beside.finish(60)
+
+
+@virtual_time
+async def test_who_cancels_himself_has_failed_and_cancels_nobody_else() -> None:
+    async def work() -> None:
+        raise asyncio.CancelledError("a scope of his")
+
+    async def source() -> AsyncIterator[int]:
+        yield 1
+        raise asyncio.CancelledError("a scope of his")
+
+    beside = Beside("test")
+    with pytest.raises(RuntimeError, match="work cancelled itself"):
+        await beside.within(work(), 2, "work")
+    pump = Pump(source(), beside, "source")
+    assert await pump.next() == 1
+    with pytest.raises(RuntimeError, match="source cancelled itself"):
+        await pump.next()

@@ -55,7 +55,10 @@ task_build() { "$PYTHON" -m pip install --quiet '.[dev]'; }
 
 task_test() { "$PYTHON" -m pytest; }
 
-task_soak() { cargo test --release --locked -p roomkit-media -- --ignored --nocapture soak_; }
+task_soak() {
+  cargo test --release --locked -p roomkit-media -- --ignored --nocapture soak_
+  ROOMKIT_SOAK=1 "$PYTHON" -m pytest -s tests/voice/test_conversation_histories.py -k every
+}
 
 task_fuzz() { tools/fuzz.sh "${FUZZ_SECONDS:-15}"; }
 

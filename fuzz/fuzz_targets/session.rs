@@ -444,11 +444,6 @@ impl Run {
                     assert!(frame.timestamp >= self.frames_end);
                     self.frames_end = frame.timestamp + length;
                 }
-                Output::Left { audio, clock, .. } => {
-                    assert_eq!(self.playing.or(Some(audio.playback)), Some(audio.playback));
-                    assert!(audio.samples > 0 && *clock >= self.left_until, "no time has two");
-                    self.left_until = *clock + audio.span;
-                }
                 Output::Event(event) => self.check_event(event),
             }
             self.outputs.push(output);
@@ -507,6 +502,11 @@ impl Run {
                 let started = self.playing.take_if(|playing| playing == playback).is_some();
                 assert!(started || played.is_zero(), "only what started was heard");
                 assert!(self.ended.insert(*playback), "playback {playback} ended twice");
+            }
+            Event::Left { audio, clock, .. } => {
+                assert_eq!(self.playing.or(Some(audio.playback)), Some(audio.playback));
+                assert!(audio.samples > 0 && *clock >= self.left_until, "no time has two");
+                self.left_until = *clock + audio.span;
             }
             Event::PlaybackMark { playback, id, .. } => {
                 assert!(self.playing.is_none_or(|playing| playing == *playback));

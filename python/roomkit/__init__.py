@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from roomkit.voice.backends.rtp import RTPVoiceBackend
     from roomkit.voice.base import (
         AudioChunk,
+        Mark,
         PlaybackPosition,
         VoiceCapability,
         VoiceSession,
@@ -28,8 +29,12 @@ if TYPE_CHECKING:
     from roomkit.voice.channel import VoiceChannel
     from roomkit.voice.events import DTMFEvent
     from roomkit.voice.frame import AudioFrame
+    from roomkit.voice.limits import ProviderLimits
+    from roomkit.voice.marks import HeardText
     from roomkit.voice.pipeline.base import AudioPipelineConfig
+    from roomkit.voice.playback import Playback
     from roomkit.voice.queue import AudioQueue
+    from roomkit.voice.turns import BargeIn, TurnDetector, Turns
 
 __all__ = [
     "AIChannel",
@@ -38,23 +43,30 @@ __all__ = [
     "AudioFrame",
     "AudioPipelineConfig",
     "AudioQueue",
+    "BargeIn",
     "Call",
     "CallOptions",
     "Channel",
     "ChannelBinding",
     "ChannelCategory",
     "DTMFEvent",
+    "HeardText",
     "HookContext",
     "HookExecution",
     "HookResult",
     "HookTrigger",
+    "Mark",
     "Participant",
+    "Playback",
     "PlaybackPosition",
+    "ProviderLimits",
     "RTPVoiceBackend",
     "Room",
     "RoomKit",
     "RoomKitError",
     "Turn",
+    "TurnDetector",
+    "Turns",
     "VoiceBackend",
     "VoiceCapability",
     "VoiceChannel",
@@ -69,23 +81,30 @@ _HOMES = {
     "AudioFrame": "voice.frame",
     "AudioPipelineConfig": "voice.pipeline.base",
     "AudioQueue": "voice.queue",
+    "BargeIn": "voice.turns",
     "Call": "call",
     "CallOptions": "call",
     "Channel": "rooms",
     "ChannelBinding": "rooms",
     "ChannelCategory": "rooms",
     "DTMFEvent": "voice.events",
+    "HeardText": "voice.marks",
     "HookContext": "hooks",
     "HookExecution": "hooks",
     "HookResult": "hooks",
     "HookTrigger": "hooks",
+    "Mark": "voice.base",
     "Participant": "rooms",
+    "Playback": "voice.playback",
     "PlaybackPosition": "voice.base",
+    "ProviderLimits": "voice.limits",
     "RTPVoiceBackend": "voice.backends.rtp",
     "Room": "rooms",
     "RoomKit": "kit",
     "RoomKitError": "errors",
     "Turn": "ai",
+    "TurnDetector": "voice.turns",
+    "Turns": "voice.turns",
     "VoiceBackend": "voice.backends.base",
     "VoiceCapability": "voice.base",
     "VoiceChannel": "voice.channel",

@@ -21,6 +21,7 @@ from roomkit.voice.events import (
     ClientUnheardEvent,
     DTMFDetectedEvent,
     ErrorEvent,
+    HookEvent,
     IdleEvent,
     PartialTranscriptionEvent,
     SessionEndedEvent,
@@ -389,6 +390,6 @@ class AddHook(Protocol):
     def __call__(
         self,
         trigger: HookTrigger,
-        handler: _Handler[Any],
+        handler: _Handler[HookEvent],
         **options: Unpack[_Options],
     ) -> Unsubscribe: ...

@@ -35,6 +35,7 @@ class Beside:
         """`what`: whose tasks these are, for logs."""
         self._what = what
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._watches: dict[asyncio.Task[Any], asyncio.TimerHandle] = {}
 
     def run(
         self,
@@ -60,7 +61,10 @@ class Beside:
         if not task.done():
             task.cancel()
             self.adopt(task)
-            asyncio.get_running_loop().call_later(_CLOSE_SECONDS, self._late, task)
+            if task in self._watches:
+                return
+            loop = asyncio.get_running_loop()
+            self._watches[task] = loop.call_later(_CLOSE_SECONDS, self._late, task)
 
     async def within(self, work: Coroutine[Any, Any, _T], seconds: float | None, what: str) -> _T:
         """What `work` returns or raises; `TimeoutError` after `seconds`. Whoever waits may be
@@ -74,6 +78,9 @@ class Beside:
         if not task.done():
             self.end(task)
             raise TimeoutError(f"{what} took longer than {seconds:g} s")
+        if task.cancelled():
+            # Raised here, it would look as if whoever waits had been cancelled.
+            raise RuntimeError(f"{what} cancelled itself")
         return task.result()
 
     async def finish(self, seconds: float) -> None:
@@ -102,6 +109,9 @@ class Beside:
 
     def _over(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
+        watch = self._watches.pop(task, None)
+        if watch is not None:
+            watch.cancel()
         if not task.cancelled() and (error := task.exception()) is not None:
             log_fault(_log, error, "%s: %s failed on its way out", self._what, task.get_name())
 
@@ -179,6 +189,10 @@ class Pump(Generic[_T]):
                 await self._room.wait()
         except Exception as error:  # noqa: BLE001 (raised where it is read)
             self._error = error
+        except asyncio.CancelledError:
+            if self._task.cancelling():
+                raise
+            self._error = RuntimeError(f"{self._what} cancelled itself")
         finally:
             # Whoever reads goes on: closing may take its time.
             self._ended = True

@@ -32,6 +32,7 @@ __all__ = [
     "UNHEARD",
     "UNHEARD_REASONS",
     "DTMFDetector",
+    "EchoGuard",
     "Engine",
     "Inbox",
     "Session",
@@ -177,6 +178,19 @@ class DTMFDetector:
 
     def finish(self) -> list[tuple[str, float, float, float]]:
         """The audio ends here: a digit that sounds is complete."""
+
+@final
+class EchoGuard:
+    """Tells a caller from our own voice that comes back, for a detector of speech. Frames of 8 to
+    192 kHz; `played_rate` is that of `sample_rate` unless it is given. Times are of one clock.
+    """
+
+    def __new__(cls, sample_rate: int, played_rate: int | None = None) -> EchoGuard: ...
+    def played(self, data: Buffer, clock_ms: float, channels: int = 1) -> None:
+        """A frame left, its first sample at `clock_ms`."""
+
+    def heard(self, data: Buffer, clock_ms: float, channels: int = 1) -> bytes | None:
+        """What a detector is to hear in place of the next frame; None: the frame as it is."""
 
 @final
 class Session:

@@ -41,12 +41,18 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from roomkit import _bridging
-from roomkit._ears import CallEvent, Ears
-from roomkit._faults import log_fault
-from roomkit._keys import KEYS, check_digits, check_ends, check_keys, check_retries
-from roomkit._mouth import Mouth, StopOn, check_stop_on
-from roomkit._outcomes import (
+from roomkit._calls import bridging
+from roomkit._calls.ears import CallEvent, Ears
+from roomkit._calls.keys import (
+    KEYS,
+    check_digits,
+    check_ending,
+    check_ends,
+    check_keys,
+    check_retries,
+)
+from roomkit._calls.mouth import Mouth, StopOn, check_stop_on
+from roomkit._calls.outcomes import (
     Answer,
     CallOptions,
     Collected,
@@ -55,11 +61,12 @@ from roomkit._outcomes import (
     Said,
     Utterance,
 )
-from roomkit._taking import Take, write_wav
-from roomkit._waits import Claims, check_seconds
+from roomkit._calls.taking import Take, write_wav
+from roomkit._calls.waits import Claims, check_seconds
+from roomkit._faults import log_fault
 from roomkit.errors import SessionError, shown
 from roomkit.hooks import HookTrigger
-from roomkit.voice.base import AudioChunk, Unsubscribe, VoiceSession
+from roomkit.voice.base import AudioChunk, Unsubscribe, VoiceSession, VoiceSessionState
 from roomkit.voice.events import (
     DTMFDetectedEvent,
     EndingSoonEvent,
@@ -101,6 +108,7 @@ __all__ = [
 _log = logging.getLogger("roomkit.call")
 
 _E = TypeVar("_E", bound=CallEvent)
+_T = TypeVar("_T")
 
 
 class Call:
@@ -130,10 +138,12 @@ class Call:
             recognises=channel.stt is not None,
             idle=lambda count: kit.hooks.emit(HookTrigger.ON_IDLE, IdleEvent(session, count)),
             too_long=self._too_long,
+            occupied=self._occupied,
         )
         self._mouth = Mouth(channel, session, self._ears)
         self._unwatch = kit.hooks.watch(session, self._told)
         if session.ended:
+            self._unwatch()
             self._ears.end("ended")
 
     # --- the framework around it --------------------------------------------------------------
@@ -271,8 +281,7 @@ class Call:
         ends = check_ends(terminator)
         check_seconds(first_timeout, "first_timeout")
         check_seconds(between_timeout, "between_timeout")
-        if digits is None and not ends and between_timeout is None:
-            raise ValueError("collect: nothing would end it; digits, terminator or between_timeout")
+        check_ending(digits, ends, between_timeout)
         check_retries(retries, prompt)
         with self._claims.of("collect()", "keys"):
             await self._mouth.check_up("collect digits")
@@ -332,6 +341,7 @@ class Call:
         check_seconds(between_timeout, "between_timeout")
         check_digits(digits, self.options.keys)
         ends = check_ends(terminator)
+        check_ending(digits, ends, between_timeout)
         things = ["keys"] * keys + ["speech"] * speech
         stops: list[StopOn] = [*(["key"] * keys), *(["voice"] * speech)]  # type: ignore[list-item]
         with self._claims.of("ask()", *things):
@@ -384,17 +394,15 @@ class Call:
             self._ears.busy(take, True)
             try:
                 await self._ears.until(lambda: take.ended, max_seconds)
-                stop()
-                audio = take.audio()
-                # Not before it is written: cancelled meanwhile, no key is lost.
-                written = await self._write(file, audio)
-                return take.recorded(audio, written)
-            except asyncio.CancelledError:
-                self._spawn(self._write(file, take.audio()))
-                raise
             finally:
                 stop()
                 self._ears.busy(take, False)
+                audio = take.audio()
+                # Also when this is cancelled; `settle` waits for it.
+                writing = self._spawn(self._write(file, audio))
+            written = await asyncio.shield(writing)
+            # Not before it is written: cancelled meanwhile, no key is lost.
+            return take.recorded(audio, written)
 
     def on_frame(self, callback: Callable[[AudioFrame], object]) -> Unsubscribe:
         """`callback(frame)` for every frame that is heard, as the pipeline's stages leave it, until
@@ -420,12 +428,12 @@ class Call:
             await self._mouth.check_up("bridge it")
             if other.over:
                 return other
-            with _bridging.joined(self, other), contextlib.ExitStack() as stack:
+            with bridging.joined(self, other), contextlib.ExitStack() as stack:
                 for of, to in ((self, other), (other, self)):
                     of._ears.busy("bridge", True)
                     stack.callback(of._ears.busy, "bridge", False)
                     if digits:
-                        stack.callback(of._ears.divert(_bridging.Dial(to)))
+                        stack.callback(of._ears.divert(bridging.Dial(to)))
                 ended = [asyncio.ensure_future(call.ended()) for call in (self, other)]
                 try:
                     await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
@@ -512,6 +520,11 @@ class Call:
             self._unwatch()
             self._ears.end(event.reason)
 
+    def _occupied(self) -> bool:
+        """Something is played, whoever plays it, or the caller is on hold, whoever put him there:
+        he misses nothing."""
+        return self._mouth.playing or self.session.state is VoiceSessionState.PAUSED
+
     def _too_long(self, left_ms: float) -> None:
         if left_ms:
             self._ears.hear(EndingSoonEvent(self.session, left_ms))
@@ -550,11 +563,12 @@ class Call:
         await asyncio.to_thread(write_wav, path, audio)
         return path
 
-    def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
         """Does it beside what goes on; `settle` waits for it."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

@@ -40,9 +40,9 @@ from roomkit.voice.channel import VoiceChannel
 from roomkit.voice.events import SessionEndedEvent, SessionStartedEvent
 
 if TYPE_CHECKING:
-    from roomkit._apps import App, Fallback
+    from roomkit._calls.apps import App, Fallback
+    from roomkit._calls.outcomes import CallOptions
     from roomkit._hook_types import AddHook, HookDecorator
-    from roomkit._outcomes import CallOptions
     from roomkit.call import Call
 
 __all__ = ["RoomKit"]
@@ -341,7 +341,7 @@ class RoomKit:
         `channel_ids`, `room_ids`: only calls of these. Raises `TypeError` for an `app` that is no
         async function of one argument.
         """
-        from roomkit._apps import check_app
+        from roomkit._calls.apps import check_app
 
         check_app(app)
         where = (_names("channel_ids", channel_ids), _names("room_ids", room_ids))
@@ -468,7 +468,7 @@ class RoomKit:
             del self._rooms[room.id]
 
     def _run_app(self, answer: _Answer, call: Call) -> None:
-        from roomkit._apps import run_app
+        from roomkit._calls.apps import run_app
 
         async def run() -> None:
             _running_app.set(asyncio.current_task())

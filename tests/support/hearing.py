@@ -43,6 +43,9 @@ class Sink:
     def recognised(self, utterance: int, text: str) -> None:
         self.told.append(("recognised", utterance, text))
 
+    def not_recognised(self) -> None:
+        self.told.append(("not recognised",))
+
     def transcribed(self, utterance: int, work: Awaitable[str]) -> None:
         async def run() -> None:
             self.texts.append(await work)

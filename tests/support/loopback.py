@@ -55,6 +55,7 @@ class LoopbackBackend(VoiceBackend):
         channel_id: str,
         *,
         metadata: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> VoiceSession:
         if self.fail_connect is not None:
             raise self.fail_connect

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 import pytest
 
 from roomkit.cli import g711
-from roomkit.testing import FakeBackend, Path, run, speech, words_in
+from roomkit.testing import FakeBackend, NetworkPath, run, speech, words_in
 from roomkit.voice.backends.base import VoiceBackend
 from roomkit.voice.backends.rtp import RTPVoiceBackend
 from roomkit.voice.base import AudioChunk, VoiceSession
@@ -112,7 +112,7 @@ class FakeEnd(End):
         await self.backend.close()
 
     def another(self) -> FakeBackend:
-        return FakeBackend(rtp_timeout=self.rtp_timeout, path=Path(delay_ms=0, buffer_ms=0))
+        return FakeBackend(rtp_timeout=self.rtp_timeout, path=NetworkPath(delay_ms=0, buffer_ms=0))
 
     async def connect(self, **metadata: Any) -> VoiceSession:
         assert isinstance(self.backend, FakeBackend)

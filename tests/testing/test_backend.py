@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roomkit.errors import SynthesisError
-from roomkit.testing import FakeBackend, FakeTTS, Path, run, speech, virtual_time
+from roomkit.testing import FakeBackend, FakeTTS, NetworkPath, run, speech, virtual_time
 from roomkit.testing.caller import Caller
 from roomkit.voice.base import AudioChunk, PathDelay, PlaybackPosition, VoiceSession
 from roomkit.voice.frame import AudioFrame
@@ -34,7 +34,9 @@ def now() -> float:
 @pytest.mark.parametrize(("delay_ms", "buffer_ms"), [(0, 0), (20, 40), (33.5, 60), (200, 80)])
 @virtual_time
 async def test_what_left_is_heard_when_it_came_through(delay_ms: float, buffer_ms: float) -> None:
-    backend, session, caller = await connected(path=Path(delay_ms=delay_ms, buffer_ms=buffer_ms))
+    backend, session, caller = await connected(
+        path=NetworkPath(delay_ms=delay_ms, buffer_ms=buffer_ms)
+    )
     said = speech("one two")
     playback = backend.start_playback(session, said.data)
     position = await playback.wait()
@@ -50,7 +52,7 @@ async def test_what_left_is_heard_when_it_came_through(delay_ms: float, buffer_m
 
 @virtual_time
 async def test_nothing_is_heard_before_its_time() -> None:
-    backend, session, caller = await connected(path=Path(delay_ms=100, buffer_ms=100))
+    backend, session, caller = await connected(path=NetworkPath(delay_ms=100, buffer_ms=100))
     backend.start_playback(session, speech("one two three").data)
     await caller.waits(0.2)
     assert caller.heard.spans() == []
@@ -63,7 +65,7 @@ async def test_nothing_is_heard_before_its_time() -> None:
 @pytest.mark.parametrize("delay_ms", [0, 20, 150])
 @virtual_time
 async def test_what_he_says_comes_in_when_it_came_through(delay_ms: float) -> None:
-    backend, _, caller = await connected(path=Path(delay_ms=delay_ms))
+    backend, _, caller = await connected(path=NetworkPath(delay_ms=delay_ms))
     frames: list[AudioFrame] = []
     backend.on_audio_received(lambda session, frame: frames.append(frame))
     await caller.waits(0.1)
@@ -80,16 +82,16 @@ async def test_what_he_says_comes_in_when_it_came_through(delay_ms: float) -> No
 async def test_the_path_is_told_with_bounds_that_hold() -> None:
     backend, session, caller = await connected()
     assert backend.path_delay(session) == PathDelay(40, 60, 80)
-    caller.path = Path(delay_ms=5, buffer_ms=0)
+    caller.path = NetworkPath(delay_ms=5, buffer_ms=0)
     assert backend.path_delay(session) == PathDelay(0, 5, 25)
-    caller.path = Path(known=False)
+    caller.path = NetworkPath(known=False)
     assert backend.path_delay(session) is None
     await backend.close()
 
 
 def test_packets_are_lost_by_chance_which_is_the_same_each_time() -> None:
     async def call(seed: int) -> tuple[str, Any]:
-        backend, session, caller = await connected(path=Path(loss=0.05), seed=seed)
+        backend, session, caller = await connected(path=NetworkPath(loss=0.05), seed=seed)
         await backend.send_audio(session, speech("one two three four five six seven").data)
         await caller.says("one two three")
         await caller.waits(0.2)
@@ -107,7 +109,7 @@ def test_packets_are_lost_by_chance_which_is_the_same_each_time() -> None:
 
 @virtual_time
 async def test_a_lost_packet_of_the_caller_is_a_frame_that_was_made_up() -> None:
-    backend, _, caller = await connected(path=Path(loss=1))
+    backend, _, caller = await connected(path=NetworkPath(loss=1))
     kinds: list[str] = []
     backend.on_audio_received(lambda session, frame: kinds.append(frame.kind))
     await caller.waits(0.1)
@@ -120,7 +122,7 @@ async def test_a_lost_packet_of_the_caller_is_a_frame_that_was_made_up() -> None
 )
 def test_a_path_that_cannot_be_is_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"^{name}: "):
-        Path(**{name: value})  # type: ignore[arg-type]
+        NetworkPath(**{name: value})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -146,7 +148,7 @@ def test_a_pause_at_any_moment_goes_on_with_the_next_sample(
     pcm = speech(text).data
 
     async def call() -> None:
-        backend, session, caller = await connected(path=Path(delay_ms=0, buffer_ms=0))
+        backend, session, caller = await connected(path=NetworkPath(delay_ms=0, buffer_ms=0))
         chunks = [AudioChunk(pcm[at : at + cut], 8000) for at in range(0, len(pcm), cut)]
         playback = backend.start_playback(session, chunks)
         await caller.waits(at_ms / 1000)
@@ -168,7 +170,7 @@ def test_a_pause_at_any_moment_goes_on_with_the_next_sample(
 
 @virtual_time
 async def test_a_pause_is_silent_from_the_next_packet_on_and_idempotent() -> None:
-    backend, session, caller = await connected(path=Path(delay_ms=0, buffer_ms=0))
+    backend, session, caller = await connected(path=NetworkPath(delay_ms=0, buffer_ms=0))
     playback = backend.start_playback(session, speech("one two three").data)
     assert playback.position == PlaybackPosition(1, 0.0)
     await caller.waits(0.21)
@@ -246,7 +248,7 @@ def test_marks_are_told_when_their_first_sample_leaves(
     said = speech(text, sample_rate=rate)
 
     async def call() -> None:
-        backend, session, _ = await connected(path=Path(delay_ms=0, buffer_ms=0))
+        backend, session, _ = await connected(path=NetworkPath(delay_ms=0, buffer_ms=0))
         voice = FakeTTS(chunk_ms=chunk_ms, sample_rate=rate)
         playback = backend.start_playback(session, voice.synthesize_stream(text))
         told: list[tuple[str, float, float]] = []

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import wave
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from roomkit.testing import Ear, FakeBackend, Path, speech, virtual_time
+from roomkit.testing import Ear, FakeBackend, NetworkPath, speech, virtual_time
 from roomkit.testing.caller import Caller
 from roomkit.voice.base import AudioChunk, VoiceSession
 from roomkit.voice.events import DTMFEvent
@@ -72,7 +72,7 @@ async def test_he_says_one_thing_after_another_and_does_not_wait_to_be_awaited()
 
 @pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (16000, 2), (44100, 1)])
 @virtual_time
-async def test_his_voice_may_be_a_wav_file(tmp_path: FilePath, rate: int, channels: int) -> None:
+async def test_his_voice_may_be_a_wav_file(tmp_path: Path, rate: int, channels: int) -> None:
     said = speech("from a file", sample_rate=rate).data
     path = tmp_path / "said.wav"
     with wave.open(str(path), "wb") as file:
@@ -103,7 +103,7 @@ async def test_his_voice_may_be_pcm_a_chunk_or_a_frame() -> None:
 
 @virtual_time
 async def test_keys_are_told_when_they_are_let_go() -> None:
-    here = await scene(path=Path(delay_ms=30))
+    here = await scene(path=NetworkPath(delay_ms=30))
     await here.caller.presses("1#", duration_ms=80, gap_ms=120)
     assert here.caller.now_ms == 280
     await here.caller.waits(0.1)
@@ -167,6 +167,38 @@ async def test_a_caller_who_vanishes_is_missed_and_one_who_returns_is_told() -> 
 
 
 @virtual_time
+async def test_packets_of_which_nothing_is_heard_are_told_after_two_seconds() -> None:
+    here = await scene(rtp_timeout=3.0)
+    told: list[tuple[float, str]] = []
+    here.backend.on_client_disconnected(lambda s, why: told.append((here.caller.now_ms, why)))
+    here.backend.on_client_unheard(lambda s, why: told.append((here.caller.now_ms, why)))
+    here.backend.on_client_heard_again(lambda s: told.append((here.caller.now_ms, "again")))
+    for seconds in (1, 5):
+        here.caller.is_unheard("srtp_bad_tag")
+        await here.caller.says("hello")
+        await here.caller.waits(seconds)
+        here.caller.is_heard()
+        await here.caller.waits(0.1)
+    assert told == [(3400, "srtp_bad_tag"), (6720, "again")]
+    assert here.text == ""
+    await here.backend.close()
+
+
+@virtual_time
+async def test_a_fault_of_the_backend_ends_the_session() -> None:
+    here = await scene()
+    told: list[str] = []
+    here.backend.on_client_disconnected(lambda session, why: told.append(why))
+    playback = here.backend.start_playback(here.session, speech("one two").data)
+    here.backend.fault(here.session, "it broke")
+    assert (await playback.wait()).cancelled
+    assert told == ["fault: it broke"]
+    assert here.session.ended
+    assert here.backend.list_sessions("room") == []
+    await here.backend.disconnect(here.session)
+
+
+@virtual_time
 async def test_nothing_comes_from_him_when_he_has_hung_up() -> None:
     here = await scene()
     told: list[str] = []
@@ -183,8 +215,23 @@ async def test_nothing_comes_from_him_when_he_has_hung_up() -> None:
 
 
 @virtual_time
+async def test_he_hears_nothing_when_he_has_hung_up() -> None:
+    here = await scene(path=NetworkPath(delay_ms=20, buffer_ms=40))
+    here.backend.start_playback(here.session, speech("one two three four").data)
+    await here.caller.hears("one")
+    await here.caller.waits(0.1)
+    heard_ms = here.caller.now_ms
+    await here.caller.hangs_up()
+    await here.caller.waits(2)
+    await here.backend.close()
+    await here.caller.waits_to_be_hung_up_on()
+    assert here.caller.heard_text == "one …"
+    assert here.caller.heard.spans()[-1][1] == heard_ms
+
+
+@virtual_time
 async def test_he_notices_that_we_hang_up_when_it_has_come_to_him_and_he_heard_the_rest() -> None:
-    here = await scene(path=Path(delay_ms=100, buffer_ms=40))
+    here = await scene(path=NetworkPath(delay_ms=100, buffer_ms=40))
     await here.backend.send_audio(here.session, speech("bye").data)
     sent_ms = here.caller.now_ms
     await here.backend.disconnect(here.session)

@@ -84,7 +84,7 @@ async def test_a_voice_fails_and_hangs_when_it_is_told_to() -> None:
     stream = voice.synthesize_stream("one two")
     await anext(stream)
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(anext(stream), 1000)
+        await asyncio.wait_for(anext(stream), 800)
     assert voice.speaking == 0
 
 
@@ -163,7 +163,7 @@ async def test_a_recogniser_mishears_fails_and_hangs_when_it_is_told_to() -> Non
     assert texts == ["two", "failed", "two"]
     hanging = FakeSTT(hangs=True)
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(hanging.transcribe(speech("two")), 1000)
+        await asyncio.wait_for(hanging.transcribe(speech("two")), 800)
     assert hanging.listening == 0
 
 
@@ -221,7 +221,7 @@ async def test_a_model_fails_hangs_and_does_not_end_when_it_is_told_to() -> None
         await answer(model, "x")
     assert model.gave == ["one two three", "one two "]
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(answer(FakeModel(hangs=True), "x"), 1000)
+        await asyncio.wait_for(answer(FakeModel(hangs=True), "x"), 800)
     endless = FakeModel("and so on ", endless=True, per_token_ms=10)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(answer(endless, "x"), 1)

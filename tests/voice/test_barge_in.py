@@ -12,7 +12,7 @@ from roomkit.voice.conversation import (
     Phase,
     ResumePlayback,
 )
-from roomkit.voice.turns import BargeIn
+from roomkit.voice.turns import BargeIn, TurnDetector, Turns, TurnSoFar
 from support.conversing import asked, script
 
 # Barge-in
@@ -269,6 +269,7 @@ def test_words_that_come_after_it_was_resumed_interrupt_still() -> None:
     s.speaks(4000, 4300)
     s.to(6200)
     assert s.of(ResumePlayback) == [ResumePlayback(1, "silence")]
+    assert s.when(ResumePlayback) == 4600 + 1500  # the utterance was closed at 4600
     s.hears(6500, 2, "please stop")
     assert s.of(BargedIn) == [BargedIn(2, 1, 4000, "words")]
 
@@ -344,3 +345,95 @@ def test_without_a_recogniser_speech_goes_on_with_the_turn() -> None:
     assert s.of(DropAnswer) == [DropAnswer(1)]
     s.to(9000)
     assert s.of(EndTurn) == [EndTurn(2, (1, 2), "", 3500, 4100, "silence")]
+
+
+def test_an_answer_waits_for_an_overdue_text_no_longer_than_what_plays_does() -> None:
+    s = asked()
+    s.speaks(2200, 2500)
+    s.plays(2900, 7)  # its utterance is closed, its text is not there
+    s.to(9000)
+    assert s.of(ResumePlayback) == [ResumePlayback(7, "silence")]
+    assert s.when(ResumePlayback) == 2900 + 1500
+
+
+def test_an_answer_does_not_begin_while_it_is_open_whether_he_went_on() -> None:
+    s = asked()
+    s.starts(2200)
+    s.plays(2300, 7)
+    s.ends(2900)
+    s.to(3900)  # the turn was decided at 3500
+    assert s.of(ResumePlayback) == []
+    s.hears(4000, 2, "in Tokyo")
+    assert s.of(DropAnswer, CancelPlayback) == [DropAnswer(1), CancelPlayback(7)]
+
+
+def test_music_that_was_given_up_holds_nothing_back_any_longer() -> None:
+    s = asked()
+    s.conversation.partial(2000, 1, "")
+    s.plays(2500, 1)
+    s.starts(4000)
+    s.partial(4100, 2, "mm")  # no more than that comes of it
+    s.to(8100)
+    assert s.of(ResumePlayback) == [ResumePlayback(1, "silence")]
+    s.played(9000, 1)
+    s.plays(9100, 2)
+    s.played(20_000, 2)
+    s.plays(45_000, 3)  # the watchdog has opened another utterance by now
+    s.to(50_000)
+    assert s.of(PausePlayback) == [PausePlayback(1)]
+    assert s.of(BargedIn) == []
+
+
+def test_he_interrupts_what_began_while_he_spoke_where_nothing_is_held_back() -> None:
+    s = script(barge_in=BargeIn(pause=False))
+    s.starts(0)
+    s.plays(2000, 1)
+    s.to(2499)
+    assert s.of(BargedIn) == []
+    s.to(2500)
+    assert s.of(BargedIn) == [BargedIn(1, 1, 0, "speech")]
+
+
+def test_a_back_channel_before_the_answer_is_no_turn() -> None:
+    s = script()
+    s.speaks(0, 1000)
+    s.hears(1400, 1, "what is the time")
+    s.starts(1700)  # before anybody has begun to answer
+    s.answering(1800, 1)
+    s.ends(2000)
+    s.hears(2500, 2, "mm-hm")
+    s.plays(2600, 1)
+    s.played(9000, 1)
+    s.answered(9000, 1)
+    s.to(20_000)
+    assert s.texts() == ["what is the time"]
+    assert s.of(DropAnswer, BargedIn) == []
+
+
+def test_nothing_is_resumed_while_he_speaks_again() -> None:
+    s = asked()
+    s.plays(2500, 1)
+    s.speaks(4000, 4300)
+    s.starts(5000)  # the text of the first was waited for until 6100
+    s.partial(5200, 3, "mm")
+    s.to(8000)
+    assert s.of(ResumePlayback) == []
+
+
+def test_the_pauses_of_a_turn_that_was_cut_off_are_kept() -> None:
+    class Watching(TurnDetector):
+        def silence_ms(self, turn: TurnSoFar) -> float:
+            seen.append(turn)
+            return 400
+
+    seen: list[TurnSoFar] = []
+    s = script(Turns(detector=Watching()))
+    s.speaks(0, 500)
+    s.speaks(850, 1500)
+    s.hears(1600, 1, "what is")
+    s.hears(1850, 2, "the time")
+    s.to(1900)
+    s.answering(1900, 1)
+    s.speaks(2300, 2900)
+    s.hears(3250, 3, "in Tokyo")
+    assert seen[-1] == TurnSoFar("what is the time in Tokyo", True, 1750, (350,), 3, (350, 800))

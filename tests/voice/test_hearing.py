@@ -141,7 +141,7 @@ async def test_a_recogniser_that_fails_is_reported_and_the_call_goes_on(
     assert sink.texts == []
     # Once more, with all of the utterance.
     assert errors == [("stt", "the recogniser hung up")] * 2
-    assert sink.told[-1] == ("recognised", 1, "")
+    assert sink.told[-2:] == [("recognised", 1, ""), ("not recognised",)]
 
 
 async def test_what_was_said_first_is_told_first_whoever_is_recognised_first() -> None:

@@ -14,6 +14,7 @@ from roomkit.voice.marks import HeardText
 def test_a_turn_from_the_end_of_speech_to_the_wire() -> None:
     ledger = TurnLedger()
     ledger.begin(3, 1000.0, decided_ms=1600.0, recognised_ms=1650.0)
+    assert ledger.note(3, "arrived", 1060.0)
     assert ledger.note(3, "first_token", 1900.0)
     assert ledger.note(3, "first_sentence", 1950.0)
     assert not ledger.note(3, "first_sentence", 2950.0), "the first time counts"
@@ -22,10 +23,14 @@ def test_a_turn_from_the_end_of_speech_to_the_wire() -> None:
     heard = HeardText("Hello", 5, 5, 400.0, 380.0, 400.0, whole=False)
     times = ledger.end(3, heard, interrupted=True)
     assert times == TurnTimes(
-        3, 1000.0, 1600.0, 1650.0, 1900.0, 1950.0, 2100.0, 2120.0, heard, interrupted=True
+        3,
+        *(1000.0, 1060.0, 1600.0, 1650.0, 1900.0, 1950.0, 2100.0, 2120.0),
+        heard,
+        interrupted=True,
     )
     assert list(times.parts().items()) == [
-        ("decided", 600.0),
+        ("arrived", 60.0),
+        ("decided", 540.0),
         ("recognised", 50.0),
         ("first_token", 250.0),
         ("first_sentence", 50.0),
@@ -63,7 +68,7 @@ TIMES = st.none() | st.floats(-1e9, 1e9, allow_nan=False)
 
 
 @settings(max_examples=500, deadline=None)
-@given(st.floats(-1e9, 1e9), st.tuples(*[TIMES] * 6))
+@given(st.floats(-1e9, 1e9), st.tuples(*[TIMES] * 7))
 def test_the_parts_add_up_exactly(speech_ended: float, steps: tuple[float | None, ...]) -> None:
     told: Any = steps
     times = TurnTimes(1, speech_ended, *told)
@@ -98,5 +103,5 @@ def test_a_step_that_is_none_and_a_turn_twice() -> None:
     with pytest.raises(ValueError, match="turn: 1 has begun already"):
         ledger.begin(1, 6.0)
     step: Any = "lunch"
-    with pytest.raises(ValueError, match="step: 'lunch'; one of speech_ended, decided"):
+    with pytest.raises(ValueError, match="step: 'lunch'; one of speech_ended, arrived, decided"):
         ledger.note(1, step, 6.0)

@@ -22,7 +22,7 @@ def chunk(number: int) -> AudioChunk:
 class Numbers(STTProvider):
     """Hears which chunks there were. `streams[n]` is what its nth stream does."""
 
-    supports_streaming = True  # type: ignore[assignment]
+    supports_streaming = True
 
     def __init__(self, *streams: str) -> None:
         self.streams = list(streams)
@@ -67,14 +67,14 @@ async def recognise(stt: STTProvider, count: int = 6) -> tuple[list[str], list[s
         heard=lambda result: finals.append(result.text) if result.is_final else None,
         failed=lambda error: failed.append(type(error).__name__),
     )
-    running = asyncio.create_task(recognition.run())
+    running: asyncio.Task[bool] = asyncio.create_task(recognition.run())
     for number in range(count):
         utterance.add(chunk(number))
         await asyncio.sleep(0.02)
     utterance.close()
     loop = asyncio.get_running_loop()
     began = loop.time()
-    await running
+    assert await running is bool(finals)
     took = loop.time() - began
     await beside.finish(0)
     return finals, failed, took

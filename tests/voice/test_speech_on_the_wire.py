@@ -56,8 +56,8 @@ async def call(
             yield phone, session, peer
 
 
-async def cut_by_a_socket() -> AsyncIterator[AudioChunk]:
-    pcm = tone(440, 400, 24000)
+async def cut_by_a_socket(ms: int = 400) -> AsyncIterator[AudioChunk]:
+    pcm = tone(440, ms, 24000)
     for at in range(0, len(pcm), 4063):
         yield AudioChunk(pcm[at : at + 4063], 24000)
 
@@ -152,13 +152,13 @@ async def test_a_realtime_model_s_response_is_heard_whole_and_its_rest_dropped_w
 
 async def test_a_source_that_plays_already_is_refused_and_goes_on_undisturbed() -> None:
     async with call() as (phone, session, peer):
-        source = cut_by_a_socket()
+        source = cut_by_a_socket(1500)  # more than is read ahead
         first = asyncio.create_task(phone.play(session, source))
         await peer.until(lambda: len(peer.packets) >= 1)
         with pytest.raises(RuntimeError, match="is played already"):
             await phone.play(session, source)
         assert await first is True
-        await peer.until(lambda: len(peer.packets) == 20)
+        await peer.until(lambda: len(peer.packets) == 75)
 
 
 async def test_a_response_that_is_cut_before_its_turn_takes_no_more() -> None:
@@ -177,7 +177,9 @@ async def test_a_response_that_is_cut_before_its_turn_takes_no_more() -> None:
 async def test_a_pause_in_a_response_is_in_its_recording(tmp_path: Path) -> None:
     """The caller heard it: what comes after a tool call is not glued to what came before it."""
     left = threading.Event()
-    async with call(pipeline=AudioPipelineConfig(recorder=WavRecorder(tmp_path, channels="split"))) as (
+    async with call(
+        pipeline=AudioPipelineConfig(recorder=WavRecorder(tmp_path, channels="split"))
+    ) as (
         phone,
         session,
         peer,

@@ -12,6 +12,7 @@ pub mod comfort_noise;
 pub mod conceal;
 pub mod delay;
 pub mod dtmf;
+pub mod echo;
 pub mod emodel;
 pub mod filters;
 pub mod jitter;

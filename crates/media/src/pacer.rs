@@ -541,12 +541,12 @@ impl Pacer {
         self.over = self.over.max(current.playback);
         let playback = current.playback;
         let (to, progress) = (self.sample_rate, &mut self.progress);
-        let played = self.trail.played(to);
         if !cancelled {
             self.trail.end(to, |id, position| {
                 progress.push_back(Progress::Mark { playback, id, position });
             });
         }
+        let played = self.trail.played(to);
         self.progress.push_back(Progress::Ended { playback, played, cancelled });
         self.trail = Trail::default();
         self.forget();

@@ -43,6 +43,10 @@ pub struct Stats {
     pub remote_burst_duration: Option<Duration>,
     /// The delay within the far end, both ways (RFC 3611 §4.7.3).
     pub remote_end_delay: Option<Duration>,
+    /// How long its jitter buffer holds what comes in time (RFC 3611 §4.7.7).
+    pub remote_buffer: Option<Duration>,
+    /// How long it would hold the earliest packet that it takes.
+    pub remote_buffer_most: Option<Duration>,
     /// The level of our speech there, in dBm0.
     pub remote_signal_dbm0: Option<f32>,
     /// The level of our noise there, in dBm0.

@@ -292,7 +292,9 @@ impl Outbound {
             states.resume(playback);
             return false;
         }
-        if writer.open.front() == Some(&playback) || !states.put(playback, State::Dropped) {
+        let mut before = writer.open.iter().take_while(|&&each| each < playback);
+        let first = before.all(|&each| states.get(each) == Some(State::Dropped));
+        if first || !states.put(playback, State::Dropped) {
             gauges.cancelled.fetch_max(playback, Ordering::SeqCst);
             states.forget(playback);
         }

@@ -284,15 +284,6 @@ impl Parts {
                     });
                     self.unpublished = true;
                 }
-                Output::Left { audio, clock, timestamp } => self.playbacks.left(Run {
-                    playback: audio.playback,
-                    from: audio.from,
-                    samples: audio.samples,
-                    clock,
-                    span: audio.span,
-                    timestamp,
-                    over: false,
-                }),
                 Output::Event(event) => self.told(id, now, event, outbox),
             }
         }
@@ -310,6 +301,18 @@ impl Parts {
             Event::PlaybackStarted { playback } => {
                 self.playbacks.started(now, playback);
                 Item::PlaybackStarted(playback)
+            }
+            Event::Left { audio, clock, timestamp } => {
+                self.playbacks.left(Run {
+                    playback: audio.playback,
+                    from: audio.from,
+                    samples: audio.samples,
+                    clock,
+                    span: audio.span,
+                    timestamp,
+                    over: false,
+                });
+                return;
             }
             Event::PlaybackMark { playback, id, position } => {
                 Item::PlaybackMark { playback, id, position, at: now }

@@ -8,6 +8,7 @@ mod buffer;
 mod config;
 mod convert;
 mod detector;
+mod echo;
 mod engine;
 mod inbox;
 mod keys;
@@ -21,6 +22,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<engine::Engine>()?;
     module.add_class::<detector::DTMFDetector>()?;
+    module.add_class::<echo::EchoGuard>()?;
     module.add_class::<inbox::Inbox>()?;
     module.add_class::<session::Session>()?;
     inbox::add_kinds(module)

@@ -35,6 +35,8 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
         remote_burst_density,
         remote_burst_duration,
         remote_end_delay,
+        remote_buffer,
+        remote_buffer_most,
         remote_signal_dbm0,
         remote_noise_dbm0,
         remote_r_factor,
@@ -110,6 +112,7 @@ pub fn stats_dict<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'
     set!(r_factor, mos, mos_listening, burst_density, gap_density, burst_ratio);
     set!(signal_dbm0, noise_dbm0);
     set_ms!(remote_burst_duration, remote_end_delay, burst_duration, gap_duration);
+    set_ms!(remote_buffer, remote_buffer_most);
     set!(rtcp_sent, rtcp_received, frames_received, frames_concealed, frames_silence);
     set!(frames_comfort_noise, comfort_noise_invalid, packets_recovered);
     set!(frames_given_back, frames_put_in, late, duplicate, overflow, undecodable, malformed);

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 
 from roomkit import AudioChunk, AudioFrame, Call
-from roomkit._apps import App
+from roomkit._calls.apps import App
 from roomkit.cli import speech
 
 __all__ = ["APPS", "App", "echo", "menu", "parrot"]
@@ -24,10 +24,13 @@ async def echo(call: Call) -> None:
     """Sends back every frame as it comes, 40 ms late: that much the event loop may be late
     without being heard."""
 
+    begun = False
+
     def back(frame: AudioFrame) -> None:
-        data = frame.data
-        if not call.backend.is_playing(call.session):
-            data = bytes(2 * len(data)) + data
+        nonlocal begun
+        # What is held up later comes in a burst, which is a cushion itself.
+        data = frame.data if begun else bytes(2 * len(frame.data)) + frame.data
+        begun = True
         call.backend.send_audio_sync(
             call.session, AudioChunk(data, frame.sample_rate, frame.channels)
         )

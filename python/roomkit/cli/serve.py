@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from roomkit import RoomKit, VoiceChannel
-from roomkit._apps import run_app
+from roomkit._calls.apps import run_app
 from roomkit.cli.figures import figures, summary
 from roomkit.cli.journal import Journal
 from roomkit.cli.noted import NotedCall

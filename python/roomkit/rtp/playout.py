@@ -142,6 +142,7 @@ class Playout:
         """All of its source was read, or the source failed: then what was queued is dropped."""
         if not feeder.cancelled() and feeder.exception() is None:
             return
+        entry.cancelled_itself = feeder.cancelled() and not feeder.cancelling()
         if not entry.done.done():
             self.cancel_one(entry.number)
 
@@ -167,9 +168,13 @@ class Playout:
                 over.set_exception(error)
         else:
             closing.let_go()
+            if entry.cancelled_itself and not over.done():
+                over.set_exception(asyncio.CancelledError("its source cancelled itself"))
         finally:
             if not over.done():
                 over.set_result(None)
+            elif not over.cancelled():
+                over.exception()  # perhaps nobody waits
 
     def send(self, piece: Piece) -> int:
         """Queues live audio and returns the bytes of it that were taken: all, or none where it does
@@ -480,6 +485,7 @@ class _Entry:
     __slots__ = (
         "abandoned",
         "cancelled",
+        "cancelled_itself",
         "closing",
         "done",
         "fed",
@@ -518,6 +524,8 @@ class _Entry:
         """The core knows of it, and will tell its end."""
         self.fed = live
         """Nothing more of it will be pushed."""
+        self.cancelled_itself = False
+        """Its source did."""
         self.cancelled = False
         """The core has been told to drop it, and all before it."""
         self.lost = False

@@ -23,6 +23,7 @@ from roomkit.rtp.options import (
     RTPWishes,
     check_names,
 )
+from roomkit.rtp.path import path_of
 from roomkit.rtp.playback import RTPPlayback
 from roomkit.rtp.playout import Playback
 from roomkit.rtp.sdp.agreement import Agreement
@@ -31,7 +32,7 @@ from roomkit.rtp.signalling import Signalling, begin_offering, begin_with_offer
 from roomkit.rtp.srtp import SRTP
 from roomkit.rtp.stats import RTPStats
 from roomkit.rtp.terms import Terms
-from roomkit.voice.base import PlaybackPosition, Unsubscribe
+from roomkit.voice.base import PathDelay, PlaybackPosition, Unsubscribe
 from roomkit.voice.events import DTMFEvent
 from roomkit.voice.frame import AudioFrame
 
@@ -294,6 +295,11 @@ class RTPSession:
         playout = self._media.playout
         return PlaybackPosition(0, 0.0) if playout is None else playout.position
 
+    def path_delay(self) -> PathDelay:
+        """How long audio takes from leaving here until it is heard at the far end, with bounds, by
+        what its reports tell: `roomkit.rtp.path.path_of` says how."""
+        return path_of(self.stats())
+
     async def wait_playback(self) -> bool:
         """Returns when all that plays or waits now has ended: True if all of it was played, and
         nothing was dropped of what `send` was given since the playback before."""
@@ -527,8 +533,10 @@ class RTPSession:
 
     def on_played(self, callback: Callable[[AudioFrame], object]) -> Unsubscribe:
         """`callback(frame)` for audio that has left, in frames of 20 ms in the rate and channels in
-        which it was given. Its `timestamp_ms` is on the timeline of the frames received (None
-        before the first). It is told as frames come in and when a playback ends.
+        which it was given; shorter where a playback ends, pauses or runs dry. `clock_ms` is when
+        its first sample was due on the media clock, which frames received have too;
+        `timestamp_ms` is the same on their timeline (None before the first). Both come from the
+        core, and hold however late the program is. It is told within a frame or two.
 
         While there is a callback, copies of what is pushed are kept until it has left.
         """

@@ -64,6 +64,10 @@ class RTPStats(Mapping[str, "int | float | None"]):
     """The mean length of those bursts."""
     remote_end_delay_ms: float | None = None
     """The delay within it, both ways."""
+    remote_buffer_ms: float | None = None
+    """How long its jitter buffer holds what comes in time (RFC 3611 §4.7.7)."""
+    remote_buffer_most_ms: float | None = None
+    """How long it would hold the earliest packet that it takes."""
     remote_signal_dbm0: float | None = None
     """The level of our speech there."""
     remote_noise_dbm0: float | None = None

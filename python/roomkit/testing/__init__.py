@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from roomkit.testing.backend import FakeBackend
     from roomkit.testing.caller import Caller, Doing, Said
     from roomkit.testing.clock import StuckError, VirtualTimeLoop, run, virtual_time
-    from roomkit.testing.phone import Heard, Path
+    from roomkit.testing.phone import Heard, NetworkPath
     from roomkit.testing.providers import FakeModel, FakeSTT, FakeTTS, ScriptedVAD
     from roomkit.testing.talk import Talk, conversation
     from roomkit.testing.words import Ear, HeardWord, speech, words_in
@@ -27,7 +27,7 @@ __all__ = [
     "FakeTTS",
     "Heard",
     "HeardWord",
-    "Path",
+    "NetworkPath",
     "Said",
     "ScriptedVAD",
     "StuckError",
@@ -50,7 +50,7 @@ _HOMES = {
     "FakeTTS": "providers",
     "Heard": "phone",
     "HeardWord": "words",
-    "Path": "phone",
+    "NetworkPath": "phone",
     "Said": "caller",
     "ScriptedVAD": "providers",
     "StuckError": "clock",

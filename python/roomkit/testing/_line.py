@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from roomkit.testing._playout import Playout
-from roomkit.testing.phone import Path, Phone
+from roomkit.testing.phone import NetworkPath, Phone
 from roomkit.voice.base import DisconnectReason, VoiceSession
 from roomkit.voice.events import DTMFEvent
 from roomkit.voice.frame import frame_from_media
@@ -22,6 +22,8 @@ __all__ = ["KeySent", "Line"]
 TICK_MS: Final = 20
 _PAUSE_MS: Final = 500
 """`,`, `w` and `p` in a dial string."""
+_UNHEARD_MS: Final = 2000
+"""Packets of which nothing is heard come for so long until it is told."""
 _CONCEALED: Final = 3
 """Frames of a caller who has fallen silent that are made up before they are silence."""
 
@@ -48,7 +50,9 @@ class _Dialled:
 class Line:
     """Belongs to the event loop on which it was made."""
 
-    def __init__(self, backend: FakeBackend, session: VoiceSession, path: Path, seed: int) -> None:
+    def __init__(
+        self, backend: FakeBackend, session: VoiceSession, path: NetworkPath, seed: int
+    ) -> None:
         rate, channels = backend.sample_rate, backend.channels
         self.session = session
         self.phone = Phone(rate, channels, path, seed)
@@ -71,6 +75,7 @@ class Line:
         self._missed = 0  # frames since the caller was heard last
         self._away = False  # he hung up, or nothing has come for too long
         self._frames = 0
+        self._unheard = 0  # frames for which packets came and nothing was heard
         self._timer = self.loop.call_at(self.opened + TICK_MS / 1000, self._tick)
         self._timers: set[asyncio.TimerHandle] = set()
         self.playout.told = self._tell_played
@@ -156,7 +161,7 @@ class Line:
 
     def _told_of_the_end(self) -> None:
         self.phone.heard.until(self.now_sample + self._samples)
-        self.phone.heard.hang_up()
+        self.phone.heard.end()
         self.hung_up.set()
 
     # --- the clock ----------------------------------------------------------------------------
@@ -198,6 +203,7 @@ class Line:
         end = self.ticks * self._samples
         data = self.phone.send(end, self._samples, without_keys=self.masked)
         metadata = None
+        self._mind_unheard()
         if data is not None:
             self._missed = 0
             if self._away:
@@ -228,9 +234,20 @@ class Line:
         self._frames += 1
         self._backend.audio_received.fire(self.session, frame)
 
+    def _mind_unheard(self) -> None:
+        reason = self.phone.unheard
+        if reason is not None and not self.phone.gone:
+            self._unheard += 1
+            if self._unheard * TICK_MS == _UNHEARD_MS:
+                self._backend.client_unheard.fire(self.session, reason)
+        elif self._unheard:
+            told, self._unheard = self._unheard * TICK_MS >= _UNHEARD_MS, 0
+            if told and not self.phone.gone:
+                self._backend.client_heard_again.fire(self.session)
+
     def _is_time_out(self) -> bool:
         timeout = self._backend.rtp_timeout
-        if timeout is None or self.held is not None:
+        if timeout is None or self.held is not None or self._unheard:
             return False
         return self._missed * TICK_MS >= math.ceil(timeout * 1000)
 

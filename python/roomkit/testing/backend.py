@@ -22,7 +22,7 @@ from roomkit.rtp import checks
 from roomkit.rtp.audio import live_piece
 from roomkit.testing._line import TICK_MS, Line
 from roomkit.testing.caller import Caller
-from roomkit.testing.phone import Path
+from roomkit.testing.phone import NetworkPath
 from roomkit.voice.backends.base import VoiceBackend
 from roomkit.voice.base import (
     DisconnectReason,
@@ -63,7 +63,7 @@ class FakeBackend(VoiceBackend):
         sample_rate: int = 8000,
         channels: int = 1,
         lead_ms: int = 1000,
-        path: Path | None = None,
+        path: NetworkPath | None = None,
         rtp_timeout: float | None = 30.0,
         seed: int = 1,
     ) -> None:
@@ -72,7 +72,7 @@ class FakeBackend(VoiceBackend):
             sample_rate: Of the frames, in Hz: 8000 to 48000, a multiple of 50.
             channels: Of the frames: 1 or 2.
             lead_ms: How far a source is read ahead, 100 to 60000.
-            path: To each caller; `Path()` unless given.
+            path: To each caller; `NetworkPath()` unless given.
             rtp_timeout: Seconds without a packet until the caller counts as gone; None: never.
             seed: Of session ids and of packets lost.
 
@@ -89,7 +89,7 @@ class FakeBackend(VoiceBackend):
         self.sample_rate = sample_rate
         self.channels = channels
         self.lead_ms = lead_ms
-        self.path = path or Path()
+        self.path = path or NetworkPath()
         self.rtp_timeout = rtp_timeout
         self.fail_connect: BaseException | None = None
         """Raised by `connect`, once set."""
@@ -121,7 +121,7 @@ class FakeBackend(VoiceBackend):
         options: Mapping[str, object] | None = None,
     ) -> VoiceSession:
         """Opens a session and returns it ACTIVE. `metadata` is the application's own; `options` are
-        kept in `options_of`, and `path` among them, a `Path`, is the way to this caller."""
+        kept in `options_of`, and `path` among them, a `NetworkPath`, is the way to this caller."""
         if self._closed:
             raise BackendClosedError("the fake backend is closed; make a new one")
         check_text(room_id, "room_id")
@@ -130,8 +130,10 @@ class FakeBackend(VoiceBackend):
         check_mapping(metadata, "metadata")
         check_mapping(options, "options")
         path = (options or {}).get("path", self.path)
-        if not isinstance(path, Path):
-            raise TypeError(f"options: path: {type(path).__name__}; a roomkit.testing.Path fits")
+        if not isinstance(path, NetworkPath):
+            raise TypeError(
+                f"options: path: {type(path).__name__}; a roomkit.testing.NetworkPath fits"
+            )
         if self.fail_connect is not None:
             raise self.fail_connect
         session_id = str(uuid.UUID(int=self._random.getrandbits(128), version=4))

@@ -7,7 +7,7 @@ import wave
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Any
 
 from roomkit.rtp import checks
@@ -15,7 +15,7 @@ from roomkit.rtp.audio import live_piece
 from roomkit.testing import _sounds
 from roomkit.testing._convert import Converter
 from roomkit.testing._line import TICK_MS, KeySent, Line
-from roomkit.testing.phone import Heard, Path, Sound
+from roomkit.testing.phone import Heard, NetworkPath, Sound
 from roomkit.testing.words import speech
 from roomkit.voice.base import VoiceSession
 
@@ -142,12 +142,12 @@ class Caller:
     # --- what he does -------------------------------------------------------------------------
 
     @property
-    def path(self) -> Path:
+    def path(self) -> NetworkPath:
         """The way to him; another may be set at any time."""
         return self._line.phone.path
 
     @path.setter
-    def path(self, path: Path) -> None:
+    def path(self, path: NetworkPath) -> None:
         self._line.phone.path = path
 
     def says(self, text: str, *, per_word_ms: float | None = None, dbfs: float = -16.0) -> Doing:
@@ -161,7 +161,7 @@ class Caller:
     def plays(self, audio: Any) -> Doing:
         """His voice is a WAV file (path), PCM in the session's format, a chunk or a frame."""
         if isinstance(audio, (str, PathLike)):
-            name = FilePath(audio).name
+            name = Path(audio).name
             with wave.open(str(audio), "rb") as file:
                 if file.getsampwidth() != 2:
                     raise ValueError(f"audio: {name} has {8 * file.getsampwidth()} bits; 16 fits")
@@ -199,9 +199,10 @@ class Caller:
         await asyncio.sleep(seconds)
 
     def hangs_up(self, detail: str = "") -> Doing:
-        """He hangs up; we know when it has come here."""
+        """He hangs up, and hears nothing any more; we know when it has come here."""
         line, now = self._line, self.now_ms
         line.phone.sounds.clear()
+        self.heard.stop(line.now_sample)
         line.at(self.path.delay_ms, lambda: line.bye(detail))
         return self._did("hangs up", detail, now, now + self.path.delay_ms)
 
@@ -213,7 +214,18 @@ class Caller:
     def returns(self) -> None:
         """He is back."""
         self._line.phone.gone = False
+        self.heard.stop(None)
         self._did("returns", "", self.now_ms, self.now_ms)
+
+    def is_unheard(self, reason: str = "srtp_bad_tag") -> None:
+        """His packets come, and nothing of them is heard: after two seconds that is told."""
+        self._line.phone.unheard = reason
+        self._did("is unheard", reason, self.now_ms, self.now_ms)
+
+    def is_heard(self) -> None:
+        """He is heard again."""
+        self._line.phone.unheard = None
+        self._did("is heard", "", self.now_ms, self.now_ms)
 
     def noise(self, dbfs: float = -50.0, *, seed: int = 1) -> None:
         """From now on there is noise of that level around him."""

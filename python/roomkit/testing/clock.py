@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from typing import Any, Final, ParamSpec, TypeVar, TypeVarTuple, Unpack
+from typing import Any, Final, ParamSpec, TypeVar, TypeVarTuple, Unpack, overload
 
 __all__ = ["StuckError", "VirtualTimeLoop", "run", "virtual_time"]
 
@@ -20,8 +20,14 @@ _P = ParamSpec("_P")
 
 _START_S: Final = 1000.0
 """A clock that begins at 0 hides faults: real ones never do."""
+_LIMIT_S: Final = 900.0
+"""Long for a test, and over in some seconds where a test is stuck and a call goes on."""
+_PATIENCE_S: Final = 30.0
 _MOST_TURNS: Final = 2_000_000
 """Turns of the loop at one moment of virtual time; a program that spins makes them without end."""
+
+_CREEPS_AFTER: Final = 10_000
+"""Turns of the loop after which a microsecond has passed."""
 
 
 class StuckError(AssertionError):
@@ -44,7 +50,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     `limit_s`: how far the clock may go, in s, above 0. `patience_s`: in real seconds, above 0.
     """
 
-    def __init__(self, *, limit_s: float = 3600.0, patience_s: float = 30.0) -> None:
+    def __init__(self, *, limit_s: float = _LIMIT_S, patience_s: float = _PATIENCE_S) -> None:
         self._now = _START_S
         self._limit = _START_S + limit_s
         self._patience = patience_s
@@ -106,6 +112,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """Instead of waiting `timeout` seconds: lets time pass, if nobody works."""
         if timeout is not None and timeout <= 0:
             self._turns += 1
+            if self._turns % _CREEPS_AFTER == 0:
+                # Work takes time. A timer that is set again for a moment that is all but over would
+                # otherwise never be done with it.
+                self._now += 1e-6
             if self._turns > _MOST_TURNS:
                 self._turns = 0
                 raise self._stuck(f"{_MOST_TURNS} turns of the loop, and no time passed")
@@ -121,11 +131,15 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         if timeout is None:
             raise self._stuck("no timer is set and nothing is going on: it would wait for ever")
         self._turns = 0
-        # Rounded, so that time shows no traces of how it was added up; a timer is due 1 ns early.
+        # Rounded, so that time shows no traces of how it was added up, and never before the timer.
         now = round(self._now + timeout, 9)
+        scheduled: list[asyncio.TimerHandle] = getattr(self, "_scheduled", [])
+        if scheduled and abs(scheduled[0].when() - now) < 1e-6:
+            now = max(now, scheduled[0].when())
         if now > self._limit:
-            self._limit += now - _START_S  # so that what is cancelled now can end
-            raise self._stuck(f"longer than {now - _START_S:g} s (limit_s)")
+            limit_s = self._limit - _START_S
+            self._limit = now + limit_s  # what is cancelled now may end in as much again
+            raise self._stuck(f"it takes longer than {limit_s:g} s (limit_s)")
         self._now = now
         return ready
 
@@ -140,7 +154,9 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return StuckError("\n".join(lines))
 
 
-def run(main: Coroutine[Any, Any, _T], *, limit_s: float = 3600.0, patience_s: float = 30.0) -> _T:
+def run(
+    main: Coroutine[Any, Any, _T], *, limit_s: float = _LIMIT_S, patience_s: float = _PATIENCE_S
+) -> _T:
     """`asyncio.run` on a `VirtualTimeLoop`, which see::
 
     def test_ten_minutes() -> None:
@@ -152,9 +168,19 @@ def run(main: Coroutine[Any, Any, _T], *, limit_s: float = 3600.0, patience_s: f
         return runner.run(main)
 
 
+@overload
+def virtual_time(test: Callable[_P, Coroutine[Any, Any, _T]], /) -> Callable[_P, _T]: ...
+@overload
 def virtual_time(
-    test: Callable[_P, Coroutine[Any, Any, _T]],
-) -> Callable[_P, _T]:
+    *, limit_s: float = ..., patience_s: float = ...
+) -> Callable[[Callable[_P, Coroutine[Any, Any, _T]]], Callable[_P, _T]]: ...
+def virtual_time(
+    test: Callable[..., Coroutine[Any, Any, Any]] | None = None,
+    /,
+    *,
+    limit_s: float = _LIMIT_S,
+    patience_s: float = _PATIENCE_S,
+) -> Any:
     """Makes an async test a plain one, which has a virtual clock. pytest needs no plugin for it,
     and gives it its fixtures::
 
@@ -162,15 +188,28 @@ def virtual_time(
         async def test_ten_minutes(tmp_path: Path) -> None:
             await asyncio.sleep(600)
 
+
+        @virtual_time(limit_s=7200)
+        async def test_an_hour() -> None:
+            await asyncio.sleep(3600)
+
     Raises `TypeError` for a function that is not async.
     """
+    if test is None:
+        return functools.partial(_on_virtual_time, limit_s=limit_s, patience_s=patience_s)
+    return _on_virtual_time(test, limit_s=limit_s, patience_s=patience_s)
+
+
+def _on_virtual_time(
+    test: Callable[_P, Coroutine[Any, Any, _T]], *, limit_s: float, patience_s: float
+) -> Callable[_P, _T]:
     if not inspect.iscoroutinefunction(test):
         name = getattr(test, "__qualname__", repr(test))
         raise TypeError(f"virtual_time: {name} is not async; `async def {name}(…)` fits")
 
     @functools.wraps(test)
     def on_virtual_time(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-        return run(test(*args, **kwargs))
+        return run(test(*args, **kwargs), limit_s=limit_s, patience_s=patience_s)
 
     return on_virtual_time
 

@@ -10,11 +10,11 @@ from roomkit.testing._sounds import mixed
 from roomkit.testing.words import Ear, HeardWord
 from roomkit.voice.base import PathDelay
 
-__all__ = ["Heard", "Path", "Phone", "Sound"]
+__all__ = ["Heard", "NetworkPath", "Phone", "Sound"]
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class NetworkPath:
     """The way between us and the caller, the same in both directions, and his phone.
 
     Raises `ValueError` naming the field.
@@ -68,6 +68,7 @@ class Heard:
         self._listened = 0  # samples that the ear got
         self._words: list[HeardWord] = []
         self._now = 0
+        self._stop: int | None = None  # the receiver is on the hook from then on
 
     @property
     def words(self) -> Sequence[HeardWord]:
@@ -116,7 +117,10 @@ class Heard:
         if self._pieces:
             last, data = self._pieces[-1]
             at = max(at, last + len(data) // (2 * self.channels))
-        self._pieces.append((at, pcm))
+        if self._stop is not None:
+            pcm = pcm[: max(0, self._stop - at) * 2 * self.channels]
+        if pcm:
+            self._pieces.append((at, pcm))
 
     def until(self, sample: int) -> None:
         """The time is that now."""
@@ -132,8 +136,18 @@ class Heard:
             self._words += self._ear.hear(data)
             self._listened = end
 
-    def hang_up(self) -> None:
-        """Nothing more is heard."""
+    def stop(self, sample: int | None) -> None:
+        """The receiver is put down at that time, or picked up again."""
+        self._stop = sample
+        if sample is not None:
+            width = 2 * self.channels
+            late, self._pieces[self._played :] = self._pieces[self._played :], []
+            for at, pcm in late:
+                if at < sample:
+                    self._pieces.append((at, pcm[: (sample - at) * width]))
+
+    def end(self) -> None:
+        """The call is over: what was heard of a word is a part of one."""
         self._words += self._ear.end()
 
 
@@ -153,12 +167,14 @@ class Sound:
 class Phone:
     """Both directions of one call at the caller's end. Times are samples since it was opened."""
 
-    def __init__(self, sample_rate: int, channels: int, path: Path, seed: int) -> None:
+    def __init__(self, sample_rate: int, channels: int, path: NetworkPath, seed: int) -> None:
         self.path = path
         self.heard = Heard(sample_rate, channels)
         self.sounds: list[Sound] = []
         self.gone = False
         """Nothing leaves it any more."""
+        self.unheard: str | None = None
+        """Packets leave it that nobody can make sound of, and why."""
         self.lost_in = self.lost_out = 0
         """Packets that got lost on the way here, and from here."""
         self._rate = sample_rate
@@ -174,7 +190,7 @@ class Phone:
 
     def send(self, end: int, samples: int, *, without_keys: bool) -> bytes | None:
         """The packet that arrives at `end`; None when it got lost, or was never sent."""
-        if self.gone:
+        if self.gone or self.unheard is not None:
             return None
         if self._is_lost():
             self.lost_in += 1

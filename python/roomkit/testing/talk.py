@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, NoReturn, TypeAlias
 
-from roomkit._apps import App
-from roomkit._outcomes import CallOptions
+from roomkit._calls.apps import App
+from roomkit._calls.outcomes import CallOptions
 from roomkit.ai import AIChannel, AIProvider
 from roomkit.call import Call
 from roomkit.hooks import HookContext, HookTrigger
@@ -18,7 +18,7 @@ from roomkit.kit import RoomKit
 from roomkit.testing.backend import FakeBackend
 from roomkit.testing.caller import Caller
 from roomkit.testing.clock import VirtualTimeLoop
-from roomkit.testing.phone import Path
+from roomkit.testing.phone import NetworkPath
 from roomkit.testing.providers import FakeModel, FakeSTT, FakeTTS, Reply
 from roomkit.testing.timeline import Entry, Spoken, entries_of_caller, entry_of_event, spoken_by
 from roomkit.voice.base import VoiceSession
@@ -48,7 +48,7 @@ async def conversation(
     stt: STTProvider | None = None,
     vad: VADProvider | str | None = None,
     backend: FakeBackend | None = None,
-    path: Path | None = None,
+    path: NetworkPath | None = None,
     seed: int = 1,
     setup: Setup | None = None,
     call_options: CallOptions | None = None,
@@ -85,7 +85,9 @@ async def conversation(
     tts = FakeTTS() if tts is None else tts
     stt = FakeSTT() if stt is None else stt
     if "pipeline" not in channel:
-        channel["pipeline"] = AudioPipelineConfig(vad=EnergyVAD() if vad is None else vad)
+        detector = EnergyVAD() if vad is None else vad
+        # Caller and voice speak with one tongue here, and nothing comes back by itself.
+        channel["pipeline"] = AudioPipelineConfig(vad=detector, echo_guard=False)
     elif vad is not None:
         raise ValueError("vad: not beside pipeline, which has its own: AudioPipelineConfig(vad=…)")
     if model is not None and not isinstance(model, AIProvider):
@@ -185,7 +187,7 @@ class Talk:
         participant_id: str,
         *,
         metadata: Mapping[str, Any] | None = None,
-        path: Path | None = None,
+        path: NetworkPath | None = None,
     ) -> Caller:
         """Another caller comes into the room."""
         session = await self.kit.join(
@@ -278,12 +280,13 @@ class Talk:
 
     async def expect_event(
         self,
-        trigger: HookTrigger,
+        trigger: HookTrigger | str,
         *,
         within: float = 10.0,
         where: Callable[[Any], bool] = lambda event: True,
     ) -> Any:
         """The hooks are told of this, from the beginning of the call on: the event."""
+        trigger = HookTrigger(trigger)
 
         def told() -> Any:
             for entry in self._entries:
@@ -340,7 +343,7 @@ class Talk:
         until = loop.time() + _SETTLES_S
         left = _Left.now().since(before)
         while left and loop.time() < until:
-            await asyncio.sleep(_LOOK_S)  # nobody tells when the last task has ended
+            await asyncio.sleep(0.1)  # nobody tells when the last task has ended
             left = _Left.now().since(before)
         lines = left.lines() if left else []
         lines += [f"session of {each.participant_id}" for each in self.backend.sessions.values()]

@@ -6,10 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from roomkit.voice._speaking import Speech
     from roomkit.voice.backends.base import VoiceBackend
     from roomkit.voice.backends.rtp import RTPVoiceBackend
     from roomkit.voice.base import (
         AudioChunk,
+        Mark,
+        PathDelay,
         PlaybackPosition,
         VoiceCapability,
         VoiceSession,
@@ -18,17 +21,30 @@ if TYPE_CHECKING:
     from roomkit.voice.channel import VoiceChannel
     from roomkit.voice.events import DTMFEvent
     from roomkit.voice.frame import AudioFrame
+    from roomkit.voice.limits import ProviderLimits
+    from roomkit.voice.marks import HeardText
     from roomkit.voice.pipeline.base import AudioPipelineConfig
+    from roomkit.voice.playback import Playback
     from roomkit.voice.queue import AudioQueue
+    from roomkit.voice.turns import BargeIn, TurnDetector, Turns
 
 __all__ = [
     "AudioChunk",
     "AudioFrame",
     "AudioPipelineConfig",
     "AudioQueue",
+    "BargeIn",
     "DTMFEvent",
+    "HeardText",
+    "Mark",
+    "PathDelay",
+    "Playback",
     "PlaybackPosition",
+    "ProviderLimits",
     "RTPVoiceBackend",
+    "Speech",
+    "TurnDetector",
+    "Turns",
     "VoiceBackend",
     "VoiceCapability",
     "VoiceChannel",
@@ -41,9 +57,18 @@ _HOMES = {
     "AudioFrame": "frame",
     "AudioPipelineConfig": "pipeline.base",
     "AudioQueue": "queue",
+    "BargeIn": "turns",
     "DTMFEvent": "events",
+    "HeardText": "marks",
+    "Mark": "base",
+    "PathDelay": "base",
+    "Playback": "playback",
     "PlaybackPosition": "base",
+    "ProviderLimits": "limits",
     "RTPVoiceBackend": "backends.rtp",
+    "Speech": "_speaking",
+    "TurnDetector": "turns",
+    "Turns": "turns",
     "VoiceBackend": "backends.base",
     "VoiceCapability": "base",
     "VoiceChannel": "channel",

@@ -12,11 +12,15 @@ _SPACELESS: Final = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-
 _UNIT: Final = re.compile(rf"[{_SPACELESS}][^\w\s]*|[^\s{_SPACELESS}]+")
 _TOKEN: Final = re.compile(rf"[{_SPACELESS}]|[^\W_{_SPACELESS}]+")
 
-# How long a word takes, in letters: beside these it has some time of its own, and a digit is said
-# as a word. Fitted to espeak-ng's word times in English, German, French and Spanish.
-_PER_WORD: Final = 2
-_PER_DIGIT: Final = 7
-_PER_HUNDREDS: Final = 4  # "two hundred and …"
+# How long a word takes, in letters: beside these it has some time of its own, and a number is said
+# in words. Fitted to espeak-ng's word times in English, German, French and Spanish.
+_PER_WORD: Final = 1.5
+_DIGIT: Final = 6.0  # "seven"
+_TWELVE: Final = 7.0  # 10 to 12
+_TEENS: Final = 9.0  # "fourteen", "forty"
+_TENS: Final = 13.0  # "forty-two"
+_HUNDRED: Final = 9.0  # "hundred and"
+_NUMBER: Final = re.compile(r"\d+")
 
 # Where text and marks differ, so many words of both are looked at to find where they agree again.
 _WINDOW: Final = 48
@@ -56,10 +60,26 @@ class Units:
     def weight(self, unit: int) -> float:
         """How long it takes to say, compared with others."""
         text = self.text(unit)
-        digits = sum(character.isdigit() for character in text)
         letters = sum(character.isalpha() for character in text)
-        hundreds = _PER_HUNDREDS if digits > 2 else 0
-        return _PER_WORD + letters + _PER_DIGIT * digits + hundreds
+        numbers = _NUMBER.findall(text)
+        # "3.50", "10:30": each, and a word between.
+        between = max(0, len(numbers) - 1)
+        return _PER_WORD + letters + sum(map(_letters, numbers)) + between
+
+
+def _letters(number: str) -> float:
+    """How many letters a number has when it is said."""
+    if len(number) > 4:
+        return _DIGIT * len(number)  # one after another, as of a telephone
+    if len(number) > 2:
+        rest = 0.0 if number[-2:].strip("0") == "" else _letters(number[-2:])
+        return _letters(number[:-2]) + _HUNDRED + rest
+    if len(number) == 1:
+        return _DIGIT
+    value = int(number)
+    if value <= 12:
+        return _TWELVE
+    return _TEENS if value < 20 or value % 10 == 0 else _TENS
 
 
 def align(units: Units, marks: list[str]) -> list[tuple[int, int, int]]:

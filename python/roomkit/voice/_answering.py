@@ -41,6 +41,9 @@ class AnsweringSink(Protocol):
     async def fall_back(self) -> None:
         """The caller was to hear something and does not: he hears the channel's fallback."""
 
+    def heard_late_ms(self) -> float | None:
+        """How long what is heard had waited in the jitter buffer; None where that is not known."""
+
     def answering(self, turn: int) -> None: ...
     def answered(self, turn: int) -> None: ...
 
@@ -109,7 +112,12 @@ class Answering:
         number = turn.turn
         known = [self._recognised_ms.get(each) for each in turn.utterances]
         recognised_ms = max((each for each in known if each is not None), default=None)
-        self._ledger.begin(number, turn.speech_ended_ms, turn.decided_ms, recognised_ms)
+        # What was heard then had come a little before.
+        late_ms = self._sink.heard_late_ms()
+        ended_ms = turn.speech_ended_ms - (late_ms or 0.0)
+        self._ledger.begin(number, ended_ms, turn.decided_ms, recognised_ms)
+        if late_ms is not None:
+            self._ledger.note(number, "arrived", turn.speech_ended_ms)
         answer = _Answer(number)
         self._sink.answering(number)
         try:
@@ -126,7 +134,9 @@ class Answering:
                 number, answer.heard, interrupted=answer.interrupted, dropped=answer.dropped
             )
             if times is not None:
-                event = TurnEndedEvent(self._session, times, answer.text, answer.error)
+                event = TurnEndedEvent(
+                    self._session, times, answer.text, turn.utterances, answer.error
+                )
                 self._hooks.emit(HookTrigger.ON_TURN_ENDED, event)
 
     async def _text_of(self, turn: EndTurn) -> str:

@@ -55,8 +55,9 @@ class Dialogue:
             self._timer = None
         if deadline_ms is not None and not self._over:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_at(deadline_ms / 1000, self._wake)
+            self._timer = loop.call_at(deadline_ms / 1000, self._wake, deadline_ms)
 
-    def _wake(self) -> None:
+    def _wake(self, deadline_ms: float) -> None:
         self._timer = None
-        self.tell(self.conversation.tick)
+        # From ms to seconds and back may be a bit less: it would be woken for nothing.
+        self.tell(lambda now: self.conversation.tick(max(now, deadline_ms)))

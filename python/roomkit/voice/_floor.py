@@ -89,10 +89,10 @@ class Floor:
         self.playing[playback].paused = True
         self._command(PausePlayback(playback))
 
-    def resume(self, reason: ResumeReason, now: float, begun: bool = False) -> None:
-        """Goes on with all that is held back, or only with what had `begun` before."""
+    def resume(self, reason: ResumeReason, now: float, begun: bool | None = None) -> None:
+        """Goes on with all that is held back; or only with what had `begun` before, or had not."""
         for number, playing in self.playing.items():
-            if playing.paused and (playing.audible or not begun):
+            if playing.paused and begun in (None, playing.audible):
                 self.sound(playing, now)
                 self._command(ResumePlayback(number, reason))
 

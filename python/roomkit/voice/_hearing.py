@@ -94,6 +94,9 @@ class HearingSink(Protocol):
     def recognised(self, utterance: int, text: str) -> None:
         """All that it made of an utterance; empty where that was nothing."""
 
+    def not_recognised(self) -> None:
+        """The recogniser failed: what the caller said is lost."""
+
 
 @dataclass(slots=True)
 class _Pending:
@@ -220,7 +223,9 @@ class Hearing:
             if frame_ms + frame.duration_ms > from_ms + _EDGE_MS:
                 utterance.add(_chunk(frame))
         media_ms = None if self._offset_ms is None else begins_ms
-        self._hooks.emit(HookTrigger.ON_SPEECH_START, SpeechStartEvent(self._session, media_ms))
+        self._hooks.emit(
+            HookTrigger.ON_SPEECH_START, SpeechStartEvent(self._session, media_ms, number)
+        )
         if self._stt is not None:
             pending = _Pending(utterance)
             self._pending.append(pending)
@@ -246,7 +251,9 @@ class Hearing:
             last_ms, frame = self._recent[-1]
             self._floor_ms = last_ms + frame.duration_ms
         utterance.close()
-        event = SpeechEndEvent(self._session, utterance.audio, utterance.at_ms, utterance.truncated)
+        event = SpeechEndEvent(
+            self._session, utterance.audio, utterance.at_ms, utterance.truncated, number
+        )
         self._hooks.emit(HookTrigger.ON_SPEECH_END, event)
         self._flush()
 
@@ -273,15 +280,20 @@ class Hearing:
         )
 
     def frame(self, frame: AudioFrame, at_ms: float) -> None:
+        if self._config.vad is not None:
+            self._keep(frame, at_ms)
+        if self._utterance is not None:
+            self._utterance.add(_chunk(frame))
+        self.frames.fire(self._session, frame)
+
+    def _keep(self, frame: AudioFrame, at_ms: float) -> None:
+        """What an utterance may begin with, when the detector has noticed it."""
         timestamp_ms = frame.timestamp_ms
         begins_ms = at_ms + self._began_ms if timestamp_ms is None else timestamp_ms
         self._recent.append((begins_ms, frame))
         keep_ms = self._config.pre_roll_ms + _DETECTED_WITHIN_MS
         while self._recent and self._recent[0][0] < begins_ms - keep_ms:
             self._recent.popleft()
-        if self._utterance is not None:
-            self._utterance.add(_chunk(frame))
-        self.frames.fire(self._session, frame)
 
     def vad(self, event: VADEvent) -> None:
         at_ms = self._at_ms
@@ -295,12 +307,15 @@ class Hearing:
     # --- transcripts --------------------------------------------------------------------------
 
     async def _recognise(self, recognition: Recognition, pending: _Pending) -> None:
+        works = True
         try:
-            await recognition.run()
+            works = await recognition.run()
         finally:
             pending.over = True
             self._flush()
             pending.utterance.changed.set()
+        if not works:
+            self._sink.not_recognised()
 
     def _heard(self, pending: _Pending, result: TranscriptionResult) -> None:
         text = result.text.strip()
@@ -327,20 +342,22 @@ class Hearing:
                     return
                 first.results.popleft()
                 if result.is_final:
-                    self._transcribed(number, self._final(result))
+                    self._transcribed(number, self._final(result, number))
                 else:
-                    self._partial(result)
+                    self._partial(result, number)
             if not first.over or not first.utterance.closed:
                 return
             self._pending.popleft()
             self._sink.recognised(number, " ".join(first.texts))
 
-    def _partial(self, result: TranscriptionResult) -> None:
-        partial = PartialTranscriptionEvent(self._session, result.text, result.confidence)
+    def _partial(self, result: TranscriptionResult, number: int) -> None:
+        partial = PartialTranscriptionEvent(self._session, result.text, result.confidence, number)
         self._hooks.emit(HookTrigger.ON_PARTIAL_TRANSCRIPTION, partial)
 
-    async def _final(self, result: TranscriptionResult) -> str:
-        event = TranscriptionEvent(self._session, result.text, result.language, result.confidence)
+    async def _final(self, result: TranscriptionResult, number: int) -> str:
+        event = TranscriptionEvent(
+            self._session, result.text, result.language, result.confidence, number
+        )
         verdict = await self._hooks.run(HookTrigger.ON_TRANSCRIPTION, event)
         return verdict.event.text.strip() if verdict.allowed else ""
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
+from roomkit._items import Items
 from roomkit._limits import Beside
 from roomkit.errors import ProviderMissingError
 from roomkit.hooks import HookTrigger
@@ -150,10 +151,11 @@ class LiveCall:
                 " VoiceChannel(…, tts=…) gives it one"
             )
         voice_seconds = self.channel.limits.voice
+        source = text if isinstance(text, str) else Items(text)
         return self.speaking.start(
             lambda speech: spoken_parts(
                 speech,
-                text,
+                source,
                 tts=tts,
                 voice=voice,
                 hooks=self.hooks,
@@ -161,6 +163,7 @@ class LiveCall:
                 text_seconds=text_seconds,
             ),
             text if isinstance(text, str) else "",
+            source=source,
             interruptible=interruptible,
         )
 
@@ -168,7 +171,10 @@ class LiveCall:
         """Has `audio` played when its turn comes."""
         chunks = chunks_of(self.session, audio)
         return self.speaking.start(
-            lambda speech: played_parts(speech, chunks), None, interruptible=interruptible
+            lambda speech: played_parts(speech, chunks),
+            None,
+            source=chunks,
+            interruptible=interruptible,
         )
 
     def hold(self, held: bool) -> None:
@@ -227,10 +233,20 @@ class LiveCall:
         conversation = self.dialogue.conversation
         self.dialogue.tell(lambda now: conversation.recognised(now, utterance, text))
 
+    def not_recognised(self) -> None:
+        if self.channel.fallback is not None and not self.speaking.busy:
+            self.beside.run(self.fall_back(), "the fallback", self.hearing.context)
+
     # --- what answering asks for (AnsweringSink) ----------------------------------------------
 
     def say_answer(self, pieces: AsyncGenerator[str]) -> Speech:
         return self.say(pieces, text_seconds=self.channel.limits.model)
+
+    def heard_late_ms(self) -> float | None:
+        if self.session.ended:
+            return None
+        late_ms: object = self.channel.backend.stats(self.session).get("buffer_delay_ms")
+        return float(late_ms) if isinstance(late_ms, (int, float)) else None
 
     def answering(self, turn: int) -> None:
         conversation = self.dialogue.conversation

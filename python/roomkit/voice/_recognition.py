@@ -109,8 +109,9 @@ class Recognition:
         self._read = 0
         self._reader_done = False
 
-    async def run(self) -> None:
-        """Returns when there is nothing more to come of it. Never raises."""
+    async def run(self) -> bool:
+        """Returns when there is nothing more to come of it: False if the recogniser has failed and
+        given no text. Never raises."""
         for attempt in range(1, _ATTEMPTS + 1):
             self._finals = 0
             try:
@@ -122,10 +123,11 @@ class Recognition:
                 self._failed(error)
                 # What was final stands: asked again, it would be said twice.
                 if self._finals or attempt == _ATTEMPTS:
-                    return
+                    break
                 _log.info("utterance %d goes to the recogniser again", self._utterance.number)
             else:
-                return
+                return True
+        return self._finals > 0
 
     def _hear(self, result: TranscriptionResult) -> None:
         self._finals += result.is_final

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from collections.abc import AsyncGenerator
 from typing import Final
 
 from roomkit._clock import now_ms
@@ -24,7 +24,7 @@ _PAUSE_SECONDS: Final = 0.25
 
 async def spoken_parts(
     speech: Speech,
-    text: str | AsyncIterable[str] | Iterable[str],
+    text: str | Items,
     *,
     tts: TTSProvider,
     voice: str | None,
@@ -65,7 +65,7 @@ async def spoken_parts(
             async for part in asked(text, whole=True):
                 yield part
         return
-    pieces = speech.pump(Items(text), "text to say")
+    pieces = speech.pump(text, "text to say")
     splitter = SentenceSplitter()
     newest_ms = now_ms()
     while True:

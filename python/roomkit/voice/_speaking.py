@@ -19,6 +19,7 @@ from roomkit._clock import now_ms
 from roomkit._deliveries import current_delivery
 from roomkit._limits import Beside, Pump
 from roomkit.hooks import speaking
+from roomkit.voice._sources import close_source
 from roomkit.voice.backends.base import VoiceBackend
 from roomkit.voice.base import AudioChunk, Mark, PlaybackPosition, Unsubscribe, VoiceSession
 from roomkit.voice.marks import Heard, HeardText
@@ -116,6 +117,7 @@ class Speech:
         self._waiting: deque[Speech] = deque()
         self._from_hooks: deque[Speech] = deque()
         self._pumps: list[Pump[Any]] = []
+        self._sources: list[Any] = []
         self._base_ms = 0.0
         self._last: PlaybackPosition | None = None
         self._mark_callbacks: list[MarkCallback] = []
@@ -241,6 +243,11 @@ class Speech:
         self._pumps.append(pump)
         return pump
 
+    def owns(self, source: Any) -> None:
+        """`source`, if it can be closed, is closed with this speech, though it was never read."""
+        if hasattr(source, "aclose"):
+            self._sources.append(source)
+
     def add(self, sentence: str) -> None:
         """A sentence of it is about to be played."""
         before = self.said.said
@@ -293,6 +300,8 @@ class Speech:
         """What makes it is left to itself."""
         for pump in self._pumps:
             pump.leave()
+        while self._sources:
+            self._speaking.beside.run(close_source(self._sources.pop()), "closing a source")
         for inner in self.inside:
             inner.leave()
 
@@ -350,12 +359,14 @@ class Speaking:
         make: Callable[[Speech], AsyncIterator[Part]],
         text: str | None,
         *,
+        source: Any = None,
         interruptible: bool = True,
     ) -> Speech:
         """Has the parts that `make` gives played when all before it has been; asked for from within
-        another speech, within that."""
+        another speech, within that. `source`, of which they are made, is closed in any case."""
         self._numbers += 1
         speech = Speech(self, self._numbers, text, interruptible)
+        speech.owns(source)
         if self._closed:
             speech.cancelled = "session_ended"
             self._end(speech)
@@ -430,7 +441,11 @@ class Speaking:
         finally:
             stopped.cancel()
             self.beside.end(ending)
-        if ending.done() and speech.cancelled is None and ending.result().cancelled:
+        if not ending.done() or speech.cancelled is not None:
+            return
+        if ending.cancelled():
+            raise RuntimeError(f"what made speech {speech.number} cancelled itself")
+        if ending.result().cancelled:
             speech.cancelled = "interrupt"  # by way of the backend
 
     async def _audio(self, speech: Speech) -> AsyncGenerator[AudioChunk]:

@@ -408,7 +408,7 @@ class Conversation:
         self._note("turn_decided")
         if not self._in_doubt():
             # He has finished: what waited for that begins.
-            self._resume("silence")
+            self._resume("silence", begun=False)
         self._settle()
 
     def _watchdog(self) -> None:
@@ -539,8 +539,6 @@ class Conversation:
         self._floor.answered(dropped)
         self._command(DropAnswer(dropped))
         turn.join(told)
-        for one in turn.utterances:
-            one.back_channel = False
         if self._floor.any_paused:
             self._cancel()
 
@@ -559,9 +557,9 @@ class Conversation:
             return
         self._resume("false_alarm", begun=True)
         if self._turns.current.decided_ms is not None:
-            self._resume("silence")
+            self._resume("silence", begun=False)
 
-    def _resume(self, reason: ResumeReason, begun: bool = False) -> None:
+    def _resume(self, reason: ResumeReason, begun: bool | None = None) -> None:
         self._floor.resume(reason, self._time.now, begun)
         self._released()
         self._over(self._utterance)
@@ -572,8 +570,7 @@ class Conversation:
 
     def _resume_unrecognised(self) -> None:
         """He is quiet, and no text has come."""
-        if self._speech is None:
-            self._resume("silence")
+        self._resume("silence")
 
     def _paused_for_long(self) -> None:
         utterance = self._utterance

@@ -144,6 +144,8 @@ class SpeechStartEvent:
     session: VoiceSession
     timestamp_ms: float | None = None
     """Media time of the first frame that counts as speech."""
+    utterance: int = 0
+    """Number of the utterance within the call, rising from 1."""
 
 
 @dataclass(slots=True)
@@ -157,6 +159,8 @@ class SpeechEndEvent:
     """Media time of the first sample of `audio`."""
     truncated: bool = False
     """It went on for longer than the pipeline keeps: this is its beginning."""
+    utterance: int = 0
+    """Its number within the call."""
 
     @property
     def duration_ms(self) -> float:
@@ -172,6 +176,8 @@ class PartialTranscriptionEvent:
     text: str = field(repr=False)
     confidence: float | None = None
     """0 to 1, None: the recogniser does not say."""
+    utterance: int = 0
+    """Of which utterance."""
 
 
 @dataclass(slots=True)
@@ -183,6 +189,8 @@ class TranscriptionEvent:
     language: str | None = None
     confidence: float | None = None
     """0 to 1, None: the recogniser does not say."""
+    utterance: int = 0
+    """Of which utterance; one may have several."""
 
 
 @dataclass(slots=True)
@@ -245,6 +253,8 @@ class TurnEndedEvent:
     heard of that, and whether he interrupted it."""
     text: str = field(default="", repr=False)
     """What he said, as ON_TRANSCRIPTION let it pass."""
+    utterances: tuple[int, ...] = ()
+    """The numbers of the utterances in which he said it."""
     error: BaseException | None = None
     """What kept the answer from being made."""
 

@@ -14,6 +14,7 @@ __all__ = ["TurnLedger", "TurnTimes"]
 
 Step = Literal[
     "speech_ended",
+    "arrived",
     "decided",
     "recognised",
     "first_token",
@@ -38,7 +39,9 @@ class TurnTimes:
 
     turn: int
     speech_ended_ms: float
-    """The caller stopped speaking."""
+    """The caller stopped speaking: his last packet with speech came."""
+    arrived_ms: float | None = None
+    """It was heard here: it had waited in the jitter buffer. None where no buffer is known."""
     decided_ms: float | None = None
     """He had been quiet for long enough."""
     recognised_ms: float | None = None
@@ -61,30 +64,29 @@ class TurnTimes:
     def parts(self) -> dict[str, float]:
         """How long each step took after the one before it, in ms, in order; those that are not
         known are left out, their time is the next one's. They add up to `total_ms`, exactly."""
+        known = self._known()
+        if not known:
+            return {}
+        begin = _on_grid(self.speech_ended_ms)
+        last = max(begin, known[-1][1])
         parts: dict[str, float] = {}
-        ends: list[tuple[str, float]] = []
-        for each in STEPS[1:]:
-            at_ms = getattr(self, f"{each}_ms")
-            if at_ms is not None:
-                ends.append((each, at_ms))
-        if not ends:
-            return parts
-        # What was there before the step before it took no time; none lasts past the last.
-        last = ends[-1][1] - self.speech_ended_ms
-        done = 0.0
-        for name, at_ms in ends:
-            until = min(max(done, at_ms - self.speech_ended_ms), max(0.0, last))
-            parts[name] = until - done
-            done = until
-        return _exact(parts, max(0.0, last))
+        for step, at_ms in known:
+            # What was there before the step before it took no time; none lasts past the last.
+            until = min(max(begin, at_ms), last)
+            parts[step] = until - begin
+            begin = until
+        return parts
 
     @property
     def total_ms(self) -> float | None:
         """From the end of speech to the last step that is known: the first packet, where something
         was answered. None: none is known."""
-        known = [getattr(self, f"{step}_ms") for step in STEPS[1:]]
-        last = next((at_ms for at_ms in reversed(known) if at_ms is not None), None)
-        return None if last is None else max(0.0, last - self.speech_ended_ms)
+        known = self._known()
+        return max(0.0, known[-1][1] - _on_grid(self.speech_ended_ms)) if known else None
+
+    def _known(self) -> list[tuple[str, float]]:
+        times = [(step, getattr(self, f"{step}_ms")) for step in STEPS[1:]]
+        return [(step, _on_grid(at_ms)) for step, at_ms in times if at_ms is not None]
 
 
 class TurnLedger:
@@ -111,8 +113,8 @@ class TurnLedger:
         self._open[turn] = TurnTimes(
             turn,
             _ms(speech_ended_ms, "speech_ended_ms"),
-            None if decided_ms is None else _ms(decided_ms, "decided_ms"),
-            None if recognised_ms is None else _ms(recognised_ms, "recognised_ms"),
+            decided_ms=None if decided_ms is None else _ms(decided_ms, "decided_ms"),
+            recognised_ms=None if recognised_ms is None else _ms(recognised_ms, "recognised_ms"),
         )
 
     def note(self, turn: int, step: Step, at_ms: float) -> bool:
@@ -148,15 +150,9 @@ class TurnLedger:
         return replace(times, heard=heard, interrupted=interrupted, dropped=dropped)
 
 
-def _exact(parts: dict[str, float], total: float) -> dict[str, float]:
-    """With what rounding has left over in the longest, so that `sum` gives the total."""
-    for _ in range(8):
-        off = total - sum(parts.values())
-        if off == 0:
-            break
-        longest = max(parts, key=parts.__getitem__)
-        parts[longest] += off
-    return parts
+def _on_grid(at_ms: float) -> float:
+    """To 1/1024 ms, of which every sum and difference within centuries is exact."""
+    return round(at_ms * 1024) / 1024
 
 
 def _ms(value: Any, name: str) -> float:

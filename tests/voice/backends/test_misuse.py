@@ -18,6 +18,7 @@ ARGUMENTS: dict[str, Any] = {
     "chunk": bytes(320),
     "digit": "5",
     "muted": True,
+    "callback": print,
     "text": "hello",
     "remote_addr": ("127.0.0.1", 40000),
     "sdp": "v=0",

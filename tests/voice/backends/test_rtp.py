@@ -131,7 +131,7 @@ async def test_no_remote_address_at_all_is_refused_unless_the_peer_is_learned(pe
 async def test_metadata_that_does_not_fit_is_refused_and_leaves_nothing(
     backend: RTPVoiceBackend, metadata: Any
 ) -> None:
-    with pytest.raises(ValueError, match="remote_addr|remote_ssrc|metadata"):
+    with pytest.raises(ValueError, match="remote_addr|srtp|metadata"):
         await backend.connect("room", "caller", "voice", metadata=metadata)
     assert backend.list_sessions("room") == []
 

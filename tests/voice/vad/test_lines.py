@@ -46,13 +46,13 @@ def test_a_steady_background_is_left_out_until_something_rises() -> None:
     [event] = hear(model, [line], LOUD)
     assert event is not None
     assert event.type is VADEventType.SPEECH_START
-    # The three windows before it come first, the oldest before the others.
-    assert model.asked[8:] == [[QUIET + 17], [QUIET + 18], [QUIET + 19], [LOUD]]
-    assert line.state[0, 0] == 12
+    # The eight windows before it come first, the oldest before the others.
+    assert model.asked[8:] == [*([value] for value in range(QUIET + 12, QUIET + 20)), [LOUD]]
+    assert line.state[0, 0] == 17
     assert not line.left_out
     # While somebody speaks, nothing is left out.
     assert [hear(model, [line], QUIET)[0] is None for _ in range(2)] == [True, False]
-    assert model.asked[12:] == [[QUIET]] * 2
+    assert model.asked[17:] == [[QUIET]] * 2
 
 
 def test_each_line_looks_back_on_its_own() -> None:
@@ -68,8 +68,8 @@ def test_each_line_looks_back_on_its_own() -> None:
     assert model.asked == [[QUIET, LOUD + 1]]
 
 
-def test_a_rise_of_two_decibels_is_looked_at() -> None:
-    for rise_db, looked_at in ((1.9, False), (2.1, True)):
+def test_a_rise_of_a_decibel_is_looked_at() -> None:
+    for rise_db, looked_at in ((0.9, False), (1.1, True)):
         model, [line] = Model(), lines(1)
         for _ in range(40):
             hear(model, [line], 1000)

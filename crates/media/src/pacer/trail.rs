@@ -40,6 +40,9 @@ struct Stretch {
 impl Stretch {
     /// Which of the program's samples is the next to leave, at the codec's rate `to`.
     fn place(&self, left: u64, to: u32) -> u64 {
+        if left == 0 {
+            return 0; // also where so little was fed that nothing was made of it
+        }
         if self.whole && left >= self.made {
             return self.fed;
         }
@@ -150,8 +153,9 @@ impl Trail {
         self.passed += self.reached(to) - before;
     }
 
-    /// All has left: tells the marks behind the end.
+    /// All has left: tells the marks behind the end, and those in what was too short to become a sample.
     pub(super) fn end(&mut self, to: u32, mut tell: impl FnMut(u64, Duration)) {
+        self.leave(0, to, &mut tell);
         let end = self.reached(to);
         while let Some(id) = self.tail.pop_front() {
             self.marks -= 1;

@@ -99,15 +99,6 @@ pub enum Output {
     },
     /// Inbound audio for the program.
     Frame(Frame),
-    /// Audio of a playback that left with the present frame, where that is [asked for](Session::tell_left).
-    Left {
-        /// What left, in the program's own samples.
-        audio: Left,
-        /// When its first sample was due, on the media clock: since the session opened.
-        clock: Duration,
-        /// The same on the timeline of the inbound frames; `None` before the first.
-        timestamp: Option<Duration>,
-    },
     /// Something happened.
     Event(Event),
 }
@@ -146,6 +137,15 @@ pub enum Event {
         id: u64,
         /// Where it lies in the playback.
         position: Duration,
+    },
+    /// Audio of a playback that left with the present frame, where that is [asked for](Session::tell_left).
+    Left {
+        /// What left, in the program's own samples.
+        audio: Left,
+        /// When its first sample was due, on the media clock: since the session opened.
+        clock: Duration,
+        /// The same on the timeline of the inbound frames; `None` before the first.
+        timestamp: Option<Duration>,
     },
     /// A playback is over.
     PlaybackEnded {

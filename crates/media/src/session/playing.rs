@@ -41,7 +41,7 @@ impl Session {
         self.outbound.pacer.resume(playback);
     }
 
-    /// Whether [`Output::Left`] tells of all audio of playbacks that leaves from now on.
+    /// Whether [`Event::Left`] tells of all audio of playbacks that leaves from now on.
     pub fn tell_left(&mut self, tells: bool) {
         self.outbound.pacer.tells_left = tells;
     }
@@ -82,7 +82,7 @@ impl Session {
         for &audio in self.outbound.pacer.left() {
             let clock = due - self.opened + audio.into;
             let timestamp = heard.map(|(then, place)| place + (due - then) + audio.into);
-            self.output.push_back(Output::Left { audio, clock, timestamp });
+            self.output.push_back(Output::Event(Event::Left { audio, clock, timestamp }));
         }
     }
 

@@ -147,6 +147,10 @@ impl Reports {
             stats.remote_burst_duration = Some(Duration::from_millis(voip.burst_ms.into()));
             let delay = Duration::from_millis(voip.end_system_ms.into());
             stats.remote_end_delay = Some(delay).filter(|delay| !delay.is_zero());
+            let span =
+                |ms: u16| Some(Duration::from_millis(ms.into())).filter(|span| !span.is_zero());
+            stats.remote_buffer = span(voip.jb_nominal_ms);
+            stats.remote_buffer_most = span(voip.jb_maximum_ms.max(voip.jb_nominal_ms));
             stats.remote_signal_dbm0 = level(voip.signal_dbm0);
             stats.remote_noise_dbm0 = level(voip.noise_dbm0);
         }

@@ -228,3 +228,87 @@ fn filters_are_made_where_the_program_plays_and_updates_and_the_session_has_them
     assert_eq!(after[0], before[0] + 3, "what plays goes on through the new one");
     assert!(after[1] >= before[1] + 2 && after[2] >= before[2] + 2, "{before:?} {after:?}");
 }
+
+#[test]
+fn what_is_paused_and_cancelled_alone_while_orders_are_taken_ends_and_holds_nobody_back() {
+    let began = std::time::Instant::now();
+    let (mut session, ended, _) = beside_the_media_thread(|outbound| {
+        for playback in (1..=ROUNDS).step_by(2) {
+            for playback in [playback, playback + 1] {
+                while outbound.push(&[0; 320], 8000, 1, playback, true) == Ok(0) {
+                    if began.elapsed() > LONG {
+                        return;
+                    }
+                    std::thread::yield_now();
+                }
+                outbound.pause(playback).unwrap();
+            }
+            assert!(outbound.cancel_one(playback + 1), "the later one first");
+            assert!(!outbound.cancel_one(playback + 1) && !outbound.resume(playback + 1));
+            outbound.resume(playback);
+            outbound.cancel_one(playback);
+        }
+    });
+    session.handle_deadline(Time::ms(20));
+    assert_eq!((ended, session.is_idle()), (ROUNDS, true));
+}
+
+/// Datagrams of one tick.
+fn tick(end: &mut OutboundEnd, session: &mut Session) -> (usize, bool) {
+    let now = session.deadline();
+    end.apply(now, session);
+    session.handle_deadline(now);
+    let sent = std::iter::from_fn(|| session.poll());
+    let packets = sent.filter(|out| matches!(out, Output::Datagram { .. })).count();
+    (packets, end.show(session))
+}
+
+#[test]
+fn a_pause_holds_from_the_next_tick_and_asks_for_no_audio() {
+    let config = SessionConfig {
+        rtcp: roomkit_media::session::RtcpMode::Off,
+        ..SessionConfig::pcmu(Some("192.0.2.1:20000".parse().unwrap()))
+    };
+    let mut session = Session::new(config.clone(), Time::ZERO, 7).unwrap();
+    let (outbound, mut end) = open(Duration::from_secs(1), &config);
+    let pcm = [0; 32_000];
+    assert_eq!(outbound.push(&pcm, 8000, 1, 1, false), Ok(16_000));
+    assert_eq!(tick(&mut end, &mut session), (1, false));
+    assert_eq!((outbound.pause(1), outbound.pause(1)), (Ok(true), Ok(true)));
+    for _ in 0..100 {
+        assert_eq!(tick(&mut end, &mut session), (0, false));
+    }
+    assert_eq!(outbound.queued(), Duration::from_millis(980));
+    assert!(outbound.is_paused(1) && outbound.resume(1) && !outbound.resume(1));
+    let asked = (0..9).filter(|_| tick(&mut end, &mut session) == (1, true)).count();
+    assert_eq!(asked, 1);
+    outbound.pause(1).unwrap();
+    outbound.pause(2).unwrap();
+    assert!(outbound.cancel(1), "what is paused has not ended");
+    assert_eq!(outbound.push(&pcm[..640], 8000, 1, 2, true), Ok(640));
+    assert_eq!(tick(&mut end, &mut session), (0, false), "the next one is paused too");
+    assert_eq!((outbound.pause(1), outbound.resume(1)), (Ok(false), false));
+    assert!(outbound.resume(2));
+    assert_eq!(tick(&mut end, &mut session).0, 1);
+    assert!(outbound.pause(0).is_err());
+}
+
+#[test]
+fn of_audio_with_more_marks_than_have_room_less_is_taken() {
+    let config = SessionConfig::pcmu(Some("192.0.2.1:20000".parse().unwrap()));
+    let mut session = Session::new(config.clone(), Time::ZERO, 7).unwrap();
+    let (outbound, mut end) = open(Duration::from_secs(1), &config);
+    let marks: Vec<Mark> = (0..MOST_MARKS as u64).map(|n| Mark { at: 2 * n, id: n }).collect();
+    let pcm = [0; 8000];
+    assert_eq!(outbound.push_marked(&pcm, 8000, 1, 1, false, &marks), Ok(8000));
+    let more = [Mark { at: 100, id: 5000 }];
+    assert_eq!(outbound.push_marked(&pcm, 8000, 1, 1, true, &more), Ok(200), "up to the mark");
+    tick(&mut end, &mut session);
+    assert_eq!(outbound.push_marked(&pcm[200..], 8000, 1, 1, false, &more), Ok(7600 + 200));
+    let unsorted = [Mark { at: 7, id: 1 }, Mark { at: 6, id: 2 }];
+    let refused = outbound.push_marked(&pcm, 8000, 1, 1, false, &unsorted);
+    assert!(matches!(refused, Err(PushError::Misuse(_))));
+    let many = vec![Mark { at: 0, id: 1 }; MOST_MARKS + 1];
+    let refused = outbound.push_marked(&pcm, 8000, 1, 1, false, &many);
+    assert!(matches!(refused, Err(PushError::Misuse(_))));
+}

@@ -24,7 +24,6 @@ from roomkit.rtp.checks import flag
 from roomkit.rtp.codecs import Codec
 from roomkit.rtp.events import Disconnected, HeardAgain, Resumed, RTPEvent, Unheard
 from roomkit.rtp.options import DTMFMethod, MediaDirection, RTPExtra, RTPOptions, check_names
-from roomkit.rtp.path import path_of
 from roomkit.rtp.playback import RTPPlayback
 from roomkit.rtp.session import RTPSession
 from roomkit.rtp.stats import RTPStats
@@ -296,11 +295,15 @@ class RTPVoiceBackend(VoiceBackend):
         """The playback heard last and the ms of it that left on the wire, to the frame."""
         return self._require(session, "tell its position").position
 
-    def path_delay(self, session: VoiceSession) -> PathDelay | None:
-        """Half of the round trip and the far end's buffer, by its newest reports; None: none has
-        told a round trip (it sends none, or the call is younger than two of them)."""
-        media = self._require(session, "tell its delay")
-        return path_of(media.stats(), media.options.ptime_ms)
+    def path_delay(self, session: VoiceSession) -> PathDelay:
+        """How long audio takes from leaving here until it is heard at the far end: the least, the
+        most likely and the most, in ms.
+
+        The way is between nothing and the round trip that RTCP tells, most likely half of it, the
+        far end's jitter buffer what its extended reports tell; of what is not known, wide bounds
+        are taken. `roomkit.rtp.path.path_of` says how each comes about.
+        """
+        return self._require(session, "tell its delay").path_delay()
 
     def on_audio_played(self, callback: AudioPlayedCallback) -> Unsubscribe:
         """`callback(session, frame)` for audio that has left, as `RTPSession.on_played` tells it.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import inspect
 import logging
 import math
@@ -375,12 +374,10 @@ def _guarded(echo: Any, frame: AudioFrame) -> AudioFrame:
 
 
 def _new_echo_guard() -> Any:
-    # Made when something is played: a call that plays nothing needs none.
-    try:
-        module = importlib.import_module("roomkit.voice.pipeline.echo")
-    except ModuleNotFoundError:
-        return None
-    return module.EchoGuard()
+    # Made when something is played: a call that plays nothing needs none, nor the core.
+    from roomkit.voice.pipeline.echo import EchoGuard
+
+    return EchoGuard()
 
 
 def _format(frame: AudioFrame) -> tuple[int, int, float]:

@@ -12,7 +12,7 @@ __all__ = ["is_tone", "levels_dbfs"]
 _Samples = npt.NDArray[np.float32]
 
 # The share of the power that the two strongest tones have. That of a tone on a line of G.711 is
-# 0.9997 and more; of 2000 beginnings of speech, one in a hundred is above 0.998.
+# 0.9997 and more; of beginnings of speech on a clean line, one or two in a hundred are above 0.998.
 _WHOLE_SHARE: Final = 0.998
 # Of the second half alone, which tells of a tone that begins within the window. Tones look broader
 # in half of the time, vowels more like a tone.

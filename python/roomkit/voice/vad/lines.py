@@ -34,8 +34,9 @@ CONTEXT: Final = 32
 STATE: Final = 128
 WINDOW_MS: Final = WINDOW * 1000 / RATE
 
-# What is asked about before a beginning: a tenth of a second.
-_LOOK_BACK: Final = 3
+# What is asked about before a beginning: a quarter of a second. With less the model remembers too
+# little, and takes for speech what it does not after hearing all.
+_LOOK_BACK: Final = 8
 
 
 class Line:

@@ -25,11 +25,9 @@ __all__ = ["SileroVAD"]
 _log = logging.getLogger("roomkit.voice.vad")
 
 _INSTALL: Final = "pip install 'roomkit[vad]'"
-# SHA-256 of the files that the figures of this detector were measured with, or whose interface and
-# probabilities were compared with theirs.
+# SHA-256 of the files that the thresholds of this detector were measured with.
 _KNOWN: Final = {
     "1a153a22f4509e292a94e67d6f9b85e8deb25b4988682b7e174c65279d8788e3": "Silero 6.2",
-    "2623a2953f6ff3d2c1e61740c6cdb7168133479b267dfef114a4a3cc5bdd788f": "Silero 5.1",
 }
 
 
@@ -116,7 +114,10 @@ def _model_path(model: str | PathLike[str] | None) -> Path:
         path = Path(place) / "data" / "silero_vad.onnx"
         if path.is_file():
             return path.resolve()
-    raise ProviderUnavailableError(f"the Silero model is not installed: {_INSTALL} brings it")
+    raise ProviderUnavailableError(
+        f"the Silero model is not installed: {_INSTALL} brings it; for Linux on ARM, where it does"
+        " not, model= takes the path of a silero_vad.onnx"
+    )
 
 
 class _Process:

@@ -12,13 +12,13 @@ from operator import mul
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from roomkit._outcomes import Recorded
+from roomkit._calls.outcomes import Recorded
 from roomkit.voice.base import AudioChunk
 from roomkit.voice.frame import AudioFrame
 
 if TYPE_CHECKING:
-    from roomkit._ears import Ears
-    from roomkit._keys import Press
+    from roomkit._calls.ears import Ears
+    from roomkit._calls.keys import Press
 
 __all__ = ["Take", "joined", "level_db", "write_wav"]
 

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from roomkit._ears import Ears
-from roomkit._outcomes import Cut, Played, Said
+from roomkit._calls.ears import Ears
+from roomkit._calls.outcomes import Cut, Played, Said
 from roomkit.errors import CallEnded, SessionError, shown
 from roomkit.voice.base import VoiceSession
 
@@ -59,6 +59,11 @@ class Mouth:
         for play in self._plays:
             if by in play.stop_on:
                 play.speech.cancel(by)
+
+    @property
+    def playing(self) -> bool:
+        """Something is played, whoever plays it."""
+        return self._speech() is not None
 
     def pause(self) -> bool:
         """Holds back what plays, whoever plays it; True if that was possible."""

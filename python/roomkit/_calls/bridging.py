@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Dial", "joined"]
 
 _CUSHION_MS: Final = 40.0
-"""Silence before the first frame, and before the first after a gap: so much may the event loop be
-late with the next before anyone hears it."""
+"""Silence before the first frame: so much may the event loop be late with the next before anyone
+hears it. After a gap there is none: what was held up comes in a burst, and is a cushion itself."""
 _DIGIT_MS: Final = (40, 2000)
 """How long a key that is passed on is held: what every receiver takes (RFC 4733 §2.5.1.3 leaves it
 open), and no longer than anyone holds one by intent."""
@@ -52,13 +52,15 @@ class _Forward:
 
     def __init__(self, to: Call) -> None:
         self._backend, self._session = to.backend, to.session
+        self._begun = False
 
     def __call__(self, frame: AudioFrame) -> None:
         data = frame.data
+        if not self._begun:
+            self._begun = True
+            samples = round(_CUSHION_MS * frame.sample_rate / 1000)
+            data = bytes(2 * frame.channels * samples) + data
         try:
-            if not self._backend.is_playing(self._session):
-                samples = round(_CUSHION_MS * frame.sample_rate / 1000)
-                data = bytes(2 * frame.channels * samples) + data
             chunk = AudioChunk(data, frame.sample_rate, frame.channels)
             self._backend.send_audio_sync(self._session, chunk)
         except SessionError:

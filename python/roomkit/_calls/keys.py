@@ -14,6 +14,7 @@ __all__ = [
     "Keys",
     "Press",
     "check_digits",
+    "check_ending",
     "check_ends",
     "check_keys",
     "check_retries",
@@ -101,6 +102,12 @@ def check_digits(digits: object, most: int) -> None:
 def check_ends(terminator: object) -> str:
     """The keys that end a number; "" for None."""
     return "" if terminator is None else check_keys(terminator, "terminator")
+
+
+def check_ending(digits: int | None, ends: str, between: float | None) -> None:
+    """Raises if keys could be waited for without an end."""
+    if digits is None and not ends and between is None:
+        raise ValueError("digits, terminator, between_timeout: nothing would end it; one of them")
 
 
 def check_retries(retries: object, prompt: object) -> None:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from roomkit._clock import now_ms
 from roomkit.errors import shown
 
-__all__ = ["Claims", "Waits", "check_seconds"]
+__all__ = ["ROUNDING_MS", "Claims", "Waits", "check_seconds"]
+
+ROUNDING_MS: Final = 0.001
+"""A time that was reckoned in ms may lie behind that of the loop's timer by its last digits: what
+is due within this is due, or a timer would be set again and again for now."""
 
 
 class Waits:
@@ -66,7 +71,7 @@ class Waits:
             if self.over and not to_the_end:
                 return False
             left_ms = None if due is None else due - self.now_ms
-            if left_ms is not None and left_ms <= 0 and not self.held:
+            if left_ms is not None and left_ms <= ROUNDING_MS and not self.held:
                 return False
             await self._sleep(None if self.held else left_ms)
         return True

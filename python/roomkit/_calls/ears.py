@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from roomkit._calls.idle import Quiet
+from roomkit._calls.inbox import Inbox
+from roomkit._calls.keys import Keys
+from roomkit._calls.outcomes import CallOptions, Collected, Utterance
+from roomkit._calls.taking import joined
+from roomkit._calls.waits import ROUNDING_MS, Waits
 from roomkit._clock import now_ms
 from roomkit._faults import log_fault
-from roomkit._idle import Quiet
-from roomkit._inbox import Inbox
-from roomkit._keys import Keys
-from roomkit._outcomes import CallOptions, Collected, Utterance
 from roomkit._serial import SerialQueue
-from roomkit._taking import joined
-from roomkit._waits import Waits
+from roomkit.errors import CallEnded
 from roomkit.hooks import speaking
 from roomkit.voice.base import AudioChunk, Unsubscribe
 from roomkit.voice.events import (
@@ -47,7 +49,8 @@ class Ears:
     that happens; whoever waits, waits by `until`.
 
     `idle(count)` is called when the call is idle, `too_long(left_ms)` when it will be too old in so
-    many ms, and with 0 when it is.
+    many ms, and with 0 when it is. `occupied()` is asked before `idle` whether something goes on
+    that nobody told of.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Ears:
         recognises: bool,
         idle: Callable[[int], object],
         too_long: Callable[[float], object],
+        occupied: Callable[[], bool],
     ) -> None:
         self.keys = Keys(options.keys)
         self.inbox: Inbox[CallEvent] = Inbox(options.events)
@@ -65,11 +69,12 @@ class Ears:
         """The caller speaks."""
         self.reason: str | None = None
         self._recognises = recognises
+        self._linger_ms = options.linger_ms
         self._diverted: Callable[[DTMFDetectedEvent], object] | None = None
-        self._idle, self._too_long = idle, too_long
+        self._idle, self._too_long, self._occupied = idle, too_long, occupied
         self._waits = Waits()
-        # Speech that was not recognised yet.
-        self._spoken: deque[AudioChunk] = deque(maxlen=_UTTERANCES)
+        # Speech of which no turn was told yet, by the numbers of its utterances.
+        self._spoken: OrderedDict[int, AudioChunk] = OrderedDict()
         self._handlers: list[_Handler] = []
         now = now_ms()
         self._quiet = Quiet(options.idle_ms, now) if options.idle_ms else None
@@ -104,13 +109,15 @@ class Ears:
                 self.speaking = False
                 self.busy("speech", False)
                 if self._recognises:
-                    self._spoken.append(event.audio)
+                    self._spoken[event.utterance] = event.audio
+                    while len(self._spoken) > _UTTERANCES:
+                        self._spoken.popitem(last=False)
                 else:
                     self.said.append(Utterance(event.audio))
-            case TurnEndedEvent(dropped=False) if self._recognises:
+            case TurnEndedEvent() if self._recognises and not event.times.dropped:
+                audio = [self._spoken.pop(n) for n in event.utterances if n in self._spoken]
                 if event.text:
-                    self.said.append(Utterance(joined(self._spoken), event.text))
-                self._spoken.clear()
+                    self.said.append(Utterance(joined(audio), event.text))
             case AfterTTSEvent() | TTSCancelledEvent():
                 if self._quiet is not None:
                     self._quiet.played(now_ms())
@@ -123,11 +130,14 @@ class Ears:
         self._waits.wake()
 
     def end(self, reason: str) -> None:
-        """The call is over."""
+        """The call is over. Handlers may go on for as long as an application may."""
         self.reason = reason
         self._ends.clear()
         self._quiet = None
         self._arm()
+        if self._handlers:
+            loop = asyncio.get_running_loop()
+            self._alarm = loop.call_later(self._linger_ms / 1000, self.stop_handlers)
         self._waits.end()
 
     def busy(self, what: object, busy: bool) -> None:
@@ -168,6 +178,7 @@ class Ears:
         for handler in self._handlers:
             handler.stop()
         self._handlers.clear()
+        self._arm()
 
     # --- asked ----------------------------------------------------------------------------------
 
@@ -234,12 +245,19 @@ class Ears:
         self._alarm = loop.call_at(min(due) / 1000, self._ring) if due else None
 
     def _ring(self) -> None:
-        now = now_ms()
+        now = now_ms() + ROUNDING_MS
+        left_ms = count = None
         if self._ends and now >= self._ends[0][0]:
-            self._too_long(self._ends.popleft()[1])
-        if self._quiet is not None and (count := self._quiet.poll(now)) is not None:
-            self._idle(count)
+            left_ms = self._ends.popleft()[1]
+        if self._quiet is not None:
+            if self._occupied():
+                self._quiet.played(now)
+            count = self._quiet.poll(now)
         self._arm()
+        if left_ms is not None:
+            self._too_long(left_ms)
+        if count is not None:
+            self._idle(count)
 
 
 class _Handler:
@@ -259,7 +277,7 @@ class _Handler:
         if not isinstance(event, self._kind):
             return
         if self._is_async:
-            self._queue.submit(lambda: self._handler(event))  # type: ignore[arg-type,return-value]
+            self._queue.submit(lambda: _to_the_end(self._handler(event)))
             return
         try:
             made = self._handler(event)
@@ -271,7 +289,7 @@ class _Handler:
             # one, of which the next event waits for this.
             self._is_async = True
             self._first = made
-            self._queue.submit(lambda: made)
+            self._queue.submit(lambda: _to_the_end(made))
 
     def stop(self) -> None:
         self._queue.cancel()
@@ -280,3 +298,9 @@ class _Handler:
             and inspect.getcoroutinestate(self._first) == inspect.CORO_CREATED
         ):
             self._first.close()
+
+
+async def _to_the_end(made: Any) -> None:
+    """Awaits it; that the call ends meanwhile is no fault of it."""
+    with contextlib.suppress(CallEnded):
+        await made
