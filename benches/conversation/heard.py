@@ -162,7 +162,7 @@ async def _speak(line: Any, number: int, turns: int, seed: int, found: list[Told
             now = time.monotonic_ns()
             paused = speech.position.paused
             if heard is not None and not over.done() and speech.started_ms and not paused:
-                known = line.backend.path_delay(session) is not None
+                known = line.backend.stats(session)["round_trip_ms"] is not None
                 asked = (now, heard.heard_ms, heard.certain_ms, heard.possible_ms, known)
                 told.meanwhile.append(asked)
             if time.monotonic() - began > cut_after and not over.done():
