@@ -3,7 +3,8 @@
 use roomkit_media::session::{Direction, Event, FrameKind, Output};
 use roomkit_media::time::{Duration, Time};
 
-use super::{codecs, peer, ssrc_of, Operation, Run, Setup};
+use super::setup::{codecs, peer, ssrc_of, Setup};
+use super::{Operation, Run};
 
 impl Run {
     /// Of the source that is trusted, after a time of clean audio.

@@ -34,6 +34,8 @@ pub struct Press {
     pub began: Time,
     /// See `began`.
     pub ended: Time,
+    /// It may have begun while digits were masked.
+    pub masked: bool,
 }
 
 /// A gateway needs up to 50 ms to recognise a tone before it signals the key, and stops signalling as much later; the
@@ -69,7 +71,7 @@ struct Told {
 
 impl Merger {
     /// Takes a report at `now`. Poll afterwards.
-    pub fn report(&mut self, now: Time, press: Press) {
+    pub fn report(&mut self, now: Time, mut press: Press) {
         while self.told.front().is_some_and(|told| now - told.press.ended > MEMORY) {
             self.told.pop_front();
         }
@@ -80,7 +82,7 @@ impl Merger {
         match press.origin {
             Origin::Audio => self.waiting.push_back((now + PATIENCE, press)),
             Origin::Event | Origin::Injected => {
-                self.give_way(&press);
+                self.give_way(&mut press);
                 self.tell(press);
             }
         }
@@ -129,10 +131,11 @@ impl Merger {
     }
 
     /// Lets tones that wait go where a signalled press belongs: those of the same press away, those of earlier ones first.
-    fn give_way(&mut self, press: &Press) {
+    fn give_way(&mut self, press: &mut Press) {
         while let Some(&(_, waiting)) = self.waiting.front() {
             let told = Told { press: *press, also: [false; 3] };
             if told.is_of(&waiting) {
+                press.masked |= waiting.masked;
                 self.waiting.pop_front();
                 self.merged += 1;
             } else if waiting.began < press.began {
@@ -190,6 +193,7 @@ mod tests {
             origin,
             began: Time::ms(began),
             ended: Time::ms(ended),
+            masked: false,
         }
     }
 

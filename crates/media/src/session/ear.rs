@@ -69,7 +69,7 @@ impl Ear {
     /// Digits are to be kept from those who take the frames, or no longer.
     pub(super) fn set_masked(&mut self, masked: bool) {
         match (&mut self.mask, masked) {
-            (Some(mask), _) => mask.ending = !masked,
+            (Some(mask), _) => mask.set_ending(!masked),
             (None, true) => self.mask = Some(Mask::default()),
             (None, false) => {}
         }
@@ -90,16 +90,34 @@ impl Ear {
         if self.muted {
             hush(&mut frame);
         }
-        let Some(mask) = &mut self.mask else {
-            output.push_back(Output::Frame(frame));
-            return;
-        };
-        mask.hold(due, due + length, frame);
+        match &mut self.mask {
+            None => output.push_back(Output::Frame(frame)),
+            Some(mask) => {
+                mask.hold(due, due + length, frame);
+                self.deliver(due, due + length, output);
+            }
+        }
+    }
+
+    /// No frame is due at `due`, because nothing has come, or nothing comes any more: what is held back need not wait for one, and
+    /// neither must the end of a mask.
+    pub(super) fn no_frame(&mut self, due: Time, delay: Duration, output: &mut VecDeque<Output>) {
+        self.delay = delay;
+        if self.mask.is_some() {
+            self.look_at_the_rest();
+            self.finish(due);
+            self.deliver(due, due, output);
+        }
+    }
+
+    /// Delivers at the deadline `due` what may be delivered by `now`, and all of it where that ends the mask.
+    fn deliver(&mut self, due: Time, now: Time, output: &mut VecDeque<Output>) {
+        let Some(mask) = &mut self.mask else { return };
         let sounds = self.detector.as_ref().is_some_and(|detector| detector.sounding().is_some());
         // A digit that is still to be told was pressed while masked, and says so.
         let untold = self.receiver.current().is_some() || self.merger.holds();
-        let over = mask.is_played(due, delay) && mask.is_clear(due) && !sounds && !untold;
-        while let Some(mut frame) = mask.release(due + length, over) {
+        let over = mask.is_played(due, self.delay) && mask.is_clear(due) && !sounds && !untold;
+        while let Some(mut frame) = mask.release(now, over) {
             // What was held back before it was muted is not heard either.
             if self.muted {
                 hush(&mut frame);
@@ -127,6 +145,7 @@ impl Ear {
             origin: Origin::Injected,
             began: now.back(duration),
             ended: now,
+            masked: self.covers_signal(now.back(duration)),
         };
         self.merger.report(now, press);
     }
@@ -134,15 +153,7 @@ impl Ear {
     /// No more audio comes of where it came from: what is certain is told, and what was held back is delivered, masked where
     /// it has to be.
     pub(super) fn audio_ends(&mut self, now: Time, output: &mut VecDeque<Output>) {
-        if let (Some(detector), Some(mask)) = (&mut self.detector, &mut self.mask) {
-            // The last windows are half silence, in which a tone that has just begun is suspected all the same.
-            let silence = samples(UNSEEN, self.sample_rate) * usize::from(self.channels);
-            detector.process(&vec![0; silence]);
-            if let Some((from, to)) = detector.take_suspicion() {
-                let began = self.began + self.delay;
-                mask.tones(began + from, began + to);
-            }
-        }
+        self.look_at_the_rest();
         if let Some(mask) = &mut self.mask {
             while let Some(mut frame) = mask.release(now, true) {
                 if self.muted {
@@ -152,6 +163,19 @@ impl Ear {
             }
         }
         self.finish(now);
+    }
+
+    /// The audio that was given to the detector is all there is: what a key may have begun in the last of it is masked.
+    fn look_at_the_rest(&mut self) {
+        if let (Some(detector), Some(mask)) = (&mut self.detector, &mut self.mask) {
+            // The last windows are half silence, in which a tone that has just begun is suspected all the same.
+            let silence = samples(UNSEEN, self.sample_rate) * usize::from(self.channels);
+            detector.process(&vec![0; silence]);
+            if let Some((from, to)) = detector.take_suspicion() {
+                let began = self.began + self.delay;
+                mask.tones(began + from, began + to);
+            }
+        }
     }
 
     /// What was heard so far has nothing to do with what comes next: a tone that sounds is over.
@@ -166,18 +190,24 @@ impl Ear {
     /// Tells the presses that are known by `now`.
     pub(super) fn tell(&mut self, now: Time, stats: &mut Stats, output: &mut VecDeque<Output>) {
         while let Some(received) = self.receiver.poll(now) {
-            self.merger.report(now, press(received));
+            let masked = self.covers_signal(received.began);
+            self.merger.report(now, press(received, masked));
         }
         while let Some(press) = self.merger.poll(now, self.receiver.current()) {
             stats.digits_received += 1;
+            let goes_on = self.mask.as_ref().is_some_and(Mask::goes_on);
             output.push_back(Output::Event(Event::Digit {
                 digit: press.digit,
                 duration: press.duration,
                 confidence: press.confidence,
-                masked: self.mask.is_some(),
+                masked: press.masked || goes_on,
             }));
         }
         stats.digits_merged = self.merger.merged();
+    }
+
+    fn covers_signal(&self, came: Time) -> bool {
+        self.mask.as_ref().is_some_and(|mask| mask.covers_signal(came))
     }
 
     fn listen(&mut self, due: Time, pcm: &[i16], length: Duration) {
@@ -205,7 +235,7 @@ impl Ear {
 
     /// Reports the digits that were found in the audio.
     fn collect(&mut self, now: Time) {
-        let Some(detector) = &mut self.detector else { return };
+        let (Some(detector), mask) = (&mut self.detector, &self.mask) else { return };
         while let Some(heard) = detector.poll() {
             let began = self.began + heard.start;
             let press = Press {
@@ -215,13 +245,14 @@ impl Ear {
                 origin: Origin::Audio,
                 began,
                 ended: began + heard.duration,
+                masked: mask.as_ref().is_some_and(|mask| mask.covers_tone(began + self.delay)),
             };
             self.merger.report(now, press);
         }
     }
 }
 
-fn press(received: ReceivedDigit) -> Press {
+fn press(received: ReceivedDigit, masked: bool) -> Press {
     Press {
         digit: received.digit,
         duration: received.duration,
@@ -229,5 +260,6 @@ fn press(received: ReceivedDigit) -> Press {
         origin: Origin::Event,
         began: received.began,
         ended: received.began + received.duration,
+        masked,
     }
 }

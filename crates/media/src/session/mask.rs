@@ -26,12 +26,28 @@ pub(super) struct Mask {
     held: VecDeque<(Time, Time, Frame)>,
     stretches: VecDeque<(Time, Time)>,
     /// It is to end as soon as nothing of a digit is left.
-    pub(super) ending: bool,
-    /// When what came before it was to end has been played, and recognised if it is a key.
-    played: Option<Time>,
+    ending: Option<Ending>,
+}
+
+/// How far the end of a mask is.
+#[derive(Clone, Copy, Debug)]
+enum Ending {
+    /// It was asked for; nothing was listened to since.
+    Asked,
+    /// What began before `pressed` on its way here, or before `played` among the frames, may have been pressed while masked.
+    Since { pressed: Time, played: Time },
 }
 
 impl Mask {
+    /// It is to end, or to go on after all.
+    pub(super) fn set_ending(&mut self, ending: bool) {
+        match (ending, self.ending) {
+            (false, _) => self.ending = None,
+            (true, None) => self.ending = Some(Ending::Asked),
+            (true, Some(_)) => {}
+        }
+    }
+
     /// The audio from `from` to `to` may hold a key's tones.
     pub(super) fn tones(&mut self, from: Time, to: Time) {
         self.silence(from.back(MARGIN), to + MARGIN);
@@ -64,14 +80,28 @@ impl Mask {
         Some(frame)
     }
 
-    /// Whether all that came before it was to end has been listened to. Asked for with every frame, at its deadline; `delay` is
-    /// from the arrival of audio to that.
+    /// Whether all that came before it was to end has been listened to. Asked for at every deadline of a frame, whether there is
+    /// one or not; `delay` is from the arrival of audio to that.
     pub(super) fn is_played(&mut self, due: Time, delay: Duration) -> bool {
-        if !self.ending {
-            self.played = None;
-            return false;
+        if let Some(ending @ Ending::Asked) = &mut self.ending {
+            *ending = Ending::Since { pressed: due + HOLD, played: due + delay + HOLD };
         }
-        due >= *self.played.get_or_insert(due + delay + HOLD)
+        matches!(self.ending, Some(Ending::Since { played, .. }) if due >= played)
+    }
+
+    /// Whether what came at `came` is of a key that may have been pressed before it was to end.
+    pub(super) fn covers_signal(&self, came: Time) -> bool {
+        !matches!(self.ending, Some(Ending::Since { pressed, .. }) if came >= pressed)
+    }
+
+    /// The same of a tone in what is due at `due`.
+    pub(super) fn covers_tone(&self, due: Time) -> bool {
+        !matches!(self.ending, Some(Ending::Since { played, .. }) if due >= played)
+    }
+
+    /// Whether it is to go on: all that is pressed is masked.
+    pub(super) fn goes_on(&self) -> bool {
+        self.ending.is_none()
     }
 
     /// Whether nothing of a digit is left in what is held, nor right behind it.

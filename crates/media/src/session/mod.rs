@@ -309,7 +309,8 @@ impl Session {
     /// [`Event::Digit`] says so. Tones are then listened for even if the configuration does not ask for it: nobody else
     /// could hear them.
     ///
-    /// It ends when nothing of a digit is left in what was held back.
+    /// It ends when nothing of a digit is left in what was held back, whether audio comes or not. However long that takes, a
+    /// key is not told as masked that was pressed once all that had come when the end was asked for was played.
     pub fn mask_digits(&mut self, masked: bool) {
         self.inbound.ear.set_masked(masked);
     }
@@ -469,10 +470,14 @@ impl Session {
         let due = self.frame_time(self.frame);
         self.frame += 1;
         self.due = due;
-        if let Some(frame) = self.inbound.playout.frame(due) {
-            self.heard = Some((due, frame.timestamp));
-            let delay = self.inbound.playout.delay();
-            self.inbound.ear.frame(due, delay, frame, &mut self.output);
+        let frame = self.inbound.playout.frame(due);
+        let delay = self.inbound.playout.delay();
+        match frame {
+            Some(frame) => {
+                self.heard = Some((due, frame.timestamp));
+                self.inbound.ear.frame(due, delay, frame, &mut self.output);
+            }
+            None => self.inbound.ear.no_frame(due, delay, &mut self.output),
         }
         if send {
             self.send_frame();
