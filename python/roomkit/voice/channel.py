@@ -23,6 +23,7 @@ from roomkit.voice.base import (
     VoiceSession,
     check_session,
 )
+from roomkit.voice.commands import TraceEntry
 from roomkit.voice.events import (
     ClientDisconnectedEvent,
     ClientHeardAgainEvent,
@@ -236,6 +237,11 @@ class VoiceChannel(Channel):
         is; `"frames_dropped"`, frames that the stages were too slow for; `"stages"`, what each
         stage did. The media's own are `backend.stats`."""
         return self._call(session).stats()
+
+    def trace(self, session: VoiceSession) -> tuple[TraceEntry, ...]:
+        """What the conversation of a call was told, decided and commanded, oldest first: the last
+        some hundred entries. Nothing of what was said or keyed is in it."""
+        return self._call(session).dialogue.conversation.trace
 
     # --- life ---------------------------------------------------------------------------------
 
