@@ -356,3 +356,13 @@ async def test_a_backend_that_cannot_hold_says_so() -> None:
         for attempt in (channel.hold, channel.resume):
             with pytest.raises(NotImplementedError, match="loopback cannot put on hold"):
                 await attempt(session)
+
+
+async def test_a_voice_of_recordings_gets_whole_texts_and_any_other_sentences() -> None:
+    class Recordings(Letters):
+        whole_texts = True
+
+    for tts, texts in ((Recordings(), ["Hello. Goodbye."]), (Letters(), ["Hello.", "Goodbye."])):
+        async with call(tts=tts) as (_, channel, _, session, _):
+            assert await channel.say(session, "Hello. Goodbye.")
+        assert tts.texts == texts

@@ -56,7 +56,7 @@ async def spoken_parts(
             text = asking.result()
         finally:
             asking.cancel()
-        for sentence in split(text) if whole else [text.strip()]:
+        for sentence in split(text) if whole and not tts.whole_texts else [text.strip()]:
             if speakable(sentence):
                 yield spoken(sentence)
 

@@ -22,6 +22,13 @@ class TTSProvider(ABC):
         """For logs."""
         return type(self).__name__
 
+    @property
+    def whole_texts(self) -> bool:
+        """True: it gets a text as it was given to `say`, as one that has recordings of whole texts
+        must. False: sentence by sentence, so that the first is heard while the next is made, and
+        that what was heard is known to the sentence."""
+        return False
+
     @abstractmethod
     def synthesize_stream(
         self, text: str, *, voice: str | None = None

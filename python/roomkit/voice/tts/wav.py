@@ -58,6 +58,10 @@ class WavPrompts(TTSProvider):
             raise ValueError(f"prompts: {str(directory)!r} is not a directory")
         self._files = {path.stem: path for path in sorted(directory.glob("*.wav"))}
 
+    @property
+    def whole_texts(self) -> bool:
+        return True
+
     async def synthesize_stream(
         self, text: str, *, voice: str | None = None
     ) -> AsyncGenerator[AudioChunk]:
