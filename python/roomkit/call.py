@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from roomkit.voice.backends.base import VoiceBackend
     from roomkit.voice.channel import VoiceChannel
     from roomkit.voice.frame import AudioFrame
+    from roomkit.voice.pipeline.base import Recording
 
     Audio = (
         PathLike[str]
@@ -166,6 +167,11 @@ class Call:
     def stats(self) -> Any:
         """Counters of the session, as `VoiceBackend.stats` gives them."""
         return self.backend.stats(self.session)
+
+    @property
+    def recording(self) -> Recording | None:
+        """The recording of the call, to pause and resume it; None where it is not recorded."""
+        return None if self.over else self.channel.recording(self.session)
 
     @property
     def over(self) -> bool:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from roomkit.rtp.options import RTPCallOptions, RTPExtra, RTPOptions, RTPWishes
     from roomkit.rtp.opus import OpusSettings
+    from roomkit.rtp.playback import RTPPlayback
     from roomkit.rtp.playout import Playback
     from roomkit.rtp.session import RTPSession
     from roomkit.rtp.srtp import SRTP, CryptoLine, SRTPKey
@@ -55,6 +56,7 @@ _HOMES = {
     "CryptoLine": "roomkit.rtp.srtp",
     "RTPStats": "roomkit.rtp.stats",
     "RTPWishes": "roomkit.rtp.options",
+    "RTPPlayback": "roomkit.rtp.playback",
     "Resumed": "roomkit.rtp.events",
     "SourceTrusted": "roomkit.rtp.events",
     "Unheard": "roomkit.rtp.events",
@@ -79,6 +81,7 @@ __all__ = [
     "RTPEvent",
     "RTPExtra",
     "RTPOptions",
+    "RTPPlayback",
     "RTPSession",
     "RTPStats",
     "RTPWishes",

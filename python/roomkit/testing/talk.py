@@ -211,17 +211,18 @@ class Talk:
         self, text: str, *, within: float = 10.0, caller: Caller | None = None
     ) -> float:
         """The caller hears these words one after another, within so many seconds: read from the
-        samples that came out of his phone, in the order of the expectations. Returns when he had
-        heard the last one, in ms; raises an `AssertionError` with the timeline otherwise."""
+        samples that came out of his phone, in the order of the expectations. Marks around words do
+        not matter. Returns when he had heard the last one, in ms; raises an `AssertionError` with
+        the timeline otherwise."""
         listener = caller or self.caller
-        words = text.split()
+        words = [_bare(word) for word in text.split()]
         if not words:
             raise ValueError("text: no words; one or more fits")
 
         def heard() -> float | None:
             found = listener.heard.words
             for place in range(self._heard_to.get(listener, 0), len(found) - len(words) + 1):
-                if [word.text for word in found[place : place + len(words)]] == words:
+                if [_bare(word.text) for word in found[place : place + len(words)]] == words:
                     self._heard_to[listener] = place + len(words)
                     return found[place + len(words) - 1].end_ms
             return None
@@ -375,6 +376,11 @@ class Talk:
 
     def _fail(self, what: str) -> NoReturn:
         raise _UnmetError(f"{what}\n{self.timeline()}")
+
+
+def _bare(word: str) -> str:
+    """Without the marks around it, if anything else is left."""
+    return word.strip(".,;:!?…\"'()") or word
 
 
 class _UnmetError(AssertionError):

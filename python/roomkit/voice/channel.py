@@ -33,7 +33,7 @@ from roomkit.voice.events import (
 )
 from roomkit.voice.frame import AudioFrame
 from roomkit.voice.limits import ProviderLimits
-from roomkit.voice.pipeline.base import AudioPipelineConfig
+from roomkit.voice.pipeline.base import AudioPipelineConfig, Recording
 from roomkit.voice.stt.base import STTProvider
 from roomkit.voice.tts.base import TTSProvider
 from roomkit.voice.turns import BargeIn, Turns
@@ -237,6 +237,10 @@ class VoiceChannel(Channel):
         is; `"frames_dropped"`, frames that the stages were too slow for; `"stages"`, what each
         stage did. The media's own are `backend.stats`."""
         return self._call(session).stats()
+
+    def recording(self, session: VoiceSession) -> Recording | None:
+        """The recording of a call, to pause and resume it; None where it is not recorded."""
+        return self._call(session).hearing.recording
 
     def trace(self, session: VoiceSession) -> tuple[TraceEntry, ...]:
         """What the conversation of a call was told, decided and commanded, oldest first: the last
