@@ -34,6 +34,26 @@ impl Spectrum {
     }
 }
 
+/// The sum of `term(a, b)` over two signals: in eight parts, so that the compiler makes vectors of them.
+#[inline]
+pub(super) fn sum<A: Copy, B: Copy>(a: &[A], b: &[B], term: impl Fn(A, B) -> f32) -> f32 {
+    const LANES: usize = 8;
+    let mut sums = [0.0; LANES];
+    let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest: f32 = a.remainder().iter().zip(b.remainder()).map(|(x, y)| term(*x, *y)).sum();
+    for (a, b) in a.zip(b) {
+        for k in 0..LANES {
+            sums[k] += term(a[k], b[k]);
+        }
+    }
+    sums.iter().sum::<f32>() + rest
+}
+
+/// The sum of their squares.
+pub(super) fn energy(samples: &[f32]) -> f32 {
+    sum(samples, samples, |x, y| x * y)
+}
+
 /// The sines of the transform.
 #[derive(Clone, Debug)]
 pub(super) struct Fft {
@@ -60,13 +80,22 @@ impl Fft {
             im[k] = signal[2 * k + 1];
         }
         self.complex(&mut re, &mut im);
-        for k in 0..BINS {
-            let (a, b) = (k % HALF, (HALF - k) % HALF);
-            let (even_re, even_im) = (re[a] + re[b], im[a] - im[b]);
-            let (odd_re, odd_im) = (im[a] + im[b], re[b] - re[a]);
-            let (cos, sin) = if k == HALF { (-1.0, 0.0) } else { (self.cos[k], -self.sin[k]) };
-            out.re[k] = 0.5 * (even_re + cos * odd_re - sin * odd_im);
-            out.im[k] = 0.5 * (even_im + cos * odd_im + sin * odd_re);
+        (out.re[0], out.im[0]) = (re[0] + im[0], 0.0);
+        (out.re[HALF], out.im[HALF]) = (re[0] - im[0], 0.0);
+        // In slices of one length, and the other half backwards: the compiler makes vectors of that.
+        const BETWEEN: usize = HALF - 1;
+        let between = |x: &[f32]| -> [f32; BETWEEN] { core::array::from_fn(|n| x[n + 1]) };
+        let backwards = |x: &[f32]| -> [f32; BETWEEN] { core::array::from_fn(|n| x[BETWEEN - n]) };
+        let (re_a, im_a) = (between(&re), between(&im));
+        let (re_b, im_b) = (backwards(&re), backwards(&im));
+        let (cosines, sines) = (&self.cos[1..HALF], &self.sin[1..HALF]);
+        let (to_re, to_im) = (&mut out.re[1..HALF], &mut out.im[1..HALF]);
+        for n in 0..BETWEEN {
+            let (even_re, even_im) = (re_a[n] + re_b[n], im_a[n] - im_b[n]);
+            let (odd_re, odd_im) = (im_a[n] + im_b[n], re_b[n] - re_a[n]);
+            let (cos, sin) = (cosines[n], -sines[n]);
+            to_re[n] = 0.5 * (even_re + cos * odd_re - sin * odd_im);
+            to_im[n] = 0.5 * (even_im + cos * odd_im + sin * odd_re);
         }
     }
 

@@ -1,6 +1,6 @@
 //! One way by which our voice comes back: an adaptive filter around its delay, in the frequency domain.
 
-use super::fft::{Fft, Spectrum, BINS, LEN};
+use super::fft::{energy, sum, Fft, Spectrum, BINS, LEN};
 use super::played::Played;
 
 /// Samples that are predicted at a time, at most: 20 ms.
@@ -116,30 +116,30 @@ impl Filter {
             *power = 1.0 / (*power + WEAK * mean + QUIET);
         }
         let mut left = heard.to_vec();
-        let all = square(&left);
+        let all = energy(&left);
         let mut taps = [0.0; LEN];
         let mut direction = [0.0; LEN];
         let mut before = 0.0;
         for _ in 0..ITERATIONS {
-            let mut sum = Spectrum::ZERO;
+            let mut total = Spectrum::ZERO;
             let mut error = Spectrum::ZERO;
             for (x, hop) in references.iter().zip(left.chunks(HOP)) {
                 block.fill(0.0);
                 block[LEN - hop.len()..].copy_from_slice(hop);
                 fft.forward(&block, &mut error);
-                sum.add_correlation(x, &error);
+                total.add_correlation(x, &error);
             }
             let mut gradient = [0.0; LEN];
-            fft.inverse(&sum, &mut gradient);
+            fft.inverse(&total, &mut gradient);
             gradient[TAPS..].fill(0.0);
-            fft.forward(&gradient, &mut sum);
+            fft.forward(&gradient, &mut total);
             for (k, by) in weight.iter().enumerate() {
-                sum.re[k] *= by;
-                sum.im[k] *= by;
+                total.re[k] *= by;
+                total.im[k] *= by;
             }
-            fft.inverse(&sum, &mut block);
+            fft.inverse(&total, &mut block);
             block[TAPS..].fill(0.0);
-            let steep: f32 = gradient.iter().zip(&block).map(|(a, b)| a * b).sum();
+            let steep = sum(&gradient, &block, |a, b| a * b);
             let turn = if before > 0.0 { steep / before } else { 0.0 };
             before = steep;
             for (to, from) in direction.iter_mut().zip(&block) {
@@ -152,7 +152,7 @@ impl Filter {
                 fft.inverse(&x.times(&p), &mut block);
                 step.extend_from_slice(&block[LEN - hop.len()..]);
             }
-            let by = steep / square(&step);
+            let by = steep / energy(&step);
             if !by.is_finite() {
                 break;
             }
@@ -164,10 +164,6 @@ impl Filter {
             }
         }
         fft.forward(&taps, &mut self.response);
-        square(&left) / all.max(1.0)
+        energy(&left) / all.max(1.0)
     }
-}
-
-fn square(samples: &[f32]) -> f32 {
-    samples.iter().map(|x| x * x).sum()
 }

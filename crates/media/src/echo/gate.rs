@@ -1,6 +1,6 @@
 //! The decision, every 20 ms at 8 kHz: while something is played nothing passes, until it is known for a caller.
 
-use super::fft::Fft;
+use super::fft::{energy, sum, Fft};
 use super::filter::{Filter, HOP};
 use super::floor::Floor;
 use super::played::Played;
@@ -162,7 +162,7 @@ impl Gate {
             self.run.heard += in_power * n;
             self.run.left += left_power * n;
             self.run.echo += echo_power * n;
-            self.run.common += heard.iter().zip(echo.iter()).map(|(a, b)| a * b).sum::<f32>();
+            self.run.common += sum(heard, echo, |a, b| a * b);
             if !self.open {
                 self.judge(end);
             } else if self.run.length >= LONGEST.max(2 * self.run.searched) {
@@ -301,8 +301,8 @@ impl Gate {
             self.filters.push(filter);
         }
         let rest = self.rest(run, end);
-        let heard: f32 = self.heard[KEPT - run..].iter().map(|&s| f32::from(s).powi(2)).sum();
-        let ratio = rest.iter().map(|x| x * x).sum::<f32>() / heard.max(1.0);
+        let heard = energy_of(&self.heard[KEPT - run..]);
+        let ratio = energy(&rest) / heard.max(1.0);
         if ratio > 0.08 || all > 0.2 {
             self.filters = before;
             return false;
@@ -373,7 +373,7 @@ impl Gate {
         }
         let heard: Vec<f32> = self.heard[KEPT - run..].iter().map(|&s| f32::from(s)).collect();
         let Some((found, _)) = find(&self.fft, &echo, &heard) else { return false };
-        let left: f32 = heard.iter().zip(&echo[found..]).map(|(a, b)| (a - b) * (a - b)).sum();
+        let left = sum(&heard, &echo[found..][..heard.len()], |a, b| (a - b) * (a - b));
         let ratio = left / run as f32 / power(&heard).max(1.0);
         let by = end - run as i64 - (begin + found as i64);
         if ratio > SHIFTED || by == 0 {
@@ -516,7 +516,7 @@ impl Gate {
         if self.known < WINDOW || end.rem_euclid(800) >= HOP as i64 {
             return;
         }
-        let heard = self.heard[KEPT - WINDOW..].iter().map(|&s| f32::from(s).powi(2)).sum::<f32>();
+        let heard = energy_of(&self.heard[KEPT - WINDOW..]);
         let mut powers = [0.0; (LATEST as usize + WINDOW) / HOP];
         self.powers(end, &mut powers);
         let bins = WINDOW / HOP;
@@ -582,9 +582,13 @@ fn explained(length: usize) -> f32 {
 }
 
 fn power_of(samples: &[i16]) -> f32 {
-    samples.iter().map(|&x| f32::from(x).powi(2)).sum::<f32>() / samples.len().max(1) as f32
+    energy_of(samples) / samples.len().max(1) as f32
+}
+
+fn energy_of(samples: &[i16]) -> f32 {
+    sum(samples, samples, |x, y| f32::from(x) * f32::from(y))
 }
 
 fn power(samples: &[f32]) -> f32 {
-    samples.iter().map(|x| x * x).sum::<f32>() / samples.len().max(1) as f32
+    energy(samples) / samples.len().max(1) as f32
 }

@@ -52,22 +52,29 @@ impl Played {
         out.fill(0.0);
         let from = at.max(self.end - KEPT as i64);
         let to = (at + out.len() as i64).min(self.end);
-        let mut any = 0;
-        if from < to {
-            let slots = &mut out[(from - at) as usize..(to - at) as usize];
-            let mut slot = from.rem_euclid(KEPT as i64) as usize;
-            for value in slots {
-                any |= self.samples[slot];
-                *value = f32::from(self.samples[slot]);
-                slot = if slot + 1 == KEPT { 0 } else { slot + 1 };
-            }
+        if from >= to {
+            return false;
         }
+        let slots = &mut out[(from - at) as usize..(to - at) as usize];
+        let slot = from.rem_euclid(KEPT as i64) as usize;
+        // The ring's end may lie in it. Each part is in one piece, so that the compiler makes vectors of it.
+        let (first, second) = slots.split_at_mut(slots.len().min(KEPT - slot));
+        let any = copy(&self.samples[slot..], first) | copy(&self.samples, second);
         any != 0
     }
 
     fn put(&mut self, place: i64, sample: i16) {
         self.samples[place.rem_euclid(KEPT as i64) as usize] = sample;
     }
+}
+
+fn copy(samples: &[i16], out: &mut [f32]) -> i16 {
+    let mut any = 0;
+    for (value, sample) in out.iter_mut().zip(samples) {
+        any |= sample;
+        *value = f32::from(*sample);
+    }
+    any
 }
 
 fn power(pcm: &[i16]) -> f32 {
