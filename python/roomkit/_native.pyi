@@ -46,8 +46,8 @@ FRAME: int
 `c` = 0 received, 1 concealed, 2 silence, 3 comfort noise, `d` = when it was due on the media clock,
 in ms since the session opened (float)."""
 DIGIT: int
-"""`a` = digit (str), `b` = duration in ms (int), `c` = (confidence, 0 to 1; whether digits are
-masked)."""
+"""`a` = digit (str), `b` = duration in ms (int), `c` = (confidence, 0 to 1; whether it was pressed
+while digits are masked)."""
 NOTHING_LEAVES: int
 """`a` = why: for a second the system has refused all that the session sent. Once, until something
 leaves."""
