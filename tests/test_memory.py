@@ -40,6 +40,11 @@ async def main():
             detector.process(data)
         except MemoryError as error:
             print("detector:", error)
+        resampler = _native.Resampler(8000, 48000)
+        try:
+            resampler.process(data)
+        except MemoryError as error:
+            print("resampler:", error)
         assert (await session.play(bytes(640))).played_ms == 40
         assert not session.closed
     print("closed")
@@ -57,6 +62,6 @@ async def test_what_memory_has_no_room_for_raises_and_the_call_goes_on() -> None
     assert (process.returncode, errors) == (0, b"")
     *refused, end = output.decode().splitlines()
     assert end == "closed"
-    assert [line.partition(":")[0] for line in refused] == ["play", "send", "detector"]
+    assert [line.partition(":")[0] for line in refused] == ["play", "send", "detector", "resampler"]
     for line in refused:
         assert "there is no memory for" in line

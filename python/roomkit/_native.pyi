@@ -35,6 +35,7 @@ __all__ = [
     "EchoGuard",
     "Engine",
     "Inbox",
+    "Resampler",
     "Session",
     "__version__",
 ]
@@ -46,8 +47,8 @@ FRAME: int
 `c` = 0 received, 1 concealed, 2 silence, 3 comfort noise, `d` = when it was due on the media clock,
 in ms since the session opened (float)."""
 DIGIT: int
-"""`a` = digit (str), `b` = duration in ms (int), `c` = (confidence, 0 to 1; whether digits are
-masked)."""
+"""`a` = digit (str), `b` = duration in ms (int), `c` = (confidence, 0 to 1; whether it was pressed
+while digits are masked)."""
 NOTHING_LEAVES: int
 """`a` = why: for a second the system has refused all that the session sent. Once, until something
 leaves."""
@@ -191,6 +192,20 @@ class EchoGuard:
 
     def heard(self, data: Buffer, clock_ms: float, channels: int = 1) -> bytes | None:
         """What a detector is to hear in place of the next frame; None: the frame as it is."""
+
+@final
+class Resampler:
+    """Converts one stream of `channels` interleaved channels for a recording, 8 to 192 kHz each
+    way. Output sample n belongs to the time n / `to_hz` of it: the filter's delay is taken out.
+    """
+
+    def __new__(cls, from_hz: int, to_hz: int, channels: int = 1) -> Resampler: ...
+    def process(self, data: Buffer) -> bytes:
+        """Takes more; what can be told of the output now, which lags by half the filter."""
+
+    def finish(self) -> bytes:
+        """The rest: silence follows. In all there are exactly ⌈n · to / from⌉ samples of n then,
+        and what comes next begins afresh."""
 
 @final
 class Session:

@@ -330,6 +330,19 @@ async def test_masked_digits_are_told_but_in_no_frame_repr_or_log(
     assert not [record for record in caplog.records if "738" in record.getMessage()]
 
 
+async def test_masking_ends_for_a_far_end_that_never_sent_audio() -> None:
+    async with call() as (alice, bob):
+        hearing = asyncio.create_task(digits_of(bob, 2))
+        with bob.digits_masked():
+            first = asyncio.create_task(digits_of(bob, 1))
+            alice.send_dtmf("9")
+            await first
+        alice.send_dtmf(",8")
+        told = [(event.digit, event.masked) for event in await hearing]
+        assert told == [("9", True), ("8", False)]
+        assert bob.stats().frames_received == 0
+
+
 def level_of(frame: AudioFrame) -> float:
     return level(frame.data)
 

@@ -31,6 +31,12 @@ const KAISER_BETA: f64 = 4.95;
 /// The cut-off lies this far below the lower Nyquist frequency: centres the 1.2 kHz edge so that the stop band begins
 /// 600 Hz above Nyquist, whose alias is 3.4 kHz when the lower rate is 8 kHz, and costs 0.45 dB there.
 const CUTOFF_BELOW_NYQUIST: f64 = 105.0;
+/// A recording can wait: its filter reaches over so many crossings of zero to each side at the lower of the two rates, so that
+/// its edge is an eighth of the band wide, with 70 dB beyond it.
+const SHARP_CROSSINGS: f64 = 16.0;
+const SHARP_BETA: f64 = 7.0;
+/// Its cut-off, of the lower Nyquist frequency.
+const SHARP_CUTOFF: f64 = 0.93;
 /// Ratios with more phases than this interpolate between as many stored ones. All pairs of common audio rates have
 /// fewer (8 or 48 kHz to 44.1 kHz: 441 and 147).
 const MAX_PHASES: u32 = 640;
@@ -92,11 +98,33 @@ pub struct Resampler {
     phase: u32,
     /// Input frames to skip before the next output: it is placed on the last input after them.
     ahead: usize,
+    /// The same at the beginning: half the filter, where the delay is taken out.
+    lead: usize,
 }
 
 impl Bank {
     /// Computes the coefficients: some tens of thousands of sines at most, so do it once per ratio and share it.
     pub fn new(from_hz: u32, to_hz: u32) -> Result<Bank, BadConversion> {
+        let half = (u64::from(from_hz) * HALF_US).div_ceil(1_000_000) as usize;
+        let cutoff = f64::from(from_hz.min(to_hz)) / 2.0 - CUTOFF_BELOW_NYQUIST;
+        Bank::shaped(from_hz, to_hz, half, cutoff, KAISER_BETA)
+    }
+
+    /// For a recording: an edge an eighth of the band wide with 70 dB beyond it, and a filter that is too long for a call.
+    pub fn sharp(from_hz: u32, to_hz: u32) -> Result<Bank, BadConversion> {
+        let lower = f64::from(from_hz.min(to_hz));
+        let half = (SHARP_CROSSINGS * f64::from(from_hz) / lower.max(1.0)).ceil() as usize;
+        Bank::shaped(from_hz, to_hz, half, SHARP_CUTOFF * lower / 2.0, SHARP_BETA)
+    }
+
+    /// `cutoff` in Hz.
+    fn shaped(
+        from_hz: u32,
+        to_hz: u32,
+        half: usize,
+        cutoff: f64,
+        beta: f64,
+    ) -> Result<Bank, BadConversion> {
         for rate in [from_hz, to_hz] {
             if !RATES.contains(&rate) {
                 return Err(BadConversion::Rate(rate));
@@ -104,22 +132,15 @@ impl Bank {
         }
         let common = gcd(from_hz, to_hz);
         let (up, down) = (to_hz / common, from_hz / common);
-        let half = (u64::from(from_hz) * HALF_US).div_ceil(1_000_000) as usize;
         let stride = (2 * half).next_multiple_of(LANES);
         let phases = up.min(MAX_PHASES);
         let mut rows = Vec::new();
         if from_hz != to_hz {
-            let cutoff = f64::from(from_hz.min(to_hz)) / 2.0 - CUTOFF_BELOW_NYQUIST;
             let cycles_per_input = cutoff / f64::from(from_hz);
             rows.reserve_exact((phases as usize + 1) * stride);
             for phase in 0..=phases {
-                push_row(
-                    &mut rows,
-                    half,
-                    stride,
-                    cycles_per_input,
-                    f64::from(phase) / f64::from(phases),
-                );
+                let fraction = f64::from(phase) / f64::from(phases);
+                push_row(&mut rows, half, stride, cycles_per_input, beta, fraction);
             }
         }
         Ok(Bank { from_hz, to_hz, up, down, half, stride, phases, rows })
@@ -155,7 +176,17 @@ impl Resampler {
         let channels = usize::from(channels);
         let capacity = if bank.rows.is_empty() { 0 } else { bank.stride + BLOCK };
         let history = vec![0.0; channels * capacity];
-        Ok(Resampler { bank, channels, history, capacity, phase: 0, ahead: 0 })
+        Ok(Resampler { bank, channels, history, capacity, phase: 0, ahead: 0, lead: 0 })
+    }
+
+    /// The same without its delay, for what is no call: the output waits for half a filter of input, and its first sample
+    /// belongs where the first input does. After [`drain`](Self::drain) there are exactly ⌈n · to / from⌉ of them.
+    pub fn in_place(mut self) -> Resampler {
+        if !self.is_identity() {
+            self.lead = self.bank.half;
+            self.reset();
+        }
+        self
     }
 
     /// Converts a chunk of any length and appends the result. Samples after the last whole frame of all channels are
@@ -174,30 +205,33 @@ impl Resampler {
 
     /// How late a sound comes out: about 1.1 ms, or nothing where the rates are equal.
     pub fn delay(&self) -> Duration {
-        if self.is_identity() {
+        if self.is_identity() || self.lead > 0 {
             return Duration::ZERO;
         }
         Duration::from_secs(self.bank.half as u64) / self.bank.from_hz
     }
 
-    /// Ends the stream: appends what is still inside, [`delay`](Self::delay) long, and starts afresh.
+    /// Ends the stream: appends what is still inside, half a filter long, and starts afresh.
     pub fn drain(&mut self, out: &mut Vec<i16>) {
         if self.is_identity() {
             return;
         }
-        // At most 216 frames, at 192 kHz: less than a block.
-        let silence = self.bank.half;
-        for history in self.history.chunks_exact_mut(self.capacity) {
-            history[self.bank.stride..][..silence].fill(0.0);
+        let mut silence = self.bank.half;
+        while silence > 0 {
+            let frames = silence.min(BLOCK);
+            for history in self.history.chunks_exact_mut(self.capacity) {
+                history[self.bank.stride..][..frames].fill(0.0);
+            }
+            self.produce(frames, out);
+            silence -= frames;
         }
-        self.produce(silence, out);
         self.reset();
     }
 
     /// Forgets the past, as for a new stream.
     pub fn reset(&mut self) {
         self.history.fill(0.0);
-        (self.phase, self.ahead) = (0, 0);
+        (self.phase, self.ahead) = (0, self.lead);
     }
 
     fn is_identity(&self) -> bool {
@@ -270,12 +304,19 @@ fn to_pcm(value: f32) -> i16 {
 /// Appends the coefficients for an output that lies `fraction` of a sample after the grid, oldest input first.
 ///
 /// Every row is scaled to a sum of one: a constant stays that constant, without a tone at the phase rate.
-fn push_row(rows: &mut Vec<f32>, half: usize, stride: usize, cutoff: f64, fraction: f64) {
+fn push_row(
+    rows: &mut Vec<f32>,
+    half: usize,
+    stride: usize,
+    cutoff: f64,
+    beta: f64,
+    fraction: f64,
+) {
     let start = rows.len();
     // The newest input is `half` samples after the output's centre when `fraction` is 0, and gets nearer with it.
     let taps = (0..stride).map(|i| {
         let age = (stride - 1 - i) as f64 + fraction;
-        windowed_sinc(age - half as f64, half as f64, cutoff)
+        windowed_sinc(age - half as f64, half as f64, cutoff, beta)
     });
     let taps: Vec<f64> = taps.collect();
     let sum: f64 = taps.iter().sum();
@@ -284,14 +325,14 @@ fn push_row(rows: &mut Vec<f32>, half: usize, stride: usize, cutoff: f64, fracti
 }
 
 /// The impulse response at `x` input samples from its centre; `cutoff` in cycles per input sample.
-fn windowed_sinc(x: f64, half: f64, cutoff: f64) -> f64 {
+fn windowed_sinc(x: f64, half: f64, cutoff: f64, beta: f64) -> f64 {
     let inside = 1.0 - (x / half) * (x / half);
     if inside <= 0.0 {
         return 0.0;
     }
     let arg = 2.0 * core::f64::consts::PI * cutoff * x;
     let sinc = if arg.abs() < 1e-9 { 1.0 } else { arg.sin() / arg };
-    sinc * bessel_i0(KAISER_BETA * inside.sqrt())
+    sinc * bessel_i0(beta * inside.sqrt())
 }
 
 /// The modified Bessel function of order zero, by its power series; 25 terms are exact for arguments below 10.
@@ -377,6 +418,32 @@ mod tests {
             for i in 1..20 {
                 let (before, after) = (out[centre - i], out[centre + i]);
                 assert!((before - after).abs() <= 1, "{from} to {to}: {before} {after}");
+            }
+        }
+    }
+
+    #[test]
+    fn in_place_a_ramp_is_that_ramp_and_has_the_samples_that_its_time_has() {
+        for (from, to) in
+            [(8000, 16_000), (192_000, 8000), (44_100, 8000), (11_025, 48_000), (8000, 8000)]
+        {
+            for length in [0usize, 1, 2, 700, 3001] {
+                let pcm: Vec<i16> = (0..length).map(|n| n as i16 * 10 - 15_000).collect();
+                let bank = Arc::new(Bank::sharp(from, to).unwrap());
+                for piece in [1, 163, 5000] {
+                    let mut resampler =
+                        Resampler::with_bank(Arc::clone(&bank), 1).unwrap().in_place();
+                    let mut out = vec![];
+                    pcm.chunks(piece).for_each(|chunk| resampler.process(chunk, &mut out));
+                    resampler.drain(&mut out);
+                    let count = (length * to as usize).div_ceil(from as usize);
+                    assert_eq!(out.len(), count, "{length} from {from} to {to}");
+                    let inside = (count / 3)..(2 * count / 3);
+                    for n in inside.filter(|_| length > 3000) {
+                        let exact = n as f64 * f64::from(from) / f64::from(to) * 10.0 - 15_000.0;
+                        assert!((f64::from(out[n]) - exact).abs() <= 1.0, "{from} to {to}: {n}");
+                    }
+                }
             }
         }
     }

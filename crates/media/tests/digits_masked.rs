@@ -42,10 +42,10 @@ fn told(call: &Call) -> Vec<(char, bool)> {
     call.b.events.iter().filter_map(digit).collect()
 }
 
-fn hold(call: &mut Call, held: bool) {
+fn hold(call: &mut Call, held: bool, change: impl Fn(&mut SessionConfig)) {
     let mut config = SessionConfig::pcmu(Some("192.0.2.1:10000".parse().unwrap()));
     config.cname = B.into();
-    quiet(&mut config);
+    change(&mut config);
     config.direction = if held { Direction::SendOnly } else { Direction::SendRecv };
     call.b.session.update(call.now, &config).unwrap();
 }
@@ -154,8 +154,15 @@ proptest! {
     #[test]
     fn after_any_history_a_key_is_masked_exactly_while_that_is_asked_for(
         steps in prop::collection::vec(step(), 1..25),
+        (ptime, jitter, inband) in (0usize..4, 0usize..3, any::<bool>()),
     ) {
-        let mut call = Call::new(good(), 3, quiet);
+        let change = |config: &mut SessionConfig| {
+            quiet(config);
+            config.ptime = ms([10, 20, 30, 60][ptime]);
+            config.jitter_delay = ms([0, 60, 150][jitter]);
+            config.dtmf_inband = inband;
+        };
+        let mut call = Call::new(good(), 3, change);
         let (mut now, mut presses) = (20, Vec::<Pressed>::new());
         let (mut masked, mut held, mut taken_off, mut playback) = (false, false, 0, 0);
         // When a key is no longer masked that is pressed then.
@@ -182,7 +189,9 @@ proptest! {
                     // It is told before another, and known here by its place.
                     pause = pause.max(TOLD);
                     let expected = (masked || now >= over).then_some(masked);
-                    let told = !held && now >= taken_off + ENDS;
+                    // Tones are listened for where that is asked for, or while they are masked.
+                    let listens = method == Method::Event || inband || masked;
+                    let told = listens && !held && now >= taken_off + ENDS;
                     presses.push(Pressed { at: now, key: key(n), told, masked: expected });
                 }
                 Step::Silence => {
@@ -194,7 +203,7 @@ proptest! {
                         taken_off = now;
                     }
                     held = hold_it;
-                    hold(&mut call, held);
+                    hold(&mut call, held, change);
                 }
                 Step::Mute(on) => call.b.session.set_input_muted(on),
                 Step::Wait => {}

@@ -12,6 +12,7 @@ mod echo;
 mod engine;
 mod inbox;
 mod keys;
+mod resample;
 mod session;
 mod stats;
 
@@ -24,6 +25,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<detector::DTMFDetector>()?;
     module.add_class::<echo::EchoGuard>()?;
     module.add_class::<inbox::Inbox>()?;
+    module.add_class::<resample::Resampler>()?;
     module.add_class::<session::Session>()?;
     inbox::add_kinds(module)
 }

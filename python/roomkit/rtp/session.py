@@ -381,8 +381,9 @@ class RTPSession:
         behind the packets of a signalled digit. Digits are still told, those in the audio too
         whether or not `dtmf_inband` is set, with `masked` set, and roomkit logs none of them.
 
-        Unmasked again, the session stays masked until a tone that sounds is over. Closed, it is
-        heard to the end first, without a tone that has just begun.
+        Unmasked again, the session stays masked until a tone that sounds is over, whether audio
+        comes or not; a key that is pressed later is not told as masked. Closed, it is heard to
+        the end first, without a tone that has just begun.
         """
         self._digits.mask(masked)
 
