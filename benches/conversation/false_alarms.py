@@ -17,7 +17,7 @@ from roomkit import HookExecution, HookTrigger
 
 PAUSED_MS = 60.0
 REFLECTIONS_DB = (-12.0, -30.0)
-REFLECTIONS_MS = (20, 400)
+REFLECTIONS_MS = (25, 400)  # a packet is not heard before it is there
 
 
 def noisy(phone: Phone, told: dict[str, Any]) -> Generator[None, None, None]:

@@ -225,8 +225,7 @@ def _judged(
         "marks": marks, "interruptions": interruptions, "wrong": wrong,
         "out_of_bounds": out_of_bounds, "end_off": ends, "now_off": now_off, "unknown_off": unknown_off,
         "now_out_of_bounds": now_out, "now_count": now_count,
-        "known_paths": sum(path is not None for path in paths), "calls": len(ways),
-        "paths": [(way, path) for way, path in zip(ways, paths, strict=True)],
+        "paths": [f"{way} {path}" for way, path in zip(ways, paths, strict=True)],
     }  # fmt: skip
 
 

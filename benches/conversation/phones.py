@@ -149,6 +149,7 @@ class Phone:
         self._background_at = 0
         self._heard = np.zeros(8000 * 4, np.int16)
         self._heard_base: tuple[int, int] | None = None
+        self._echo_at: int | None = None
         self._report_ns = 0
         self._theirs: _Theirs | None = None
 
@@ -250,13 +251,14 @@ class Phone:
                 self._background_at = 0
         if self.echo is not None and self._heard_base is not None:
             delay, gain = self.echo
-            began_ns, _ = self._heard_base
-            index = (self.now - began_ns) * 8 // MS - delay
-            size = len(self._heard)
-            if index >= 0:
-                index -= index % 1
-                places = np.arange(index, index + FRAME) % size
+            # In step with its own packets, whenever they leave; anew where it was away for long.
+            due = (self.now - self._heard_base[0]) * 8 // MS - delay
+            if self._echo_at is None or abs(due - self._echo_at) > 400:
+                self._echo_at = due
+            if self._echo_at >= 0:
+                places = np.arange(self._echo_at, self._echo_at + FRAME) % len(self._heard)
                 total += np.rint(self._heard[places] * gain).astype(np.int32)
+            self._echo_at += FRAME
         return np.clip(total, -32768, 32767).astype(np.int16)
 
     def _spoken(self, at: int) -> None:
