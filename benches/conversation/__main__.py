@@ -37,7 +37,6 @@ from harness import machine, save, say, wait_until_calm
 from line import Row, best_detector
 
 
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--full", action="store_true", help="as many trials as are wanted")

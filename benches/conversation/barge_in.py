@@ -50,13 +50,15 @@ def caller(phone: Phone, told: dict[str, Any]) -> Generator[None, None, None]:
             yield
 
 
-async def run(vad: str, snr: float | None, count: int, trials: int, seed: int = 8) -> dict[str, Any]:
+async def run(
+    vad: str, snr: float | None, count: int, trials: int, seed: int = 8
+) -> dict[str, Any]:
     """`count` calls at once, each interrupted `trials` times."""
     noises = [] if snr is None else [noise_of(kind, snr, seed) for kind in NOISES]
-    said = people(min(60, count * trials), seed)
+    mine = people(min(60, count * trials), seed)
     if snr is not None:
-        said = [one.in_noise(LEVEL_DBFS - snr) for one in said]
-    told = {"trials": trials, "snr": snr, "people": said, "noises": noises}
+        mine = [one.in_noise(LEVEL_DBFS - snr) for one in mine]
+    told = {"trials": trials, "snr": snr, "people": mine, "noises": noises}
     barged = 0
 
     def prepare(line: Any) -> None:
@@ -109,7 +111,8 @@ def rows(found: list[dict[str, Any]]) -> list[Row]:
     for one in found:
         recorded = ""
         if one["snr"] is not None:
-            recorded = f" (from the recording's own beginning {one['clean_p50']:.0f}, {one['clean_p95']:.0f})"
+            clean = f"{one['clean_p50']:.0f}, {one['clean_p95']:.0f}"
+            recorded = f" (from the recording's own beginning {clean})"
         noise = "quiet" if one["snr"] is None else f"{one['snr']:g} dB SNR"
         silero = one["vad"] == "silero"
         lines.append(

@@ -79,7 +79,7 @@ class LoudVoice(TTSProvider):
         each = self._per_word_ms
         pcm = our_voice(len(words) * each / 1000)
         marks = [Mark(word, index * each, (index + 1) * each) for index, word in enumerate(words)]
-        yield AudioChunk(pcm, sounds.RATE, marks=marks if self._marks == "words" else ())
+        yield AudioChunk(pcm, sounds.RATE, marks=tuple(marks) if self._marks == "words" else ())
 
 
 class Hears(STTProvider):
@@ -117,6 +117,8 @@ class Line:
     model: AIChannel | None
     phones: Phones
     sessions: list[VoiceSession] = field(default_factory=list)
+    began_ms: float = 0.0
+    """When all were up, in ms of the event loop's clock."""
 
     def trace(self, session: VoiceSession) -> Sequence[Any]:
         """What the rules of turns did in that call so far."""
@@ -157,9 +159,7 @@ async def calls(
     # What takes long the first time is not to keep the first call waiting.
     our_voice(1.0)
     rtp = RTPVoiceBackend(local_addr=(HOST, 0), jitter_ms=BUFFER_MS, **(backend or {}))
-    config = AudioPipelineConfig(
-        vad=None if vad is None else detector(vad), **(pipeline or {})
-    )
+    config = AudioPipelineConfig(vad=None if vad is None else detector(vad), **(pipeline or {}))
     phone = VoiceChannel("phone", backend=rtp, pipeline=config, **channel)
     with Phones(count, script, told, seed) as phones:
         async with RoomKit() as kit:
@@ -186,6 +186,7 @@ async def calls(
                 if answered is not None:
                     local = answered(number, local)
                 phones.call(number, local)
+            line.began_ms = asyncio.get_running_loop().time() * 1000
             yield line
 
 

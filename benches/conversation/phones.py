@@ -155,7 +155,9 @@ class Phone:
 
     # --- for scripts ------------------------------------------------------------------------------
 
-    def say(self, samples: Samples, onset: int = 0, end: int | None = None, tag: Any = None) -> None:
+    def say(
+        self, samples: Samples, onset: int = 0, end: int | None = None, tag: Any = None
+    ) -> None:
         """Says that after what it is saying."""
         self._says.append(Saying(samples, onset, len(samples) if end is None else end, tag))
 
@@ -226,9 +228,7 @@ class Phone:
         return Record(self.said, packets, self.notes, self.byes, self.worst / MS)
 
     def _send(self, payload: bytes, kind: int, timestamp: int, marker: bool) -> int:
-        header = struct.pack(
-            "!BBHII", 0x80, kind | marker << 7, self._seq, timestamp, self._ssrc
-        )
+        header = struct.pack("!BBHII", 0x80, kind | marker << 7, self._seq, timestamp, self._ssrc)
         at = time.monotonic_ns()
         with contextlib.suppress(OSError):
             assert self.to is not None

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import random
 from collections.abc import AsyncGenerator, Generator, Sequence
 from pathlib import Path
@@ -120,14 +119,16 @@ async def run(total: int, at_once: int, seconds: float = 9.0, seed: int = 41) ->
         stt = FakeSTT(
             texts=itertools.repeat("tell me more"), streaming=False, fails=lambda n: n % 11 == 5
         )
-        channel = {
+        channel: dict[str, Any] = {
             "stt": stt,
             "tts": Voice(),
             "limits": ProviderLimits(voice=1.0, model=1.0, recogniser=1.0),
             "fallback": _SORRY,
         }
         prepare = _prepare(counts, model)
-        async with calls(at_once, caller, told, seed=seed + batch, prepare=prepare, **channel) as line:
+        async with calls(
+            at_once, caller, told, seed=seed + batch, prepare=prepare, **channel
+        ) as line:
             leaving = [
                 asyncio.create_task(_leave(line, session, random.Random(seed + batch), seconds))
                 for session in line.sessions[::3]
@@ -140,12 +141,12 @@ async def run(total: int, at_once: int, seconds: float = 9.0, seed: int = 41) ->
             records = line.phones.records()
             if line.backend.sessions:
                 left.append(f"{len(line.backend.sessions)} sessions")
-        for number, (session, record) in enumerate(zip(ids, records, strict=True)):
+        for number, (session_id, record) in enumerate(zip(ids, records, strict=True)):
             done += 1
             heard = heard_words(record.packets)
             known = [
                 word
-                for turn in model.kept.get(session, [])
+                for turn in model.kept.get(session_id, [])
                 if turn.role == "assistant"
                 for word in turn.text.split()
             ]
@@ -229,7 +230,7 @@ def _sockets() -> int:
     count = 0
     for one in Path("/proc/self/fd").iterdir():
         try:
-            count += os.readlink(one).startswith("socket:")
+            count += str(one.readlink()).startswith("socket:")
         except OSError:
             continue
     return count
