@@ -258,6 +258,7 @@ class Phone:
             if self._echo_at >= 0:
                 places = np.arange(self._echo_at, self._echo_at + FRAME) % len(self._heard)
                 total += np.rint(self._heard[places] * gain).astype(np.int32)
+                self._heard[places] = 0  # or it would come back again and again
             self._echo_at += FRAME
         return np.clip(total, -32768, 32767).astype(np.int16)
 
@@ -309,8 +310,6 @@ class Phone:
         if index < 2**31:
             places = np.arange(index, index + FRAME) % size
             self._heard[places] = decoded(data[12 : 12 + FRAME])
-            # What is a second ahead was said four seconds ago.
-            self._heard[np.arange(index + FRAME, index + 8000) % size] = 0
 
     def _control(self, at: int, data: bytes) -> None:
         place = 0
