@@ -7,7 +7,6 @@ from collections.abc import Generator
 from typing import Any
 
 from line import (
-    BUFFER_MS,
     Answers,
     Hears,
     LoudVoice,
@@ -51,7 +50,7 @@ async def run(vad: str, count: int, turns: int, seed: int = 11) -> dict[str, Any
     def prepare(line: Any) -> None:
         async def on_turn_ended(event: Any, ctx: Any) -> None:
             times.setdefault(event.session.id, []).append(event.times)
-            delays.append(line.backend.stats(event.session)["buffer_delay_ms"])
+            delays.append(line.backend.stats(event.session).buffer_delay_ms)
 
         ended = HookTrigger.ON_TURN_ENDED
         line.kit.add_hook(ended, on_turn_ended, execution=HookExecution.ASYNC)
@@ -89,7 +88,14 @@ async def run(vad: str, count: int, turns: int, seed: int = 11) -> dict[str, Any
             end_off.append(mine[0].speech_ended_ms - said.end_ns / MS)
             sum_off.append(sum(mine[0].parts().values()) - wire_ms)
             if beyond[-1] > 150:
-                late.append({"beyond_ms": beyond[-1], **mine[0].parts(), "end_off": end_off[-1], "said": said.tag})
+                late.append(
+                    {
+                        "beyond_ms": beyond[-1],
+                        **mine[0].parts(),
+                        "end_off": end_off[-1],
+                        "said": said.tag,
+                    }
+                )
     return {
         "vad": vad, "turns": len(beyond), "unanswered": unanswered, "buffer_ms": buffer_ms,
         "beyond": beyond, "packet_off": packet_off, "end_off": end_off, "sum_off": sum_off,
@@ -114,18 +120,15 @@ def rows(found: list[dict[str, Any]]) -> list[Row]:
         )
         off = [abs(value) for value in one["packet_off"]]
         low, mid, high = percentiles(one["end_off"], 5, 50, 95)
-        slow, smid, shigh = percentiles(one["sum_off"], 5, 50, 95)
+        within = sum(abs(value) <= 20 for value in one["sum_off"])
         lines.append(
             Row(
                 f"the account of a turn, {one['vad']}: its parts against the wire",
                 "within 20 ms",
-                f"first packet off by p95 {percentiles(off, 95)[0]:.1f} ms; end of speech by p5 {low:.0f},"
-                f" p50 {mid:.0f}, p95 {high:.0f} ms; the sum by p5 {slow:.0f}, p50 {smid:.0f},"
-                f" p95 {shigh:.0f} ms",
-                max(abs(slow), abs(shigh)) <= 20,
+                f"within 20 ms in {within} of {len(one['sum_off'])}; the first packet off by p95"
+                f" {percentiles(off, 95)[0]:.1f} ms, the end of speech by p5 {low:.0f}, p50"
+                f" {mid:.0f}, p95 {high:.0f} ms (what speech is, the detector decides)",
+                within >= 0.95 * len(one["sum_off"]),
             )
         )
     return lines
-
-
-__all__ = ["BUFFER_MS", "caller", "rows", "run"]

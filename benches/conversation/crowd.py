@@ -69,8 +69,8 @@ async def run(count: int, seconds: int, seed: int = 31) -> dict[str, Any]:
                 began, used = time.monotonic(), _used_s()
                 await line.scripts_end(seconds * 2 + 60)
                 cpu = (_used_s() - used) / (time.monotonic() - began)
-                late = [line.backend.stats(one)["worst_lateness_ms"] for one in line.sessions]
-                skipped = sum(line.backend.stats(one)["frames_skipped"] for one in line.sessions)
+                late = [line.backend.stats(one).worst_lateness_ms for one in line.sessions]
+                skipped = sum(line.backend.stats(one).frames_skipped for one in line.sessions)
                 turns = sum(
                     entry.what == "turn_ended"
                     for session in line.sessions

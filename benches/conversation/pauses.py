@@ -30,25 +30,24 @@ def listens(phone: Phone, told: dict[str, Any]) -> Generator[None, None, None]:
             yield
 
 
-async def run(count: int, playbacks: int, *, coughs: bool, seed: int = 5) -> dict[str, Any]:
+async def run(
+    count: int, playbacks: int, *, coughs: bool, vad: str = "silero", seed: int = 5
+) -> dict[str, Any]:
     """By the program, at random moments for random times; or by coughs: a tenth of a sentence."""
     mine = [said.samples[said.onset : said.onset + 8 * 220] for said in people(40, seed)]
     told = {"playbacks": playbacks, "coughs": mine if coughs else []}
     source = random.Random(seed)
-    decided: list[list[float]] = []
-    async with calls(
-        count, listens, told, vad="silero" if coughs else None, barge_in=coughs
-    ) as line:
+    async with calls(count, listens, told, vad=vad if coughs else None, barge_in=coughs) as line:
         playing = [
             asyncio.create_task(_play(line, session, number, playbacks, coughs, source))
             for number, session in enumerate(line.sessions)
         ]
         whole = await asyncio.gather(*playing)
         await line.scripts_end(30)
-        for session in line.sessions:
-            decided.append(
-                [entry.at_ms for entry in line.trace(session) if entry.what == "resume_playback"]
-            )
+        decided = [
+            [entry.at_ms for entry in line.trace(session) if entry.what == "resume_playback"]
+            for session in line.sessions
+        ]
         records = line.phones.records()
     gapless, total, differ = 0, 0, []
     for number, record in enumerate(records):

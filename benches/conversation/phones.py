@@ -149,12 +149,15 @@ class Phone:
         self._background_at = 0
         self._heard = np.zeros(8000 * 4, np.int16)
         self._heard_base: tuple[int, int] | None = None
+        self._echo_at: int | None = None
         self._report_ns = 0
         self._theirs: _Theirs | None = None
 
     # --- for scripts ------------------------------------------------------------------------------
 
-    def say(self, samples: Samples, onset: int = 0, end: int | None = None, tag: Any = None) -> None:
+    def say(
+        self, samples: Samples, onset: int = 0, end: int | None = None, tag: Any = None
+    ) -> None:
         """Says that after what it is saying."""
         self._says.append(Saying(samples, onset, len(samples) if end is None else end, tag))
 
@@ -225,9 +228,7 @@ class Phone:
         return Record(self.said, packets, self.notes, self.byes, self.worst / MS)
 
     def _send(self, payload: bytes, kind: int, timestamp: int, marker: bool) -> int:
-        header = struct.pack(
-            "!BBHII", 0x80, kind | marker << 7, self._seq, timestamp, self._ssrc
-        )
+        header = struct.pack("!BBHII", 0x80, kind | marker << 7, self._seq, timestamp, self._ssrc)
         at = time.monotonic_ns()
         with contextlib.suppress(OSError):
             assert self.to is not None
@@ -250,13 +251,15 @@ class Phone:
                 self._background_at = 0
         if self.echo is not None and self._heard_base is not None:
             delay, gain = self.echo
-            began_ns, _ = self._heard_base
-            index = (self.now - began_ns) * 8 // MS - delay
-            size = len(self._heard)
-            if index >= 0:
-                index -= index % 1
-                places = np.arange(index, index + FRAME) % size
+            # In step with its own packets, whenever they leave; anew where it was away for long.
+            due = (self.now - self._heard_base[0]) * 8 // MS - delay
+            if self._echo_at is None or abs(due - self._echo_at) > 400:
+                self._echo_at = due
+            if self._echo_at >= 0:
+                places = np.arange(self._echo_at, self._echo_at + FRAME) % len(self._heard)
                 total += np.rint(self._heard[places] * gain).astype(np.int32)
+                self._heard[places] = 0  # or it would come back again and again
+            self._echo_at += FRAME
         return np.clip(total, -32768, 32767).astype(np.int16)
 
     def _spoken(self, at: int) -> None:
@@ -307,8 +310,6 @@ class Phone:
         if index < 2**31:
             places = np.arange(index, index + FRAME) % size
             self._heard[places] = decoded(data[12 : 12 + FRAME])
-            # What is a second ahead was said four seconds ago.
-            self._heard[np.arange(index + FRAME, index + 8000) % size] = 0
 
     def _control(self, at: int, data: bytes) -> None:
         place = 0

@@ -124,9 +124,9 @@ def _run(pipe: Connection, ways: list[Link], seed: int) -> None:
     while True:
         now = time.monotonic_ns()
         while waiting and waiting[0][0] <= now:
-            _, _, out, data, to = heapq.heappop(waiting)
+            _, _, sender, packet, remote = heapq.heappop(waiting)
             with contextlib.suppress(OSError):
-                out.sendto(data, to)
+                sender.sendto(packet, remote)
         wait = 0.05 if not waiting else max(0.0, (waiting[0][0] - time.monotonic_ns()) / 1e9)
         for fd, _ in poll.poll(min(wait, 0.05)):
             if fd == pipe.fileno():
