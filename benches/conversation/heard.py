@@ -290,7 +290,8 @@ def rows(found: list[dict[str, Any]]) -> list[Row]:
                 " (0–200 ms, jitter 0–20 ms, loss 0–5 %)",
                 f"{wanted} words wrong; bounds always hold",
                 f"{len(words)} wrong, by {worst} at most"
-                f" (and {lost} whose last packet was lost); bounds missed {one['out_of_bounds']} times",
+                f" (and {lost} whose last packet was lost); bounds missed {one['out_of_bounds']}"
+                " times",
                 worst <= wanted and one["out_of_bounds"] == 0,
             )
         )
