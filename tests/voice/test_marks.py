@@ -260,7 +260,7 @@ def test_in_the_end_all_that_left_is_heard() -> None:
     heard = worded("one two three four five six")
     now = heard.in_the_end(position(1200, over=True, cancelled=True))
     assert (now.text, now.certain_to, now.possible_to) == ("one two three four", 13, 18)
-    assert (now.certain_ms, now.heard_ms, now.possible_ms) == (1180, 1200, 1200)
+    assert (now.certain_ms, now.heard_ms, now.possible_ms) == (1140, 1200, 1200)
     assert not now.whole
     assert heard.in_the_end(position(1200)).possible_ms == 1220
 

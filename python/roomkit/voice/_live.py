@@ -81,6 +81,7 @@ class LiveCall:
         )
         self.dialogue = Dialogue(conversation, self._obey)
         self._digits: list[DTMFEvent] = []
+        self._late_ms: float | None = None
 
     # --- its course ---------------------------------------------------------------------------
 
@@ -217,6 +218,9 @@ class LiveCall:
     # --- what hearing tells (HearingSink) -----------------------------------------------------
 
     def speech(self, started: bool, at_ms: float) -> None:
+        if not started:
+            # As it is now: what the buffer gives back in the pause is no part of this.
+            self._late_ms = self._buffer_delay_ms()
         conversation = self.dialogue.conversation
         told = conversation.speech_started if started else conversation.speech_ended
         self.dialogue.tell(lambda now: told(now, at_ms))
@@ -243,6 +247,9 @@ class LiveCall:
         return self.say(pieces, text_seconds=self.channel.limits.model)
 
     def heard_late_ms(self) -> float | None:
+        return self._late_ms
+
+    def _buffer_delay_ms(self) -> float | None:
         if self.session.ended:
             return None
         late_ms: object = self.channel.backend.stats(self.session).get("buffer_delay_ms")

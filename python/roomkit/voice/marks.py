@@ -19,6 +19,8 @@ __all__ = ["UNKNOWN_PATH", "Heard", "HeardText"]
 UNKNOWN_PATH: Final = PathDelay(0.0, 100.0, 1000.0)
 """What is assumed where the backend knows no path: from no delay to all that a far end buffers."""
 
+# So many packets in a row are lost now and then; more of them, right at the end, hardly ever.
+_LOST_PACKETS: Final = 3
 # How loud it is, is kept for each of these: shorter than any sound of speech.
 _BLOCK_MS: Final = 10
 # So far below the loudest of a stretch is a pause: a room's noise, a voice's own hiss.
@@ -147,12 +149,14 @@ class Heard:
 
     def in_the_end(self, position: PlaybackPosition, packet_ms: float = 20.0) -> HeardText:
         """What he will have heard once all that has left has been played to him: of a playback that
-        was cut short, what stays in his memory. Known to a packet."""
+        was cut short, what stays in his memory. The last packets may have been lost, and nothing
+        that follows them tells: what they hold is not certain."""
         if self._all_of(position):
             return self._whole(position.played_ms)
         played_ms = position.played_ms
         later = 0.0 if position.over else packet_ms
-        return self.at(played_ms, max(0.0, played_ms - packet_ms), played_ms + later)
+        certain_ms = max(0.0, played_ms - _LOST_PACKETS * packet_ms)
+        return self.at(played_ms, certain_ms, played_ms + later)
 
     def at(
         self, heard_ms: float, certain_ms: float | None = None, possible_ms: float | None = None
