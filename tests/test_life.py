@@ -307,6 +307,51 @@ async def test_what_is_said_from_within_an_answer_comes_after_the_sentence_on_ai
 
 
 @virtual_time
+async def test_what_is_said_too_late_to_be_within_a_speech_is_said_after_it() -> None:
+    later: list[asyncio.Task[bool]] = []
+
+    def setup(talk: Any) -> None:
+        async def hook(event: Any, ctx: HookContext) -> None:
+            async def say() -> bool:
+                await asyncio.sleep(0.1)
+                return bool(await talk.channel.say(event.session, "By the way."))
+
+            if not later:
+                later.append(asyncio.create_task(say()))
+
+        talk.kit.add_hook(HookTrigger.BEFORE_TTS, hook)
+
+    async with conversation(setup=setup) as talk:
+        assert await talk.channel.say(talk.session, "The train is late. It comes at nine.")
+        assert await asyncio.wait_for(later[0], 10)
+        await talk.expect_heard("The train is late. It comes at nine. By the way.")
+
+
+@virtual_time
+async def test_marks_are_told_to_the_speech_that_they_are_of_as_they_leave() -> None:
+    told: list[tuple[str, str]] = []
+
+    async with conversation() as talk:
+
+        async def answer() -> AsyncIterator[str]:
+            yield "Let me look. "
+            inner = talk.channel.start_say(talk.session, "One moment.")
+            inner.on_mark(lambda mark, at: told.append(("inner", mark.text)))
+            assert await inner.wait()
+            yield "Here it is."
+
+        outer = talk.channel.start_say(talk.session, answer())
+        outer.on_mark(lambda mark, at: told.append(("outer", mark.text)))
+        assert await outer.wait()
+        assert outer._marks == {}
+    assert told == [
+        *(("outer", word) for word in ("Let", "me", "look.")),
+        *(("inner", word) for word in ("One", "moment.")),
+        *(("outer", word) for word in ("Here", "it", "is.")),
+    ]
+
+
+@virtual_time
 async def test_a_hook_that_speaks_about_what_is_to_be_said_is_heard_before_it() -> None:
     def setup(talk: Any) -> None:
         async def hook(event: Any, ctx: HookContext) -> None:

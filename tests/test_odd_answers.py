@@ -74,6 +74,9 @@ async def test_an_answer_of_fifty_thousand_words_is_made_as_it_is_heard_and_may_
         await talk.expect_heard("word0 word1 word2")
         await talk.waits(10)
         assert model.given < 1000
+        speech = talk.channel.speech(talk.session)
+        assert speech is not None
+        assert len(speech._pumps) < 10
         talk.caller.says("stop it now")
         await talk.expect_heard("I am here.", within=20)
         memory = talk.kit.get_channel("model")

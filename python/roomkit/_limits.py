@@ -145,6 +145,11 @@ class Pump(Generic[_T]):
         self._task = beside.run(self._run(), what)
 
     @property
+    def over(self) -> bool:
+        """It was read to its end, or left, and its source is closed."""
+        return self._task.done()
+
+    @property
     def has_item(self) -> bool:
         """An item is there."""
         return bool(self._items)

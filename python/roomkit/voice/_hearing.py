@@ -168,11 +168,6 @@ class Hearing:
         """The stages, once `open` has made them."""
         return self._engine
 
-    @property
-    def recognises(self) -> bool:
-        """Utterances become text."""
-        return self._stt is not None
-
     def process(self, frame: AudioFrame) -> None:
         """Runs the next frame through the stages."""
         if self._ended or self._engine is None:

@@ -42,16 +42,17 @@ if TYPE_CHECKING:
     from roomkit.kit import RoomKit
     from roomkit.voice.channel import VoiceChannel
 
-__all__ = ["LiveCall"]
+__all__ = ["SILENT_SECONDS", "LiveCall"]
 
 _log = logging.getLogger("roomkit.voice.channel")
 
-# What the backend's `cancel` has stopped is told as ended within a frame.
-_SILENT_SECONDS: Final = 0.5
+SILENT_SECONDS: Final = 0.5
+"""What the backend's `cancel` has stopped is told as ended within a frame, on a busy machine."""
 
 
 class LiveCall:
-    """Made when its session is there, `begin` opens it, `end` closes it."""
+    """Made when its session is there. `open` opens it, `start` says that it is known; `stop` ends
+    it at once, and `settle` what that leaves."""
 
     def __init__(
         self, channel: VoiceChannel, kit: RoomKit, session: VoiceSession, beside: Beside
@@ -118,7 +119,7 @@ class LiveCall:
 
     async def settle(self) -> None:
         """What is left to do of it, within limits: the end of what played, the recording."""
-        await self.speaking.ended(_SILENT_SECONDS)
+        await self.speaking.ended(SILENT_SECONDS)
         recording = self.hearing.recording
         if recording is not None:
             await self._close_recording(recording)

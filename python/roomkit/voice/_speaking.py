@@ -82,10 +82,9 @@ class Speech:
         """Why it was cut short."""
         self.error: BaseException | None = None
         """What its source raised."""
-        self.asked_ms = now_ms()
-        """When it was asked for; below, when its first sentence went to the voice, and when its
-        first audio came; in ms of the event loop's clock."""
         self.sentence_ms: float | None = None
+        """When its first sentence went to the voice, and below, when its first audio came, in ms of
+        the event loop's clock."""
         self.audio_ms: float | None = None
         self.playback: Playback | None = None
         """What the backend plays; None until it does."""
@@ -121,6 +120,8 @@ class Speech:
         self._base_ms = 0.0
         self._last: PlaybackPosition | None = None
         self._mark_callbacks: list[MarkCallback] = []
+        # Marks that were given and have not left, by identity: equal ones are not the same.
+        self._marks: dict[int, Mark] = {}
 
     # --- for the program ----------------------------------------------------------------------
 
@@ -240,7 +241,8 @@ class Speech:
         """Reads `source` as a part of this speech: in its context, until it is over."""
         beside = self._speaking.beside
         pump = self.context.run(Pump, source, beside, what, changed=self.wake)
-        self._pumps.append(pump)
+        # A long answer has thousands of sentences: those that were read have nothing left to close.
+        self._pumps = [*(each for each in self._pumps if not each.over), pump]
         return pump
 
     def owns(self, source: Any) -> None:
@@ -262,9 +264,10 @@ class Speech:
             if not chunk.marks:
                 chunk = replace(chunk, marks=(Mark(self._sentence, 0.0),))
             self._sentence = None
+        for mark in chunk.marks:
+            self._marks[id(mark)] = mark
+            self.said.add_mark(mark, self.given_ms)
         if self.text is not None:
-            for mark in chunk.marks:
-                self.said.add_mark(mark, self.given_ms)
             self.said.add_audio(chunk.data, chunk.sample_rate, chunk.channels)
         self.given_ms += chunk.duration_ms
         return chunk
@@ -302,10 +305,13 @@ class Speech:
             pump.leave()
         while self._sources:
             self._speaking.beside.run(close_source(self._sources.pop()), "closing a source")
-        for inner in self.inside:
-            inner.leave()
 
     def tell_mark(self, mark: Mark, at: float) -> None:
+        """A mark of the playback has left: one of this speech, or of one within it."""
+        if self._marks.pop(id(mark), None) is None:
+            for inner in self.inside:
+                inner.tell_mark(mark, at)
+            return
         for callback in tuple(self._mark_callbacks):
             callback(mark, at)
 
@@ -376,10 +382,14 @@ class Speaking:
         if outer is not None and outer.accepts(self):
             outer.put_inside(speech)
         else:
-            speech.outer = None
-            self._speeches.append(speech)
-            self.beside.run(self._play(speech), f"speech {speech.number}")
+            self._take_turn(speech)
         return speech
+
+    def _take_turn(self, speech: Speech) -> None:
+        """It is played when all before it has been."""
+        speech.outer = None
+        self._speeches.append(speech)
+        self.beside.run(self._play(speech), f"speech {speech.number}")
 
     def cancel(self, reason: Reason, only: Speech | None = None) -> bool:
         """Cuts short what plays and forgets what waits, or one speech; True if there was
@@ -398,6 +408,8 @@ class Speaking:
             if speech.playback is not None:
                 speech.playback.cancel()
             speech.leave()
+            for inner in speech.inside:
+                inner.leave()
             speech.stopped.set()
         return bool(found)
 
@@ -496,10 +508,12 @@ class Speaking:
             return
         speech.leave()
         for inner in speech.inside:
+            if speech.cancelled is None and inner.playback is None and not inner.over:
+                # It came too late to be spoken within: it has its own turn.
+                self._take_turn(inner)
+                continue
             inner.cancelled = inner.cancelled or speech.cancelled
             inner.error = inner.error or speech.error
-            if not inner.over and inner.playback is None:
-                inner.cancelled = inner.cancelled or "interrupt"  # it never began
             self._end(inner)
         speech.end()
         if speech in self._speeches:

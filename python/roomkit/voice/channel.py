@@ -13,7 +13,7 @@ from roomkit.errors import CloseError, SessionNotFoundError
 from roomkit.hooks import HookRunner, HookTrigger
 from roomkit.rooms import Channel, ChannelCategory
 from roomkit.voice._hearing import FrameFeed
-from roomkit.voice._live import LiveCall
+from roomkit.voice._live import SILENT_SECONDS, LiveCall
 from roomkit.voice._speaking import Speech
 from roomkit.voice.backends.base import VoiceBackend
 from roomkit.voice.base import (
@@ -189,7 +189,7 @@ class VoiceChannel(Channel):
         silent when this returns."""
         speaking = self._call(session).speaking
         found = speaking.cancel("interrupt")
-        await speaking.ended(_SILENT_SECONDS)
+        await speaking.ended(SILENT_SECONDS)
         return found
 
     def is_speaking(self, session: VoiceSession) -> bool:
@@ -454,7 +454,6 @@ class VoiceChannel(Channel):
 
 
 _BARGE_IN: Final = {True: BargeIn(), False: BargeIn(mode="off")}
-_SILENT_SECONDS: Final = 0.5
 
 
 async def _whole(speech: Speech) -> bool:
