@@ -1,5 +1,6 @@
 //! PCM out of anything that has the buffer protocol: bytes, bytearray, memoryview, array, numpy.
 
+use crate::convert::no_memory;
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -31,4 +32,14 @@ pub fn with_pcm<T>(data: &Bound<'_, PyAny>, take: impl FnOnce(&[u8]) -> T) -> Py
     // no Python code changes it meanwhile; native code that writes to it without the GIL would be the program's own race.
     let bytes = unsafe { std::slice::from_raw_parts(buffer.buf_ptr().cast::<u8>(), len) };
     Ok(take(bytes))
+}
+
+/// The samples of `data`, as many as there are whole ones.
+pub fn samples(data: &Bound<'_, PyAny>) -> PyResult<Vec<i16>> {
+    with_pcm(data, |bytes| {
+        let mut samples = Vec::new();
+        samples.try_reserve_exact(bytes.len() / 2).map_err(|_| no_memory(bytes.len()))?;
+        samples.extend(bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])));
+        Ok(samples)
+    })?
 }

@@ -1,7 +1,6 @@
 //! `DTMFDetector`: the core's detector of digits in the audio, for a pipeline stage.
 
-use crate::buffer::with_pcm;
-use crate::convert::no_memory;
+use crate::buffer::samples;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use roomkit_media::dtmf::InbandDetector;
@@ -39,13 +38,7 @@ impl DTMFDetector {
         py: Python<'_>,
         data: &Bound<'_, PyAny>,
     ) -> PyResult<Vec<(char, f64, f64, f64)>> {
-        let samples: Vec<i16> = with_pcm(data, |bytes| {
-            let mut samples = Vec::new();
-            samples.try_reserve_exact(bytes.len() / 2).map_err(|_| no_memory(bytes.len()))?;
-            samples
-                .extend(bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])));
-            Ok::<_, PyErr>(samples)
-        })??;
+        let samples = samples(data)?;
         // Without the GIL: an hour's recording takes seconds.
         Ok(py.detach(|| {
             let mut detector = self.detector.lock().unwrap_or_else(PoisonError::into_inner);

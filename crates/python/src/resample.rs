@@ -1,6 +1,6 @@
 //! `Resampler`: another sample rate for a recording.
 
-use crate::buffer::with_pcm;
+use crate::buffer::samples;
 use crate::convert::no_memory;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -47,13 +47,7 @@ impl Resampler {
         py: Python<'py>,
         data: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let samples: Vec<i16> = with_pcm(data, |bytes| {
-            let mut samples = Vec::new();
-            samples.try_reserve_exact(bytes.len() / 2).map_err(|_| no_memory(bytes.len()))?;
-            samples
-                .extend(bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])));
-            Ok::<_, PyErr>(samples)
-        })??;
+        let samples = samples(data)?;
         // As many as the time has, and what the filter held back.
         let count = samples.len() as u64 * u64::from(self.to_hz) / u64::from(self.from_hz);
         let count = usize::try_from(count).unwrap_or(usize::MAX).saturating_add(HELD_BACK);
