@@ -295,7 +295,7 @@ async def too_few(event: Any) -> None:
     ("handler", "message"),
     [
         (plain, "plain is not async; `async def plain"),
-        (too_few, "two arguments"),
+        (too_few, r"too_few must take \(event, ctx\)"),
         ("text", "not callable"),
     ],
 )

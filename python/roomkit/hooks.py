@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import inspect
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -36,6 +35,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from roomkit._deliveries import Delivery, Handlers, current_delivery
 from roomkit._faults import log_fault
+from roomkit._handlers import check_async, ids_of, wants
 from roomkit.voice.events import ErrorEvent
 
 if TYPE_CHECKING:
@@ -174,9 +174,7 @@ class Hook:
 
     def wants(self, session: VoiceSession) -> bool:
         """True if the filters let this session's events through."""
-        return (self.channel_ids is None or session.channel_id in self.channel_ids) and (
-            self.room_ids is None or session.room_id in self.room_ids
-        )
+        return wants(session, self.channel_ids, self.room_ids)
 
 
 _Place = tuple[Hook, Delivery | None]
@@ -223,7 +221,7 @@ class HookRunner:
         Raises `TypeError` if it is not an async function of `(event, ctx)`, `ValueError` for a
         trigger, execution or timeout that does not exist.
         """
-        _check_handler(handler)
+        check_async("hook", handler, "event", "ctx")
         if timeout is not None and not timeout > 0:
             raise ValueError(f"timeout: {timeout!r}; seconds above 0, or None, fits")
         hook = Hook(
@@ -233,8 +231,8 @@ class HookRunner:
             priority,
             name or getattr(handler, "__qualname__", type(handler).__name__),
             timeout,
-            _names("channel_ids", channel_ids),
-            _names("room_ids", room_ids),
+            ids_of("channel_ids", channel_ids),
+            ids_of("room_ids", room_ids),
         )
         # Stable: hooks of equal priority keep the order of registration.
         self._hooks = sorted([*self._hooks, hook], key=lambda each: each.priority)
@@ -477,34 +475,9 @@ def speaking() -> Iterator[None]:
             each.end_speaking()
 
 
-def _check_handler(handler: Any) -> None:
-    if not callable(handler):
-        raise TypeError(f"hook: {handler!r} is not callable; an async function (event, ctx) fits")
-    function = handler
-    while isinstance(function, functools.partial):
-        function = function.func
-    call = getattr(function, "__call__", None)  # noqa: B004 (an object with an async __call__)
-    if not (inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)):
-        name = getattr(function, "__qualname__", repr(function))
-        raise TypeError(f"hook: {name} is not async; `async def {name}(event, ctx)` fits")
-    try:
-        inspect.signature(handler).bind(None, None)
-    except TypeError as error:
-        raise TypeError(
-            f"hook: {getattr(function, '__qualname__', function)!s} must take two arguments,"
-            f" (event, ctx): {error}"
-        ) from None
-
-
 def _member(kind: type[_E], argument: str, value: Any) -> _E:
     try:
         return kind(value)
     except ValueError:
         fits = ", ".join(f"{kind.__name__}.{member.name}" for member in kind)
         raise ValueError(f"{argument}: {value!r}; one of {fits} fits") from None
-
-
-def _names(argument: str, names: Collection[str] | None) -> frozenset[str] | None:
-    if isinstance(names, str):
-        raise ValueError(f"{argument}: {names!r}; a collection of ids fits, such as [{names!r}]")
-    return None if names is None else frozenset(names)

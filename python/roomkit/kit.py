@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
+from roomkit._handlers import check_async, ids_of, wants
 from roomkit.ai import AIChannel
 from roomkit.errors import (
     ChannelBoundError,
@@ -341,10 +342,8 @@ class RoomKit:
         `channel_ids`, `room_ids`: only calls of these. Raises `TypeError` for an `app` that is no
         async function of one argument.
         """
-        from roomkit._calls.apps import check_app
-
-        check_app(app)
-        where = (_names("channel_ids", channel_ids), _names("room_ids", room_ids))
+        check_async("app", app, "call")
+        where = (ids_of("channel_ids", channel_ids), ids_of("room_ids", room_ids))
         answer = _Answer(app, fallback, options, *where)
         self._answers.append(answer)
 
@@ -530,12 +529,4 @@ class _Answer:
     room_ids: frozenset[str] | None
 
     def wants(self, session: VoiceSession) -> bool:
-        return (self.channel_ids is None or session.channel_id in self.channel_ids) and (
-            self.room_ids is None or session.room_id in self.room_ids
-        )
-
-
-def _names(argument: str, names: Collection[str] | None) -> frozenset[str] | None:
-    if isinstance(names, str):
-        raise ValueError(f"{argument}: {names!r}; a collection of ids fits, such as [{names!r}]")
-    return None if names is None else frozenset(names)
+        return wants(session, self.channel_ids, self.room_ids)

@@ -51,7 +51,7 @@ REMOTE = ("--remote", "192.0.2.10:20000")
         (("serve", "--app", "chat"), "echo, parrot, menu or package.module:function is expected"),
         (("serve", "--app", "no_such_module:run"), "there is no module 'no_such_module'"),
         (("serve", "--app", "json:nothing"), "json has no 'nothing'"),
-        (("serve", "--app", "json:dumps"), "it is not async; async def function(call"),
+        (("serve", "--app", "json:dumps"), "dumps is not async; `async def dumps(call)` fits"),
         (("serve", "--app", "asyncio:sleep_"), "asyncio has no 'sleep_'"),
         (("serve", "--app", "asyncio:open_unix_connection:x"), "has no"),
         (("demo", "--loss", "60"), "a percentage from 0 to 50"),
@@ -134,12 +134,14 @@ def test_an_application_of_one_s_own_is_found_in_the_current_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "my_ivr_app.py").write_text(
-        "async def answer(call):\n    pass\n\n\nasync def two(call, more):\n    pass\n"
+        "async def answer(call):\n    pass\n\n\nasync def two(call, more):\n    pass\n\n\n"
+        "class Ivr:\n    async def __call__(self, call):\n        pass\n\n\nivr = Ivr()\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     assert arguments.app("my_ivr_app:answer").__name__ == "answer"
-    with pytest.raises(argparse.ArgumentTypeError, match="one argument"):
+    assert type(arguments.app("my_ivr_app:ivr")).__name__ == "Ivr"
+    with pytest.raises(argparse.ArgumentTypeError, match="two must take \\(call\\)"):
         arguments.app("my_ivr_app:two")
     sys.modules.pop("my_ivr_app")
 

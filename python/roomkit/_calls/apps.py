@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from os import PathLike
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
 
     Fallback = str | PathLike[str] | AudioChunk
 
-__all__ = ["App", "check_app", "run_app"]
+__all__ = ["App", "run_app"]
 
 _log = logging.getLogger("roomkit.call")
 
@@ -138,18 +136,3 @@ def _forget(task: asyncio.Task[Any]) -> None:
 
 def _name_of(app: App) -> str:
     return getattr(app, "__qualname__", None) or type(app).__name__
-
-
-def check_app(app: object) -> None:
-    """Raises `TypeError` for what is no async function of one argument."""
-    function = app
-    while isinstance(function, functools.partial):
-        function = function.func
-    call = getattr(function, "__call__", None)  # noqa: B004 (an object with an async __call__)
-    if not (inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)):
-        name = getattr(function, "__qualname__", repr(function))
-        raise TypeError(f"app: {name} is not async; `async def {name}(call)` fits")
-    try:
-        inspect.signature(app).bind(None)  # type: ignore[arg-type]
-    except TypeError as error:
-        raise TypeError(f"app: it must take one argument, the call: {error}") from None

@@ -18,6 +18,7 @@ from roomkit._calls.taking import joined
 from roomkit._calls.waits import ROUNDING_MS, Waits
 from roomkit._clock import now_ms
 from roomkit._faults import log_fault
+from roomkit._handlers import is_async
 from roomkit._serial import SerialQueue
 from roomkit.errors import CallEnded
 from roomkit.hooks import speaking
@@ -270,7 +271,7 @@ class _Handler:
         self._handler = handler
         self._name = getattr(handler, "__qualname__", type(handler).__name__)
         self._queue = SerialQueue(f"handler {self._name}", _log)
-        self._is_async = inspect.iscoroutinefunction(handler)
+        self._is_async = is_async(handler)
         self._first: object = None
 
     def handle(self, event: object) -> None:

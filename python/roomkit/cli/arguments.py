@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import inspect
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from roomkit._handlers import check_async
 
 if TYPE_CHECKING:
     from roomkit.cli.apps import App
@@ -158,18 +158,12 @@ def app(text: str) -> App:
         function = getattr(function, part, None)
     if function is None:
         raise _wrong(text, f"{module} has no {name!r}")
-    return _checked(text, function)
-
-
-def _checked(text: str, function: Callable[..., Any]) -> App:
-    shape = "async def function(call: roomkit.Call) is expected"
-    if not inspect.iscoroutinefunction(function):
-        raise _wrong(text, f"it is not async; {shape}")
     try:
-        inspect.signature(function).bind(None)
+        check_async("app", function, "call")
     except TypeError as error:
-        raise _wrong(text, f"it does not take one argument ({error}); {shape}") from None
-    return function
+        raise _wrong(text, str(error)) from None
+    found: App = function
+    return found
 
 
 def _wrong(text: str, why: str) -> argparse.ArgumentTypeError:

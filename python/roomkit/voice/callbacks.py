@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from roomkit._faults import log_fault
+from roomkit._handlers import is_async
 from roomkit._serial import SerialQueue
 from roomkit.errors import shown
 from roomkit.voice.base import Unsubscribe, VoiceSession
@@ -111,7 +112,7 @@ class _Entry:
         self._limit = limit
         self.queues: dict[str, SerialQueue] = {}
         self.dropped = 0
-        self.call = self._enqueue if _is_async(callback) else callback
+        self.call = self._enqueue if is_async(callback) else callback
 
     def _enqueue(self, session: VoiceSession, *args: Any) -> None:
         self.submit(session, functools.partial(self._callback, session, *args))
@@ -133,15 +134,6 @@ class _Entry:
 
     def _idle(self, key: str) -> None:
         self.queues.pop(key, None)
-
-
-def _is_async(callback: Callable[..., Any]) -> bool:
-    """True for async functions and methods, partials of them, and objects with an async call."""
-    while isinstance(callback, functools.partial):
-        callback = callback.func
-    return inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(
-        getattr(callback, "__call__", None)  # noqa: B004 (the method itself, not whether it is there)
-    )
 
 
 def _name_of(callback: Callable[..., Any]) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from roomkit._handlers import is_async
 from roomkit.errors import shown
 from roomkit.voice.base import VoiceSession
 from roomkit.voice.events import DTMFEvent
@@ -205,7 +206,7 @@ class AudioPipelineConfig:
                 raise TypeError(f"stages: the class {stage.__name__}; a Stage fits{hint}")
             if not isinstance(stage, (Stage, DTMFDetector, Record)) and not callable(stage):
                 raise TypeError(f"stages: {_kind_of(stage)}; a Stage or a function fits")
-            if inspect.iscoroutinefunction(stage):
+            if is_async(stage):
                 raise TypeError(
                     "stages: a coroutine function; a Stage or a plain function fits (a stage runs"
                     " once per frame and cannot wait)"
