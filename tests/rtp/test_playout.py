@@ -17,32 +17,11 @@ from roomkit.rtp.events import RTPEvent
 from roomkit.voice.base import AudioChunk, PlaybackPosition
 from rtp.sound import tone
 from rtp.wire import Peer
+from support.source import Source
 
 
 def to(peer: Peer, *, lead_ms: int = 1000) -> RTPSession:
     return RTPSession(local_addr=("127.0.0.1", 0), remote_addr=peer.addr, lead_ms=lead_ms)
-
-
-class Source:
-    """An endless voice, faster than real time, that counts what was read and says when closed."""
-
-    def __init__(self, *, fail_after: int | None = None, stall_after: int | None = None) -> None:
-        self.read = 0
-        self.closed = False
-        self._fail_after = fail_after
-        self._stall_after = stall_after
-
-    async def chunks(self) -> AsyncIterator[AudioChunk]:
-        try:
-            while True:
-                if self.read == self._fail_after:
-                    raise ConnectionResetError("the voice is gone")
-                if self.read == self._stall_after:
-                    await asyncio.Event().wait()
-                self.read += 1
-                yield AudioChunk(tone(440, 100), 8000)
-        finally:
-            self.closed = True
 
 
 # --- pacing --------------------------------------------------------------------------------------

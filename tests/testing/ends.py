@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar, Final
 
 import pytest
@@ -17,7 +17,7 @@ from roomkit.voice.backends.rtp import RTPVoiceBackend
 from roomkit.voice.base import AudioChunk, VoiceSession
 from rtp.wire import Peer
 
-__all__ = ["SOUND", "End", "FakeEnd", "RTPEnd", "Source", "on_both", "say"]
+__all__ = ["End", "FakeEnd", "RTPEnd", "on_both", "say"]
 
 
 class End(ABC):
@@ -232,29 +232,3 @@ def on_both(behaviour: Callable[[End], Coroutine[Any, Any, None]]) -> Callable[[
 def say(text: str, **options: Any) -> bytes:
     """Short words, of 120 ms and more."""
     return speech(text, per_word_ms=120, **options).data
-
-
-SOUND: Final = AudioChunk(b"\x11\x22" * 800, 8000)
-"""100 ms of anything."""
-
-
-class Source:
-    """An endless voice that is faster than real time; it counts what is read of it."""
-
-    def __init__(self, *, fail_after: int | None = None, stall_after: int | None = None) -> None:
-        self.read = 0
-        self.closed = False
-        self._fail_after = fail_after
-        self._stall_after = stall_after
-
-    async def chunks(self) -> AsyncIterator[AudioChunk]:
-        try:
-            while True:
-                if self.read == self._fail_after:
-                    raise ConnectionResetError("the voice is gone")
-                if self.read == self._stall_after:
-                    await asyncio.Event().wait()
-                self.read += 1
-                yield SOUND
-        finally:
-            self.closed = True

@@ -20,7 +20,8 @@ from roomkit.voice.base import (
     VoiceSessionState,
 )
 from roomkit.voice.frame import AudioFrame
-from testing.ends import SOUND, End, Source, on_both, say
+from support.source import SOUND, Source
+from testing.ends import End, on_both, say
 
 # --- life ----------------------------------------------------------------------------------------
 

@@ -18,7 +18,8 @@ from roomkit.voice.base import (
     VoiceSession,
 )
 from roomkit.voice.frame import AudioFrame
-from testing.ends import SOUND, End, Source, on_both, say
+from support.source import SOUND, Source
+from testing.ends import End, on_both, say
 
 
 def chunks(pcm: bytes, size: int = 1000) -> AsyncIterator[AudioChunk]:
