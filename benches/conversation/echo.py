@@ -14,13 +14,13 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-import wave
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import sounds
 
 from roomkit.voice.frame import AudioFrame
 from roomkit.voice.pipeline.echo import EchoGuard
@@ -32,15 +32,6 @@ Pcm = npt.NDArray[np.int16]
 
 RATE = 8000
 FRAME = 160
-SOUNDS = Path("/usr/share/asterisk/sounds")
-MUSIC = Path("/usr/share/asterisk/moh")
-VOICES = {
-    "en": "en_US_f_Allison",
-    "es": "es_MX_f_Allison",
-    "fr": "fr_CA_f_June",
-    "it": "it_IT_m_Carlo",
-    "ru": "ru_RU_f_IvrvoiceRU",
-}
 LENGTH_MS = 6000
 JITTER_BUFFER_MS = 60
 # Silero: two windows of 32 ms in a row at 0.5 and more, as eager as anyone would set it.
@@ -113,7 +104,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--answers", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--voices", default=",".join(VOICES))
+    parser.add_argument("--voices", default=",".join(sounds.VOICES))
     parser.add_argument("--only", help="a part of the names of settings")
     options = parser.parse_args()
     voices = {name: speech_of(name) for name in options.voices.split(",")}
@@ -248,7 +239,7 @@ def shifted(audio: Audio, by: int, length: int) -> Audio:
 
 def prompt(rng: np.random.Generator, kind: str, voice: list[Audio], length: int) -> Audio:
     if kind == "music":
-        files = sorted(MUSIC.glob("*.wav"))
+        files = sorted((sounds.ROOT / "moh").glob("*.wav"))
         piece = read(files[rng.integers(len(files))])
         begin = rng.integers(len(piece) - length)
         return piece[begin : begin + length]
@@ -330,7 +321,7 @@ class Silero:
 
 
 def speech_of(voice: str) -> list[Audio]:
-    folder = SOUNDS / VOICES[voice]
+    folder = sounds.ROOT / "sounds" / sounds.VOICES[voice]
     files = sorted(folder.glob("*.wav"))
     if not files:
         raise SystemExit(
@@ -348,8 +339,7 @@ def trimmed(audio: Audio) -> Audio:
 
 
 def read(path: Path) -> Audio:
-    with wave.open(str(path)) as file:
-        return np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float64)
+    return sounds.read(path).astype(np.float64) * 32768
 
 
 def ulaw(audio: Audio) -> Audio:

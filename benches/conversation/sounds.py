@@ -32,7 +32,7 @@ VOICES = {
     "it": "it_IT_m_Carlo",
     "ru": "ru_RU_f_IvrvoiceRU",
 }
-_ROOT = Path("/usr/share/asterisk")
+ROOT = Path("/usr/share/asterisk")
 # Of the prompts, these are beeps, animals and pauses.
 _NOT_SPEECH = (
     "beep",
@@ -81,7 +81,7 @@ def utterances(count: int = 200, seed: int = 8, *, shortest_ms: float = 250.0) -
 
 def prompts(language: str) -> list[Path]:
     """The recordings of one voice that are speech, in the order of their names."""
-    root = _ROOT / "sounds" / VOICES[language]
+    root = ROOT / "sounds" / VOICES[language]
     found = [*root.glob("*.wav"), *root.glob("digits/*.wav")]
     if not found:
         raise SystemExit(f"no recordings in {root}: apt-get install {' '.join(PACKAGES)}")
@@ -90,9 +90,9 @@ def prompts(language: str) -> list[Path]:
 
 def hold_music() -> dict[str, Sound]:
     """Debian's five pieces, some 18 minutes in all, by name."""
-    paths = sorted((_ROOT / "moh").glob("*.wav"))
+    paths = sorted((ROOT / "moh").glob("*.wav"))
     if not paths:
-        raise SystemExit(f"no music in {_ROOT / 'moh'}: apt-get install {PACKAGES[-1]}")
+        raise SystemExit(f"no music in {ROOT / 'moh'}: apt-get install {PACKAGES[-1]}")
     return {path.stem: read(path) for path in paths}
 
 
